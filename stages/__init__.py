@@ -1,0 +1,1 @@
+"""The pipeline: one script a stage, named as in dvc.yaml."""

@@ -1,0 +1,26 @@
+"""How every stage starts and how it fails: one line for people, exit code 1."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+class StageError(Exception):
+    """Something that the user can mend: its text names what is wrong, where, and what to do, in one line."""
+
+
+def run_stage(main: Callable[[], None], doc: str) -> None:
+    """Run a stage's `main`; `--help` prints the stage's docstring.
+
+    Args:
+        main: reads params and inputs, writes outputs; raises StageError for what the user can mend.
+        doc: the stage module's docstring.
+    """
+    argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    try:
+        main()
+    except StageError as error:
+        sys.exit(f"{Path(sys.argv[0]).stem}: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

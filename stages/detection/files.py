@@ -1,0 +1,67 @@
+"""Reading and writing JSON, CSV and folders so that nothing half-written is ever left under a final name."""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages.detection.cli import StageError
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it takes `path`'s place only if the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_dir(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; it takes `path`'s place only if the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` with sorted keys; NaN and infinity are refused, as JSON has neither."""
+    with replaced_file(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that an earlier stage wrote.
+
+    Raises:
+        StageError: the file is absent or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StageError(f"{path} is missing; `dvc repro` makes it") from None
+    except ValueError as error:
+        raise StageError(f"{path} is not valid JSON ({error}); delete it and run `dvc repro`") from None
+
+
+def write_csv(path: Path, rows: list[dict[str, float]], columns: list[str]) -> None:
+    """Write flat rows for `dvc plots`, floats with six significant digits."""
+    with replaced_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([format(row[column], ".6g") for column in columns] for row in rows)

@@ -1,0 +1,164 @@
+"""The recipes of params.yaml, checked before any work is done."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.detection.cli import StageError
+
+PARAMS_PATH = Path("params.yaml")
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+MaxImages = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A section of a recipe: unknown keys and silent type changes ("yes" for true, "3" for 3) are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class RenderedParams(Section):
+    """Size of the rendered sample."""
+
+    train_images: Positive
+    val_images: Positive
+    image_size: Annotated[int, Field(ge=64, le=4096)]  # px, the longer side
+    seed: Seed
+
+
+class FetchParams(Section):
+    """Where the photographs come from."""
+
+    source: str  # URL or path of a zip, path of a folder, or "rendered"
+    manifest: str | None  # sha256 of every file that belongs to the data set; None: not checked
+    rendered: RenderedParams | None = None
+
+    @model_validator(mode="after")
+    def _rendered_needs_sizes(self) -> "FetchParams":
+        if (self.source == "rendered") != (self.rendered is not None):
+            raise ValueError("a block `rendered` is needed with `source: rendered`, and only there")
+        return self
+
+
+class ConvertParams(Section):
+    """How VIA regions become COCO annotations."""
+
+    categories: Annotated[list[str], Field(min_length=1)]  # ids count from 1 in this order
+    attribute: str | None  # region attribute that names the category; None: all are the first one
+    bad_regions: Literal["error", "skip"]
+
+
+class ModelParams(Section):
+    """The network and where its weights start."""
+
+    name: str  # an EfficientDet of effdet
+    init: str  # random, coco, imagenet or the path of a checkpoint
+    image_size: Annotated[int, Field(ge=128, le=2048, multiple_of=32)]  # px, square
+
+
+class AugmentParams(Section):
+    """What a training image goes through."""
+
+    scale: Annotated[list[Annotated[float, Field(gt=0, le=8)]], Field(min_length=2, max_length=2)]
+    flip: Fraction
+    colour: Fraction
+    copy_paste: Annotated[int, Field(ge=0, le=100)]
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> "AugmentParams":
+        if self.scale[0] > self.scale[1]:
+            raise ValueError("scale: the first number must not be above the second")
+        return self
+
+
+class TrainParams(Section):
+    """The schedule."""
+
+    epochs: Positive
+    batch_size: Positive
+    optimizer: Literal["adamw", "sgd"]
+    lr: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup_epochs: Annotated[float, Field(ge=0)]
+    clip_norm: Annotated[float, Field(gt=0)]
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    validate_every: Positive  # epochs
+    seed: Seed
+    device: Literal["auto", "cuda", "cpu"]
+    augment: AugmentParams
+
+
+class EvaluateParams(Section):
+    """What counts as a detection in precision, recall, F1 and the pictures."""
+
+    score_threshold: Fraction
+
+
+class FeatureMapsParams(Section):
+    """How many channels become one picture."""
+
+    reduction: Literal["mean", "max", "topk"]
+    topk: Positive
+    max_images: MaxImages
+
+
+class GradCamParams(Section):
+    """Which detections are explained."""
+
+    score_threshold: Fraction
+    max_boxes: Positive  # the best of an image
+    max_images: MaxImages
+
+
+class Recipe(Section):
+    """One complete recipe: a section a stage, plus the network that several stages share."""
+
+    fetch: FetchParams
+    convert: ConvertParams
+    model: ModelParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    feature_maps: FeatureMapsParams
+    grad_cam: GradCamParams
+
+
+def read_recipe(path: Path = PARAMS_PATH) -> Recipe:
+    """Read the recipe that `path` names as the current one and check all of it.
+
+    Raises:
+        StageError: no such file or recipe, or a value that is not allowed; names `recipe.section.key`.
+    """
+    # YAML 1.2 as DVC reads it; PyYAML would turn `1e-4` into a string and `no` into False.
+    try:
+        params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StageError(f"no {path} in {Path.cwd()}; run the stages from the project's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise StageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    recipes = [key for key in params if key != "recipe"] if isinstance(params, dict) else []
+    name = params.get("recipe") if isinstance(params, dict) else None
+    if name not in recipes:
+        raise StageError(f"{path}: recipe is {name!r}, allowed is one of {', '.join(map(str, recipes)) or 'nothing'}")
+    try:
+        return Recipe.model_validate(params[name])
+    except ValidationError as error:
+        raise StageError(f"{path}: {'; '.join(_explain(name, line) for line in error.errors())}") from None
+
+
+def _explain(recipe: str, error: Any) -> str:
+    """Turn one pydantic error into `recipe.section.key is VALUE: what is allowed`."""
+    key = ".".join(map(str, (recipe, *error["loc"])))
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"{key} is not a known key"
+    message = error["msg"].removeprefix("Value error, ")
+    if isinstance(error["input"], dict | BaseModel):
+        return f"{key}: {message}"
+    return f"{key} is {error['input']!r}: {message[:1].lower()}{message[1:]}"
