@@ -1,0 +1,96 @@
+"""The training images: decoded once, augmented anew in every epoch, whatever the number of workers."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from stages.detection.augment import Sample, Scene, augment, cut_out_objects
+from stages.detection.cli import StageError
+from stages.detection.files import read_json
+from stages.detection.images import read_image
+from stages.detection.params import AugmentParams
+
+
+def read_scenes(coco_path: Path, image_dir: Path, max_side: int) -> Iterator[Scene]:
+    """Read images with their polygons, reduced to at most `max_side` px, in the order of the COCO file."""
+    coco = read_json(coco_path)
+    annotations = defaultdict(list)
+    for annotation in coco["annotations"]:
+        annotations[annotation["image_id"]].append(annotation)
+    for entry in coco["images"]:
+        image = read_image(image_dir / entry["file_name"], max_side)
+        scale_xy = torch.tensor([image.shape[2] / entry["width"], image.shape[1] / entry["height"]])
+        mine = annotations[entry["id"]]
+        polygons = [
+            torch.tensor(a["segmentation"][0], dtype=torch.float32).view(-1, 2) * scale_xy for a in mine
+        ]
+        yield Scene(image, polygons, [a["category_id"] for a in mine])
+
+
+class TrainingSet(Dataset):
+    """Augmented samples; the same (seed, epoch, image) gives the same sample on any worker, in any order."""
+
+    def __init__(
+        self,
+        coco_path: Path,
+        image_dir: Path,
+        params: AugmentParams,
+        image_size: int,
+        fill_rgb: tuple[int, int, int],
+        seed: int,
+    ) -> None:
+        """Decode every image once, no larger than the largest scale needs it."""
+        self.scenes = list(
+            read_scenes(coco_path, image_dir, max_side=round(image_size * max(1.0, params.scale[1])))
+        )
+        if not self.scenes:
+            raise StageError(f"{coco_path} has no images")
+        self.cut_outs = [cut_out for scene in self.scenes for cut_out in cut_out_objects(scene)]
+        self.params, self.image_size, self.fill_rgb, self.seed = params, image_size, fill_rgb, seed
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.scenes)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Make the sample of (epoch, image)."""
+        epoch, index = key
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_seed_of(self.seed, epoch, index))
+            return augment(self.scenes[index], self.cut_outs, self.params, self.image_size, self.fill_rgb)
+
+
+def epoch_batches(images: int, batch_size: int, epoch: int, seed: int) -> list[list[tuple[int, int]]]:
+    """Shuffle an epoch into full batches of (epoch, image).
+
+    The remainder is left out, other images each time: batch norm does badly on small batches.
+    """
+    size = min(batch_size, images)
+    order = torch.randperm(images, generator=torch.Generator().manual_seed(_seed_of(seed, epoch))).tolist()
+    return [
+        [(epoch, index) for index in order[start : start + size]]
+        for start in range(0, images - size + 1, size)
+    ]
+
+
+def collate(samples: list[Sample]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Stack samples; boxes and labels are padded with -1, which effdet ignores (zeros would be taken for objects).
+
+    Returns:
+        Images, uint8 [B, 3, S, S]; effdet's targets: "bbox" float32 [B, M, 4] as yxyx px, "cls" float32 [B, M] from 1.
+    """
+    most = max(1, *(len(sample.labels) for sample in samples))
+    boxes_yxyx = torch.full((len(samples), most, 4), -1.0)
+    labels = torch.full((len(samples), most), -1.0)
+    for row, sample in enumerate(samples):
+        boxes_yxyx[row, : len(sample.labels)] = sample.boxes_xyxy[:, [1, 0, 3, 2]]
+        labels[row, : len(sample.labels)] = sample.labels.float()
+    return torch.stack([sample.image for sample in samples]), {"bbox": boxes_yxyx, "cls": labels}
+
+
+def _seed_of(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

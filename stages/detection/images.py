@@ -1,0 +1,73 @@
+"""Photographs in memory: reading them upright, and fitting them into the network's square input."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torchvision.transforms.v2 import functional as F
+
+from stages.detection.cli import StageError
+
+
+class Letterbox(NamedTuple):
+    """Where a photograph lies in the network's input: scaled evenly, in the upper left corner.
+
+    A point of the original image lies at `point * scale_xy` in the input.
+    """
+
+    width: int  # px of the input that the photograph covers
+    height: int
+    scale_xy: tuple[float, float]  # input px per original px; both differ only by rounding to whole pixels
+
+
+def read_image(path: Path, max_side: int | None = None) -> torch.Tensor:
+    """Read a photograph upright (EXIF orientation applied) as RGB.
+
+    Args:
+        path: any file that Pillow reads.
+        max_side: a larger photograph is reduced, in proportion, until its longer side is this many px.
+
+    Returns:
+        uint8 [3, H, W].
+
+    Raises:
+        StageError: the file is absent or can't be decoded.
+    """
+    try:
+        with Image.open(path) as file:
+            if max_side is not None:
+                file.draft(
+                    "RGB", (max_side, max_side)
+                )  # lets the JPEG decoder itself reduce, never below max_side
+            image = ImageOps.exif_transpose(file).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise StageError(
+            f"{path} can't be read as an image ({error}); replace it and run `dvc repro`"
+        ) from None
+    if max_side is not None and max(image.size) > max_side:
+        image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def letterbox_of(width: int, height: int, image_size: int) -> Letterbox:
+    """Fit an image of `width` x `height` px into a square of `image_size` px."""
+    scale = image_size / max(width, height)
+    fitted_width = max(1, min(image_size, round(width * scale)))
+    fitted_height = max(1, min(image_size, round(height * scale)))
+    return Letterbox(fitted_width, fitted_height, (fitted_width / width, fitted_height / height))
+
+
+def letterbox_image(image: torch.Tensor, image_size: int, fill_rgb: tuple[int, int, int]) -> torch.Tensor:
+    """Put a photograph, uint8 [3, H, W], into the network's input, uint8 [3, image_size, image_size]."""
+    _, height, width = image.shape
+    box = letterbox_of(width, height, image_size)
+    canvas = blank_canvas(image_size, fill_rgb)
+    canvas[:, : box.height, : box.width] = F.resize(image, [box.height, box.width], antialias=True)
+    return canvas
+
+
+def blank_canvas(image_size: int, fill_rgb: tuple[int, int, int]) -> torch.Tensor:
+    """Make an empty input of one colour, uint8 [3, image_size, image_size]."""
+    return torch.tensor(fill_rgb, dtype=torch.uint8).view(3, 1, 1).repeat(1, image_size, image_size)
