@@ -154,9 +154,7 @@ def train(
             optimizer.step()
             schedule.step()
             average.update(network, step=step)
-            epoch_losses.append(
-                torch.stack([losses["loss"], losses["class_loss"], losses["box_loss"] * box_weight])
-            )
+            epoch_losses.append(torch.stack([losses["loss"], losses["class_loss"], losses["box_loss"] * box_weight]))
             # The step before this one: reading the newest would make the GPU wait for the CPU.
             check_finite(epoch_losses[-2:-1], step - 1)
             images_seen += len(batch)
@@ -189,11 +187,7 @@ def check_finite(losses: list[torch.Tensor], step: int) -> None:
         StageError: names the step and where the last good weights are.
     """
     if losses and not torch.isfinite(losses[0]).all():
-        kept = (
-            f"the last good weights are in {CHECKPOINT_DIR}"
-            if CHECKPOINT_DIR.exists()
-            else "no epoch was finished"
-        )
+        kept = f"the last good weights are in {CHECKPOINT_DIR}" if CHECKPOINT_DIR.exists() else "no epoch was finished"
         raise StageError(
             f"the loss of step {step} is {float(losses[0][0])}; {kept}; lower train.lr or train.clip_norm, "
             "or lengthen train.warmup_epochs"

@@ -1,7 +1,7 @@
 """What a training image goes through: a random view of the photograph, pasted objects, changed colours.
 
-Points and boxes are in px, x to the right, y down, with the upper left corner of the upper left pixel at (0, 0), so that
-a mirrored x is `width - x`. All randomness comes from torch's default generator, which the data set seeds for each image.
+Points and boxes are in px, x to the right, y down, the upper left corner of the upper left pixel at (0, 0): a mirrored
+x is `width - x`. All randomness comes from torch's default generator, which the data set seeds for each image.
 """
 
 import math
@@ -77,9 +77,7 @@ def augment(
     )
 
 
-def random_view(
-    scene: Scene, params: AugmentParams, image_size: int, fill_rgb: tuple[int, int, int]
-) -> Scene:
+def random_view(scene: Scene, params: AugmentParams, image_size: int, fill_rgb: tuple[int, int, int]) -> Scene:
     """Scale the photograph at random (large scale jitter, Ghiasi et al. 2021), move it within the input, mirror it.
 
     What lies outside of the input is cut off the image, not off the polygons.
@@ -103,7 +101,7 @@ def random_view(
 
 
 def cut_out_objects(scene: Scene) -> list[CutOut]:
-    """Cut the objects of a photograph out along their polygons; those at its edge are left, as part of them is missing."""
+    """Cut objects out along their polygons; those at the photograph's edge are left, as part of them is missing."""
     _, height, width = scene.image.shape
     cut_outs = []
     for polygon, label in zip(scene.polygons, scene.labels, strict=True):
@@ -123,9 +121,7 @@ def random_cut_out(rgba: torch.Tensor, image_size: int) -> torch.Tensor:
     """Mirror, turn, resize and recolour a cut-out, uint8 [4, h, w], and soften its edge."""
     if _uniform(0, 1) < 0.5:
         rgba = rgba.flip(2)
-    rgba = F.rotate(
-        rgba, _uniform(-PASTED_TURN_DEG, PASTED_TURN_DEG), F.InterpolationMode.BILINEAR, expand=True
-    )
+    rgba = F.rotate(rgba, _uniform(-PASTED_TURN_DEG, PASTED_TURN_DEG), F.InterpolationMode.BILINEAR, expand=True)
     longer = max(rgba.shape[1:])
     smallest, largest = PASTED_SIDE[0] * image_size, min(PASTED_SIDE[1] * image_size, MAX_ENLARGED * longer)
     scale = math.exp(_uniform(math.log(smallest), math.log(max(smallest, largest)))) / longer

@@ -25,9 +25,7 @@ def read_scenes(coco_path: Path, image_dir: Path, max_side: int) -> Iterator[Sce
         image = read_image(image_dir / entry["file_name"], max_side)
         scale_xy = torch.tensor([image.shape[2] / entry["width"], image.shape[1] / entry["height"]])
         mine = annotations[entry["id"]]
-        polygons = [
-            torch.tensor(a["segmentation"][0], dtype=torch.float32).view(-1, 2) * scale_xy for a in mine
-        ]
+        polygons = [torch.tensor(a["segmentation"][0], dtype=torch.float32).view(-1, 2) * scale_xy for a in mine]
         yield Scene(image, polygons, [a["category_id"] for a in mine])
 
 
@@ -44,9 +42,7 @@ class TrainingSet(Dataset):
         seed: int,
     ) -> None:
         """Decode every image once, no larger than the largest scale needs it."""
-        self.scenes = list(
-            read_scenes(coco_path, image_dir, max_side=round(image_size * max(1.0, params.scale[1])))
-        )
+        self.scenes = list(read_scenes(coco_path, image_dir, max_side=round(image_size * max(1.0, params.scale[1]))))
         if not self.scenes:
             raise StageError(f"{coco_path} has no images")
         self.cut_outs = [cut_out for scene in self.scenes for cut_out in cut_out_objects(scene)]
@@ -71,10 +67,7 @@ def epoch_batches(images: int, batch_size: int, epoch: int, seed: int) -> list[l
     """
     size = min(batch_size, images)
     order = torch.randperm(images, generator=torch.Generator().manual_seed(_seed_of(seed, epoch))).tolist()
-    return [
-        [(epoch, index) for index in order[start : start + size]]
-        for start in range(0, images - size + 1, size)
-    ]
+    return [[(epoch, index) for index in order[start : start + size]] for start in range(0, images - size + 1, size)]
 
 
 def collate(samples: list[Sample]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -33,9 +33,7 @@ class Detections(NamedTuple):
         return Detections(*(values[: kept if count is None else min(kept, count)] for values in self))
 
 
-def flat_outputs(
-    class_out: list[torch.Tensor], box_out: list[torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def flat_outputs(class_out: list[torch.Tensor], box_out: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Put the outputs of all levels in the order of effdet's anchors.
 
     Args:
@@ -101,20 +99,14 @@ def detect_images(
             logits, codes = flat_outputs(*network(prepare_images(batch, spec, device)))
         for image, image_logits, image_codes in zip(images, logits, codes, strict=True):
             letterbox = letterbox_of(image.shape[2], image.shape[1], spec.image_size)
-            yield Detections(
-                *(v.cpu() for v in decode(image_logits, image_codes, anchors_yxyx, levels, letterbox))
-            )
+            yield Detections(*(v.cpu() for v in decode(image_logits, image_codes, anchors_yxyx, levels, letterbox)))
 
 
-def to_coco_results(
-    detections: Detections, image_id: int, width: int, height: int, image_size: int
-) -> list[dict]:
+def to_coco_results(detections: Detections, image_id: int, width: int, height: int, image_size: int) -> list[dict]:
     """Turn detections into COCO's results format: xywh boxes in px of the original image."""
     scale_x, scale_y = letterbox_of(width, height, image_size).scale_xy
     results = []
-    rows = zip(
-        detections.boxes_xyxy.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True
-    )
+    rows = zip(detections.boxes_xyxy.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True)
     for (x0, y0, x1, y1), score, label in rows:
         box_xywh = [x0 / scale_x, y0 / scale_y, (x1 - x0) / scale_x, (y1 - y0) / scale_y]
         results.append(
@@ -128,9 +120,7 @@ def to_coco_results(
     return results
 
 
-def detect_coco(
-    network: nn.Module, spec: NetworkSpec, coco: dict, image_dir: Path, device: torch.device
-) -> list[dict]:
+def detect_coco(network: nn.Module, spec: NetworkSpec, coco: dict, image_dir: Path, device: torch.device) -> list[dict]:
     """Detect objects in all images of a COCO data set; COCO's results format."""
     paths = [image_dir / image["file_name"] for image in coco["images"]]
     results = []

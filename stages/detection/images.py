@@ -38,14 +38,10 @@ def read_image(path: Path, max_side: int | None = None) -> torch.Tensor:
     try:
         with Image.open(path) as file:
             if max_side is not None:
-                file.draft(
-                    "RGB", (max_side, max_side)
-                )  # lets the JPEG decoder itself reduce, never below max_side
+                file.draft("RGB", (max_side, max_side))  # lets the JPEG decoder itself reduce, never below max_side
             image = ImageOps.exif_transpose(file).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise StageError(
-            f"{path} can't be read as an image ({error}); replace it and run `dvc repro`"
-        ) from None
+        raise StageError(f"{path} can't be read as an image ({error}); replace it and run `dvc repro`") from None
     if max_side is not None and max(image.size) > max_side:
         image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import timm
 import torch
+from omegaconf import DictConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -46,13 +47,13 @@ def make_spec(name: str, categories: list[str], image_size: int) -> NetworkSpec:
     Raises:
         StageError: effdet has no such network.
     """
-    backbone = timm.get_pretrained_cfg(_config(name).backbone_name)
+    backbone = timm.get_pretrained_cfg(effdet_config(name).backbone_name)
     return NetworkSpec(name, categories, image_size, list(backbone.mean), list(backbone.std))
 
 
 def build_network(spec: NetworkSpec) -> EfficientDet:
     """Build the network with random weights from torch's default generator, in `channels_last` order."""
-    config = _config(spec.name)
+    config = effdet_config(spec.name)
     config.image_size = (spec.image_size, spec.image_size)
     config.num_classes = len(spec.categories)
     return EfficientDet(config, pretrained_backbone=False).to(memory_format=torch.channels_last)
@@ -99,17 +100,11 @@ def load_start(network: nn.Module, init_dir: Path) -> str:
         own = {key: value for key, value in own.items() if key.startswith("backbone.")}
     head = {key for key in own if key.startswith("class_net.predict.")}
     fitting = {key: value for key, value in weights.items() if key in own and value.shape == own[key].shape}
-    missing = sorted(
-        key for key in own.keys() - fitting.keys() - head if not key.endswith("num_batches_tracked")
-    )
+    missing = sorted(key for key in own.keys() - fitting.keys() - head if not key.endswith("num_batches_tracked"))
     if missing:
-        raise StageError(
-            f"{path} does not fit this network: {len(missing)} weights, such as {missing[0]}, are missing"
-        )
+        raise StageError(f"{path} does not fit this network: {len(missing)} weights, such as {missing[0]}, are missing")
     network.load_state_dict(fitting, strict=False)
-    return (
-        f"{start['init']} weights from {start['file']}, {len(fitting)} of {len(network.state_dict())} tensors"
-    )
+    return f"{start['init']} weights from {start['file']}, {len(fitting)} of {len(network.state_dict())} tensors"
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -126,14 +121,10 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise StageError(f"{path} is no readable weights file ({str(error).splitlines()[0]})") from None
     except Exception as error:  # weights_only reports anything but tensors as UnpicklingError and its kin
         reason = str(error).splitlines()[0]
-        raise StageError(
-            f"{path} holds more than weights and is not loaded, as it could run code ({reason})"
-        ) from None
+        raise StageError(f"{path} holds more than weights and is not loaded, as it could run code ({reason})") from None
     for key in ("state_dict_ema", "state_dict", "model"):
         checkpoint = checkpoint.get(key, checkpoint) if isinstance(checkpoint, dict) else checkpoint
-    if not isinstance(checkpoint, dict) or not all(
-        isinstance(value, torch.Tensor) for value in checkpoint.values()
-    ):
+    if not isinstance(checkpoint, dict) or not all(isinstance(value, torch.Tensor) for value in checkpoint.values()):
         raise StageError(f"{path} holds no table of weights")
     return checkpoint
 
@@ -156,17 +147,18 @@ def load_network(folder: Path, device: torch.device) -> tuple[EfficientDet, Netw
     try:
         network.load_state_dict(read_weights(folder / WEIGHTS_NAME))
     except RuntimeError:
-        raise StageError(
-            f"{folder}: {WEIGHTS_NAME} does not belong to {SPEC_NAME}; run `dvc repro train`"
-        ) from None
+        raise StageError(f"{folder}: {WEIGHTS_NAME} does not belong to {SPEC_NAME}; run `dvc repro train`") from None
     return network.to(device).eval(), spec
 
 
-def _config(name: str):  # noqa: ANN202 - an OmegaConf node
+def effdet_config(name: str) -> DictConfig:
+    """Look up effdet's description of a network.
+
+    Raises:
+        StageError: effdet has no such network.
+    """
     try:
         return get_efficientdet_config(name)
     except KeyError:
         known = "tf_efficientdet_lite0, tf_efficientdet_d0, tf_efficientdet_d1"
-        raise StageError(
-            f"model.name is {name!r}: effdet has no such network; it has for example {known}"
-        ) from None
+        raise StageError(f"model.name is {name!r}: effdet has no such network; it has for example {known}") from None

@@ -313,9 +313,7 @@ def _room(rng: np.random.Generator, canvas_wh: tuple[int, int]) -> Image.Image:
             rng.uniform(0.1, 0.35) * width,
             rng.uniform(0.1, 0.5) * height,
         )
-        bottom = (
-            floor + rng.uniform(0, 0.08) * height if rng.random() < 0.6 else rng.uniform(0.35, 0.6) * height
-        )
+        bottom = floor + rng.uniform(0, 0.08) * height if rng.random() < 0.6 else rng.uniform(0.35, 0.6) * height
         draw.rectangle((left, bottom - h, left + w, bottom), fill=_dull_colour(rng, 50, 230))
     blurred = canvas.filter(ImageFilter.GaussianBlur(max(canvas_wh) * rng.uniform(0.006, 0.016)))
     return _to_image(np.asarray(blurred, np.float32) * (1 + 0.05 * _noise(rng, canvas_wh, 3, 2)[..., None]))
@@ -373,9 +371,7 @@ def _pennants(rng: np.random.Generator, draw: ImageDraw.ImageDraw, x: float, y: 
         left, top = x + (k - 4) * step, y + 0.04 * step * (k - 4) ** 2
         flag = [(left, top), (left + step * 0.9, top), (left + step * 0.45, top + step)]
         draw.polygon(flag, fill=_saturated_colour(rng))
-    draw.line(
-        [(x + (k - 4) * step, y + 0.04 * step * (k - 4) ** 2) for k in range(9)], fill=(90, 80, 70), width=2
-    )
+    draw.line([(x + (k - 4) * step, y + 0.04 * step * (k - 4) ** 2) for k in range(9)], fill=(90, 80, 70), width=2)
 
 
 def _leaf(rng: np.random.Generator, draw: ImageDraw.ImageDraw, x: float, y: float, size: float) -> None:

@@ -26,10 +26,7 @@ class Matches(NamedTuple):
 def run_cocoeval(coco: dict, results: list[dict]) -> COCOeval:
     """Evaluate results against ground truth, both in COCO's formats and left unchanged."""
     truth = _index(coco)
-    boxes = [
-        r | {"id": i, "iscrowd": 0, "area": r["bbox"][2] * r["bbox"][3]}
-        for i, r in enumerate(results, start=1)
-    ]
+    boxes = [r | {"id": i, "iscrowd": 0, "area": r["bbox"][2] * r["bbox"][3]} for i, r in enumerate(results, start=1)]
     evaluation = COCOeval(truth, _index({**coco, "annotations": boxes}), iouType="bbox")
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()

@@ -1,0 +1,158 @@
+"""Turn VIA annotations into COCO detection annotations.
+
+Reads   data/raw/{train,val}/: the images and one VIA JSON file in each
+Writes  data/coco/{train,val}.json, metrics/dataset.json
+Run     dvc repro convert
+"""
+
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from PIL import Image
+
+from stages.detection.cli import StageError, run_stage
+from stages.detection.files import replaced_dir, write_json
+from stages.detection.params import ConvertParams, read_recipe
+from stages.detection.via import BadRegionError, category_of, clip_outline, outline_of, read_via
+
+RAW_DIR = Path("data/raw")
+COCO_DIR = Path("data/coco")
+METRICS_PATH = Path("metrics/dataset.json")
+SPLITS = ("train", "val")
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+EXIF_ORIENTATION = 0x0112
+TURNED_BY_A_QUARTER = {5, 6, 7, 8}
+SMALL_AREA, LARGE_AREA = 32**2, 96**2  # px², COCO's
+
+
+class Split(NamedTuple):
+    """A converted split."""
+
+    coco: dict
+    skipped_regions: int
+    clipped_regions: int
+
+
+def find_annotations(folder: Path) -> Path:
+    """Find the one VIA file of a split.
+
+    Raises:
+        StageError: there is none, or more than one.
+    """
+    paths = sorted(folder.glob("*.json"))
+    if len(paths) != 1:
+        names = ", ".join(path.name for path in paths) or "none"
+        raise StageError(f"{folder}: expected exactly one VIA .json file, found {names}")
+    return paths[0]
+
+
+def upright_size_wh(path: Path) -> tuple[int, int]:
+    """Decode an image and give its size after EXIF orientation, which is how VIA shows it.
+
+    Raises:
+        StageError: the image is absent or broken.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            turned = image.getexif().get(EXIF_ORIENTATION) in TURNED_BY_A_QUARTER
+            return image.size[::-1] if turned else image.size
+    except FileNotFoundError:
+        raise StageError(f"{path} is annotated but absent; add it, or delete its entry from the VIA file") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise StageError(f"{path} can't be read as an image ({error}); replace it") from None
+
+
+def convert_split(folder: Path, params: ConvertParams) -> Split:
+    """Convert one split; boxes are [x_min, y_min, width, height] in px of the upright original image.
+
+    Raises:
+        StageError: names file, image and region.
+    """
+    via_path = find_annotations(folder)
+    images, annotations, skipped, clipped = [], [], 0, 0
+    for via_image in read_via(via_path):
+        width, height = upright_size_wh(folder / via_image.file_name)
+        images.append({"id": len(images) + 1, "file_name": via_image.file_name, "width": width, "height": height})
+        for number, region in enumerate(via_image.regions):
+            try:
+                outline = outline_of(region)
+                inside = clip_outline(outline, width, height)
+                category_id = category_of(region, params.attribute, params.categories)
+            except BadRegionError as error:
+                if params.bad_regions == "error":
+                    raise StageError(
+                        f"{via_path}, {via_image.file_name}, region {number} {error}; "
+                        "mend it in VIA, or set convert.bad_regions to skip"
+                    ) from None
+                skipped += 1
+                continue
+            clipped += inside != outline
+            # Ids start at 1: COCOeval takes a match with ground-truth id 0 for no match.
+            ids = {"id": len(annotations) + 1, "image_id": len(images), "category_id": category_id}
+            annotations.append(ids | box_and_outline(inside))
+    if not annotations:
+        raise StageError(f"{via_path}: no boxes at all in {len(images)} images; annotate some")
+    report_unlisted(folder, images)
+    categories = [{"id": index, "name": name} for index, name in enumerate(params.categories, start=1)]
+    return Split({"images": images, "annotations": annotations, "categories": categories}, skipped, clipped)
+
+
+def box_and_outline(outline: list[tuple[float, float]]) -> dict:
+    """Describe an outline as COCO does: raw minima and maxima, nothing added for the width of a pixel."""
+    xs, ys = zip(*outline, strict=True)
+    width, height = max(xs) - min(xs), max(ys) - min(ys)
+    # The box's area, not the polygon's: so small, medium and large mean what they mean in the field's reports.
+    return {
+        "bbox": [min(xs), min(ys), width, height],
+        "area": width * height,
+        "segmentation": [[value for point in outline for value in point]],
+        "iscrowd": 0,
+    }
+
+
+def report_unlisted(folder: Path, images: list[dict]) -> None:
+    """Say how many images of the folder the annotations don't list, as they are left out."""
+    listed = {image["file_name"] for image in images}
+    unlisted = [p.name for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name not in listed]
+    if unlisted:
+        print(
+            f"{folder}: {len(unlisted)} images without an entry in the VIA file are left out, such as {min(unlisted)}"
+        )
+
+
+def count(split: Split) -> dict[str, float]:
+    """Count what a split holds, by COCO's sizes."""
+    areas = [annotation["area"] for annotation in split.coco["annotations"]]
+    with_boxes = {annotation["image_id"] for annotation in split.coco["annotations"]}
+    return {
+        "images": len(split.coco["images"]),
+        "images_without_boxes": len(split.coco["images"]) - len(with_boxes),
+        "boxes": len(areas),
+        "small": sum(area < SMALL_AREA for area in areas),
+        "medium": sum(SMALL_AREA <= area < LARGE_AREA for area in areas),
+        "large": sum(area >= LARGE_AREA for area in areas),
+        "median_size_px": round(median(area**0.5 for area in areas), 1),
+        "skipped_regions": split.skipped_regions,
+        "clipped_regions": split.clipped_regions,
+    }
+
+
+def main() -> None:
+    """Convert both splits, then write: an error in one leaves neither."""
+    params = read_recipe().convert
+    splits = {name: convert_split(RAW_DIR / name, params) for name in SPLITS}
+    with replaced_dir(COCO_DIR) as folder:
+        for name, split in splits.items():
+            write_json(folder / f"{name}.json", split.coco)
+    metrics = {name: count(split) for name, split in splits.items()}
+    write_json(METRICS_PATH, metrics)
+    for name, counts in metrics.items():
+        print(
+            f"{name}: {counts['images']} images, {counts['boxes']} boxes, {counts['skipped_regions']} regions skipped"
+        )
+
+
+if __name__ == "__main__":
+    run_stage(main, __doc__)

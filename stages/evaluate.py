@@ -1,0 +1,98 @@
+"""Measure the detector on the validation images and show every one of them.
+
+Reads   data/model/, data/coco/val.json, data/raw/val/
+Writes  data/detections.json (COCO results format), metrics/evaluate.json,
+        plots/evaluate/precision_recall.csv, plots/evaluate/images/ (ground truth beside detections)
+Run     dvc repro evaluate
+"""
+
+from pathlib import Path
+
+import torch
+
+from stages.detection.cli import run_stage
+from stages.detection.detect import detect_coco
+from stages.detection.drawing import DETECTION, GROUND_TRUTH, draw_boxes, new_figure, save_figure, show_image
+from stages.detection.files import read_json, replaced_dir, write_csv, write_json
+from stages.detection.images import read_image
+from stages.detection.network import load_network, pick_device
+from stages.detection.params import read_recipe
+from stages.detection.scoring import (
+    Matches,
+    coco_stats,
+    map_with_ids_from_0,
+    matches_by_image,
+    precision_recall_f1,
+    precision_recall_rows,
+    run_cocoeval,
+)
+
+MODEL_DIR = Path("data/model")
+COCO_PATH = Path("data/coco/val.json")
+IMAGE_DIR = Path("data/raw/val")
+DETECTIONS_PATH = Path("data/detections.json")
+METRICS_PATH = Path("metrics/evaluate.json")
+CURVE_PATH = Path("plots/evaluate/precision_recall.csv")
+PICTURES_DIR = Path("plots/evaluate/images")
+CURVE_IOUS = (0.5, 0.75)
+
+
+def boxes_xyxy_of(entries: list[dict]) -> torch.Tensor:
+    """Turn the `bbox` (xywh) of COCO annotations or results into boxes, float32 [N, 4]."""
+    boxes_xywh = torch.tensor([entry["bbox"] for entry in entries], dtype=torch.float32).reshape(-1, 4)
+    return torch.cat([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], 1)
+
+
+def draw_pictures(coco: dict, results: list[dict], matches: dict[int, Matches], folder: Path) -> None:
+    """Draw ground truth beside detections, one picture an image, all boxes in px of the original image."""
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    one_category = len(names) == 1
+    for image in coco["images"]:
+        truth = [annotation for annotation in coco["annotations"] if annotation["image_id"] == image["id"]]
+        found = [result for result in results if result["image_id"] == image["id"]]
+        pixels = read_image(IMAGE_DIR / image["file_name"])
+        count = matches[image["id"]]
+        figure, (left, right) = new_figure(columns=2, rows=1, cell_wh_inches=(6, 6 * image["height"] / image["width"]))
+        show_image(left, pixels, f"ground truth: {len(truth)}")
+        draw_boxes(left, boxes_xyxy_of(truth), GROUND_TRUTH, [names[t["category_id"]] for t in truth])
+        show_image(
+            right,
+            pixels,
+            f"detections: {count.true_positives} right, {count.false_positives} wrong, {count.missed} missed",
+        )
+        labels = ["" if one_category else names[result["category_id"]] + " " for result in found]
+        labels = [f"{label}{result['score']:.2f}" for label, result in zip(labels, found, strict=True)]
+        draw_boxes(right, boxes_xyxy_of(found), DETECTION, labels)
+        save_figure(figure, folder / f"{Path(image['file_name']).stem}.jpg")
+
+
+def main() -> None:
+    """Detect, measure, draw."""
+    recipe = read_recipe()
+    threshold = recipe.evaluate.score_threshold
+    device = pick_device(recipe.train.device)
+    network, spec = load_network(MODEL_DIR, device)
+    coco = read_json(COCO_PATH)
+
+    results = detect_coco(network, spec, coco, IMAGE_DIR, device)
+    evaluation = run_cocoeval(coco, results)
+    matches = matches_by_image(evaluation, threshold)
+    metrics = (
+        coco_stats(evaluation)
+        | {"bbox_mAP_ids_from_0": map_with_ids_from_0(coco, results)}
+        | precision_recall_f1(list(matches.values()))
+    )
+    with replaced_dir(PICTURES_DIR) as folder:
+        draw_pictures(coco, [r for r in results if r["score"] >= threshold], matches, folder)
+    write_csv(
+        CURVE_PATH,
+        precision_recall_rows(evaluation, CURVE_IOUS),
+        ["recall", *(f"precision_{round(100 * iou)}" for iou in CURVE_IOUS)],
+    )
+    write_json(DETECTIONS_PATH, results)
+    write_json(METRICS_PATH, metrics)
+    print(f"bbox_mAP {metrics['bbox_mAP']:.3f}, {len(results)} detections on {len(coco['images'])} images")
+
+
+if __name__ == "__main__":
+    run_stage(main, __doc__)

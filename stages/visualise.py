@@ -1,0 +1,109 @@
+"""Show the training set: as annotated, as the network sees it, and its boxes against the anchors.
+
+Reads   data/coco/train.json, data/raw/train/
+Writes  plots/dataset/{training_set,augmented,box_shapes}.png
+Run     dvc repro visualise
+"""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from stages.detection.augment import Sample, Scene
+from stages.detection.cli import run_stage
+from stages.detection.dataset import TrainingSet, read_scenes
+from stages.detection.detect import anchors_of
+from stages.detection.drawing import GROUND_TRUTH, draw_boxes, draw_polygons, new_figure, save_figure, show_image
+from stages.detection.files import read_json, replaced_dir
+from stages.detection.images import letterbox_of
+from stages.detection.network import LEVELS, build_network, make_spec
+from stages.detection.params import read_recipe
+
+COCO_PATH = Path("data/coco/train.json")
+IMAGE_DIR = Path("data/raw/train")
+PICTURES_DIR = Path("plots/dataset")
+GRID = (4, 2)  # columns, rows
+SHOWN_SIDE_PX = 800
+
+
+def draw_training_set(scenes: list[Scene]) -> Figure:
+    """Draw photographs with their polygons and boxes."""
+    figure, axes = new_figure(*GRID, cell_wh_inches=(4, 4))
+    for ax, scene in zip(axes, scenes, strict=False):
+        boxes_xyxy = [torch.cat([polygon.amin(0), polygon.amax(0)]) for polygon in scene.polygons]
+        show_image(ax, scene.image)
+        draw_polygons(ax, scene.polygons, GROUND_TRUTH)
+        draw_boxes(ax, torch.stack(boxes_xyxy) if boxes_xyxy else torch.zeros(0, 4), GROUND_TRUTH)
+    return figure
+
+
+def draw_augmented(samples: list[Sample]) -> Figure:
+    """Draw network inputs with the boxes that training sees."""
+    figure, axes = new_figure(*GRID, cell_wh_inches=(4, 4))
+    for ax, sample in zip(axes, samples, strict=False):
+        show_image(ax, sample.image)
+        draw_boxes(ax, sample.boxes_xyxy, GROUND_TRUTH)
+    return figure
+
+
+def box_sizes_wh(coco: dict, image_size: int) -> np.ndarray:
+    """Collect the sizes of all boxes in px of the network's input, [N, 2]."""
+    scales = {i["id"]: letterbox_of(i["width"], i["height"], image_size).scale_xy for i in coco["images"]}
+    sizes = [np.multiply(a["bbox"][2:], scales[a["image_id"]]) for a in coco["annotations"]]
+    return np.array(sizes).reshape(-1, 2)
+
+
+def anchor_sizes_wh(anchors_yxyx: torch.Tensor, levels: torch.Tensor) -> list[np.ndarray]:
+    """Collect the distinct anchor sizes of each level in px of the network's input, [shapes, 2] each."""
+    sizes_wh = (anchors_yxyx[:, 2:] - anchors_yxyx[:, :2]).flip(1).round(decimals=1)
+    return [sizes_wh[levels == level].unique(dim=0).numpy() for level in range(len(LEVELS))]
+
+
+def draw_box_shapes(boxes_wh: np.ndarray, anchors_wh: list[np.ndarray], image_size: int) -> Figure:
+    """Plot sizes and aspect ratios of boxes and anchors: a box far from every anchor is hard to learn."""
+    figure = Figure(figsize=(14, 6), layout="constrained")
+    sizes, ratios = figure.subplots(1, 2)
+    sizes.scatter(*boxes_wh.T, s=12, color="0.35", alpha=0.6, label=f"boxes ({len(boxes_wh)})")
+    ratios.hist(np.log2(boxes_wh[:, 0] / boxes_wh[:, 1]), bins=31, range=(-2, 2), color="0.6", label="boxes")
+    for index, (level, shapes_wh) in enumerate(zip(LEVELS, anchors_wh, strict=True)):
+        sizes.scatter(*shapes_wh.T, s=60, marker="x", color=f"C{index}", label=f"anchors of {level}")
+    for ratio in sorted({round(float(np.log2(w / h)), 2) for w, h in anchors_wh[len(anchors_wh) // 2]}):
+        ratios.axvline(ratio, color="C1", linestyle="--", label="anchors" if ratio == 0 else None)
+    ticks = [size for size in (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048) if size <= 2 * image_size]
+    sizes.set(xscale="log", yscale="log")
+    for axis in (sizes.xaxis, sizes.yaxis):
+        axis.set_ticks(ticks, [str(tick) for tick in ticks])
+        axis.set_minor_locator(NullLocator())
+    sizes.set(xlabel="width [px]", ylabel="height [px]", title=f"Box sizes in an input of {image_size} px")
+    sizes.legend(loc="upper left")
+    ratios.set(xlabel="width : height", ylabel="boxes", title="Aspect ratios")
+    ratios.set_xticks([-2, -1, 0, 1, 2], ["1:4", "1:2", "1:1", "2:1", "4:1"])
+    ratios.legend()
+    return figure
+
+
+def main() -> None:
+    """Read the training set, draw three pictures."""
+    recipe = read_recipe()
+    spec = make_spec(recipe.model.name, recipe.convert.categories, recipe.model.image_size)
+    shown = GRID[0] * GRID[1]
+    training_set = TrainingSet(
+        COCO_PATH, IMAGE_DIR, recipe.train.augment, spec.image_size, spec.fill_rgb, recipe.train.seed
+    )
+    samples = [training_set[0, index] for index in range(min(shown, len(training_set)))]
+    anchors_wh = anchor_sizes_wh(*anchors_of(build_network(spec), torch.device("cpu")))
+    boxes_wh = box_sizes_wh(read_json(COCO_PATH), spec.image_size)
+    with replaced_dir(PICTURES_DIR) as folder:
+        scenes = list(islice(read_scenes(COCO_PATH, IMAGE_DIR, SHOWN_SIDE_PX), shown))
+        save_figure(draw_training_set(scenes), folder / "training_set.png")
+        save_figure(draw_augmented(samples), folder / "augmented.png")
+        save_figure(draw_box_shapes(boxes_wh, anchors_wh, spec.image_size), folder / "box_shapes.png")
+    print(f"{len(training_set)} images, {len(boxes_wh)} boxes, {len(training_set.cut_outs)} objects to paste")
+
+
+if __name__ == "__main__":
+    run_stage(main, __doc__)
