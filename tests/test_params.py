@@ -1,0 +1,69 @@
+import pytest
+from conftest import SMALL, run_module, write_params
+
+from stages.detection.cli import StageError
+from stages.detection.params import read_recipe
+
+
+@pytest.mark.parametrize("recipe", ["balloon", "sample"])
+def test_the_committed_recipes_are_valid(project, recipe):
+    write_params(recipe=recipe)
+    assert read_recipe().model.name == "tf_efficientdet_lite0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train.epochs": 0}, "sample.train.epochs is 0: input should be greater than or equal to 1"),
+        ({"train.epochs": "3"}, "sample.train.epochs is '3': input should be a valid integer"),
+        ({"train.device": "tpu"}, "sample.train.device is 'tpu': input should be 'auto', 'cuda' or 'cpu'"),
+        ({"train.epoch": 3}, "sample.train.epoch is not a known key"),
+        ({"train.augment.scale": [2.0, 1.0]}, "sample.train.augment: scale: the first number must not be above"),
+        ({"model.image_size": 200}, "sample.model.image_size is 200: input should be a multiple of 32"),
+        ({"fetch.source": "somewhere.zip"}, "sample.fetch: a block `rendered` is needed with `source: rendered`"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(project, changes, message):
+    write_params(changes)
+    with pytest.raises(StageError) as error:
+        read_recipe()
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_small_learning_rate_in_exponent_form_is_a_number(project):
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("lr: 0.002", "lr: 2e-3"))
+    assert read_recipe().train.lr == 0.002
+
+
+def test_an_unknown_recipe_is_named_with_the_known_ones(project):
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("recipe: sample", "recipe: samples"))
+    with pytest.raises(StageError, match="recipe is 'samples', allowed is one of balloon, sample"):
+        read_recipe()
+
+
+@pytest.mark.parametrize("text", ["recipe: [", "- a list", "", "recipe: !!python/object/apply:os.getcwd []"])
+def test_a_file_that_is_no_table_of_params_is_refused(project, text):
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(StageError, match=r"params\.yaml"):
+        read_recipe()
+
+
+def test_a_stage_outside_of_the_project_says_so_in_one_line(project):
+    (project / "params.yaml").unlink()
+    result = run_module("convert")
+    assert result.returncode == 1
+    assert result.stderr.startswith("convert: no params.yaml in ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("stage", ["fetch", "convert"])
+def test_a_stage_that_needs_no_torch_does_not_import_it(project, stage):
+    write_params(SMALL)
+    import subprocess
+    import sys
+
+    code = f"import sys, stages.{stage}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
