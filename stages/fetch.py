@@ -7,18 +7,20 @@ Run     dvc repro fetch
 """
 
 import hashlib
+import lzma
+import re
 import shutil
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
 from stages.detection.cli import StageError, run_stage
 from stages.detection.download import fetch_file, is_url
 from stages.detection.files import replaced_dir, write_json
-from stages.detection.params import FetchParams, ModelParams, read_recipe
+from stages.detection.params import FetchParams, read_recipe
 
 DATA_DIR = Path("data")
 RAW_DIR = DATA_DIR / "raw"
@@ -33,46 +35,50 @@ def unpack(archive_path: Path, folder: Path) -> None:
     """Unpack the splits of a zip into `folder`, without what stands before `train/` and `val/`.
 
     Raises:
-        StageError: no whole zip, an entry that points outside of the folder or is a link, or no splits.
+        StageError: no whole zip, an entry that points outside of the folder or is a link, or no one pair of splits.
     """
     try:
         with zipfile.ZipFile(archive_path) as archive:
-            entries = {entry.filename: entry for entry in archive.infolist() if not entry.is_dir()}
-            if sum(entry.file_size for entry in entries.values()) > MAX_UNPACKED_BYTES:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
                 raise StageError(
                     f"{archive_path.name} unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB; not unpacked"
                 )
-            for name, entry in entries.items():
-                check_entry(archive_path.name, name, entry)
-            for name, target in split_files(entries).items():
+            for entry in entries:
+                check_entry(archive_path.name, entry)
+            targets = split_files(entry.filename for entry in entries if not entry.is_dir())
+            if targets is None:
+                raise StageError(f"{archive_path.name}: {LAYOUT}; it holds several such pairs")
+            for name, target in targets.items():
                 (folder / target).parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(name) as source, (folder / target).open("wb") as file:
                     shutil.copyfileobj(source, file)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError) as error:
         raise StageError(f"{archive_path.name} is no whole zip archive ({error}); get it again") from None
 
 
-def check_entry(archive_name: str, name: str, entry: zipfile.ZipInfo) -> None:
+def check_entry(archive_name: str, entry: zipfile.ZipInfo) -> None:
     """Refuse entries that could write elsewhere.
 
     Raises:
         StageError: names the entry.
     """
-    path = PurePosixPath(name.replace("\\", "/"))
-    outside = path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+    path = PurePosixPath(entry.filename.replace("\\", "/"))
+    outside = path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", entry.filename)
     if outside or stat.S_ISLNK(entry.external_attr >> 16):
-        raise StageError(f"{archive_name}: entry {name!r} points outside of the archive; nothing was unpacked")
+        raise StageError(f"{archive_name}: entry {entry.filename!r} is a link or points outside; nothing was unpacked")
 
 
-def split_files(names: dict[str, zipfile.ZipInfo]) -> dict[str, str]:
-    """Map the names below `train/` and `val/` to names relative to `data/raw`."""
-    targets = {}
+def split_files(names: Iterable[str]) -> dict[str, str] | None:
+    """Map the names below `train/` and `val/` to names relative to `data/raw`; None: the two don't lie side by side."""
+    targets, prefixes = {}, set()
     for name in names:
         parts = PurePosixPath(name.replace("\\", "/")).parts
         split = next((index for index, part in enumerate(parts[:-1]) if part in SPLITS), None)
         if split is not None and not SKIPPED_PARTS & set(parts):
             targets[name] = "/".join(parts[split:])
-    return targets
+            prefixes.add(parts[:split])
+    return targets if len(prefixes) <= 1 else None
 
 
 def copy_splits(source: Path, folder: Path) -> None:
@@ -103,17 +109,17 @@ def read_manifest(path: Path) -> dict[str, str]:
         StageError: the file is absent or has another form.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise StageError(
             f"fetch.manifest: {path} can't be read ({error.strerror}); null leaves the check out"
         ) from None
     manifest = {}
     for number, line in enumerate(lines, start=1):
-        digest, separator, name = line.partition("  ")
-        if not separator or len(digest) != 64:
+        match = re.fullmatch("([0-9a-f]{64})  (.+)", line)
+        if not match:
             raise StageError(f"{path}, line {number}: expected `sha256  path`, got {line[:80]!r}")
-        manifest[name] = digest
+        manifest[match[2]] = match[1]
     return manifest
 
 
@@ -145,64 +151,67 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fetch_images(params: FetchParams) -> None:
-    """Fill data/raw from the source, checked; an error leaves it as it was.
+def fetch_images(params: FetchParams, folder: Path) -> None:
+    """Fill an empty folder from the source and check it.
 
     Raises:
         StageError: the source can't be had or is not what it should be.
     """
-    with replaced_dir(RAW_DIR) as folder, TemporaryDirectory(dir=DATA_DIR, prefix=".fetch.") as temporary:
-        if params.rendered is not None:
-            from stages.detection.render import write_rendered_split
+    if params.rendered is not None:
+        from stages.detection.render import write_rendered_split
 
-            sizes = zip(SPLITS, (params.rendered.train_images, params.rendered.val_images), strict=True)
-            for number, (split, images) in enumerate(sizes):
-                (folder / split).mkdir()
-                seed = (params.rendered.seed, number)
-                write_rendered_split(folder / split, images, params.rendered.image_size, seed)
-        elif is_url(params.source):
-            archive_path = Path(temporary) / Path(urlsplit(params.source).path).name
-            fetch_file(params.source, archive_path)
-            unpack(archive_path, folder)
-        elif Path(params.source).is_dir():
-            copy_splits(Path(params.source), folder)
-        elif Path(params.source).is_file():
-            unpack(Path(params.source), folder)
-        else:
-            raise StageError(f"fetch.source is {params.source!r}: no such file or folder")
-        check_layout(folder, params.source)
-        if params.manifest is not None:
-            check_manifest(folder, read_manifest(Path(params.manifest)), params.source)
+        sizes = zip(SPLITS, (params.rendered.train_images, params.rendered.val_images), strict=True)
+        for number, (split, images) in enumerate(sizes):
+            (folder / split).mkdir()
+            seed = (params.rendered.seed, number)
+            write_rendered_split(folder / split, images, params.rendered.image_size, seed)
+    elif is_url(params.source):
+        with TemporaryDirectory(dir=folder.parent, prefix=".fetch.") as temporary:
+            unpack(fetch_file(params.source, Path(temporary)), folder)
+    elif Path(params.source).is_dir():
+        copy_splits(Path(params.source), folder)
+    elif Path(params.source).is_file():
+        unpack(Path(params.source), folder)
+    else:
+        raise StageError(f"fetch.source is {params.source!r}: no such file or folder")
+    check_layout(folder, params.source)
+    if params.manifest is not None:
+        check_manifest(folder, read_manifest(Path(params.manifest)), params.source)
 
 
-def fetch_start(params: ModelParams) -> str:
-    """Fill data/init with the weights that `model.init` names; returns what they are.
+def fetch_start(init: str, name: str, folder: Path) -> str:
+    """Fill an empty folder with the weights that `model.init` names; returns what they are.
 
     Raises:
         StageError: they don't exist, can't be had or are altered.
     """
-    with replaced_dir(INIT_DIR) as folder:
-        start = {"init": params.init}
-        if params.init == "coco":
-            start |= fetch_coco_weights(params.name, folder)
-        elif params.init == "imagenet":
-            start |= fetch_imagenet_weights(params.name, folder)
-        elif params.init != "random":
-            path = Path(params.init)
-            path = path / "model.safetensors" if path.is_dir() else path
-            if not path.is_file() or path.suffix not in (".safetensors", ".pth", ".pt"):
-                raise StageError(
-                    f"model.init is {params.init!r}: no such .safetensors, .pth or .pt file; "
-                    "allowed are random, coco, imagenet and the path of a checkpoint"
-                )
-            shutil.copyfile(path, folder / path.name)
-            start = {"init": "path", "file": path.name, "sha256": sha256_of(path)}
-        write_json(folder / "start.json", start)
+    if init == "random":
+        start = {"init": "random"}
+    else:
+        fetch_weights = {"coco": fetch_coco_weights, "imagenet": fetch_imagenet_weights}.get(init)
+        path = fetch_weights(name, folder) if fetch_weights else copy_weights(Path(init), folder)
+        start = {"init": init if fetch_weights else "path", "file": path.name, "sha256": sha256_of(path)}
+    write_json(folder / "start.json", start)
     return start["init"]
 
 
-def fetch_coco_weights(name: str, folder: Path) -> dict[str, str]:
-    """Get effdet's release file for a network; the digits that end its name begin its sha256.
+def copy_weights(path: Path, folder: Path) -> Path:
+    """Copy a checkpoint, or the model.safetensors of a folder.
+
+    Raises:
+        StageError: there is none.
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.is_file() or file.suffix not in (".safetensors", ".pth", ".pt"):
+        raise StageError(
+            f"model.init is {str(path)!r}: no such .safetensors, .pth or .pt file; "
+            "allowed are random, coco, imagenet and the path of a checkpoint"
+        )
+    return Path(shutil.copy(file, folder))
+
+
+def fetch_coco_weights(name: str, folder: Path) -> Path:
+    """Get effdet's release file for a network; eight digits at the end of its name begin its sha256.
 
     Raises:
         StageError: there is none, or it is altered.
@@ -212,17 +221,15 @@ def fetch_coco_weights(name: str, folder: Path) -> dict[str, str]:
     url = effdet_config(name).url
     if not url:
         raise StageError(f"model.init is coco, but effdet has no COCO weights for {name}; use imagenet or random")
-    path = folder / Path(urlsplit(url).path).name
-    fetch_file(url, path)
+    path = fetch_file(url, folder)
+    prefix = re.search("-([0-9a-f]{8})$", path.stem)
     digest = sha256_of(path)
-    prefix = path.stem.rpartition("-")[2]
-    if not digest.startswith(prefix):
-        path.unlink()
-        raise StageError(f"{path.name} is altered: its sha256 begins with {digest[:8]}, not {prefix}; get it again")
-    return {"file": path.name, "sha256": digest}
+    if prefix and not digest.startswith(prefix[1]):
+        raise StageError(f"{path.name} is altered: its sha256 begins with {digest[:8]}; get it again")
+    return path
 
 
-def fetch_imagenet_weights(name: str, folder: Path) -> dict[str, str]:
+def fetch_imagenet_weights(name: str, folder: Path) -> Path:
     """Get timm's ImageNet weights for a network's backbone, from the hub that timm names (or $HF_ENDPOINT).
 
     A mirror holds them as `<timm's model name>.safetensors`, such as tf_efficientnet_lite0.in1k.safetensors.
@@ -236,25 +243,27 @@ def fetch_imagenet_weights(name: str, folder: Path) -> dict[str, str]:
     from stages.detection.network import effdet_config
 
     backbone_name = effdet_config(name).backbone_name
-    repository = timm.get_pretrained_cfg(backbone_name).hf_hub_id
-    if not repository:
+    backbone = timm.get_pretrained_cfg(backbone_name) if timm.is_model(backbone_name) else None
+    if backbone is None or not (backbone.hf_hub_id or backbone.url):
         raise StageError(f"model.init is imagenet, but timm has no weights for {backbone_name}; use random")
-    path = folder / f"{repository.rpartition('/')[2]}.safetensors"
-    fetch_file(hf_hub_url(repository, "model.safetensors"), path)
-    return {"file": path.name, "sha256": sha256_of(path)}
+    if not backbone.hf_hub_id:
+        return fetch_file(backbone.url, folder)
+    # Not hf_hub_download: without a network it takes 23 s to say so, in seven lines.
+    url = hf_hub_url(backbone.hf_hub_id, "model.safetensors")
+    return fetch_file(url, folder, f"{backbone.hf_hub_id.rpartition('/')[2]}.safetensors")
 
 
 def main() -> None:
-    """Fetch images, then weights."""
+    """Fetch weights, then images; an error leaves the folders of both as they were."""
     recipe = read_recipe()
-    DATA_DIR.mkdir(exist_ok=True)
     try:
-        fetch_images(recipe.fetch)
-        start = fetch_start(recipe.model)
+        with replaced_dir(INIT_DIR) as init_folder, replaced_dir(RAW_DIR) as raw_folder:
+            start = fetch_start(recipe.model.init, recipe.model.name, init_folder)
+            fetch_images(recipe.fetch, raw_folder)
     except OSError as error:
         raise StageError(f"{error.filename or DATA_DIR}: {error.strerror or error}") from None
     counts = ", ".join(f"{split} {len(list((RAW_DIR / split).iterdir()))} files" for split in SPLITS)
-    print(f"{RAW_DIR}: {counts}; training starts from {start} weights")
+    print(f"{RAW_DIR}: {counts}; start: {start}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ Run     dvc repro train
 import ctypes
 import math
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -130,6 +131,7 @@ def train(
     Raises:
         StageError: the loss stops being finite; the last epoch's checkpoint stays.
     """
+    shutil.rmtree(CHECKPOINT_DIR, ignore_errors=True)  # of an earlier run
     bench = DetBenchTrain(network).to(device).train()
     average = ModelEmaV3(network, decay=params.ema_decay, use_warmup=True)
     optimizer = make_optimizer(network, params)
@@ -154,7 +156,8 @@ def train(
             optimizer.step()
             schedule.step()
             average.update(network, step=step)
-            epoch_losses.append(torch.stack([losses["loss"], losses["class_loss"], losses["box_loss"] * box_weight]))
+            parts = [losses["loss"], losses["class_loss"], losses["box_loss"] * box_weight]
+            epoch_losses.append(torch.stack(parts).detach())
             # The step before this one: reading the newest would make the GPU wait for the CPU.
             check_finite(epoch_losses[-2:-1], step - 1)
             images_seen += len(batch)
@@ -164,7 +167,7 @@ def train(
 
             epoch = step // steps_per_epoch
             check_finite(epoch_losses[-1:], step)
-            loss, class_loss, box_loss = torch.stack(epoch_losses).detach().mean(0).tolist()
+            loss, class_loss, box_loss = torch.stack(epoch_losses).mean(0).tolist()
             epoch_losses = []
             seconds += time.perf_counter() - started
             bar.set_postfix(epoch=epoch, loss=f"{loss:.3f}")

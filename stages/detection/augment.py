@@ -7,9 +7,8 @@ x is `width - x`. All randomness comes from torch's default generator, which the
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from pycocotools import mask as mask_tools
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
@@ -159,10 +158,8 @@ def change_colours(image: torch.Tensor, chance: float) -> torch.Tensor:
 
 def polygon_mask(polygon: torch.Tensor, width: int, height: int) -> torch.Tensor:
     """Pixels inside a polygon [points, 2], which may reach outside; bool [height, width]."""
-    canvas = Image.new("L", (width, height))
-    # Pillow's coordinates are those of pixel centres.
-    ImageDraw.Draw(canvas).polygon([tuple(point) for point in (polygon - 0.5).tolist()], fill=1)
-    return torch.from_numpy(np.array(canvas, dtype=bool))
+    outline = mask_tools.frPyObjects([polygon.double().flatten().tolist()], height, width)
+    return torch.from_numpy(mask_tools.decode(outline)[:, :, 0].astype(bool))
 
 
 def polygon_area(polygon: torch.Tensor) -> float:

@@ -2,111 +2,125 @@
 
 import os
 import shutil
+import socket
+import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from tqdm import tqdm
-from urllib3.util import Retry
 
 from stages.detection.cli import StageError
 from stages.detection.files import replaced_file
 
 MIRROR_VARIABLE = "BALLOON_MIRROR"
-TIMEOUT_S = (4, 30)  # to connect, and between two pieces of the body
-TRIES = 3  # of a body that breaks off
-# Short waits: whoever has no network should learn so within seconds.
-RETRY = Retry(total=3, connect=1, status_forcelist=(429, 500, 502, 503, 504), backoff_factor=0.5, backoff_max=4)
+TIMEOUT_S = (5, 30)  # to connect, and between two pieces of the body
+PAUSES_S = (0.5, 1.5)  # before each new try; short, as whoever has no network should learn so within seconds
 CHUNK_BYTES = 1 << 18
 
 
 def is_url(source: str) -> bool:
     """Tell an http(s) address from a path."""
-    return urlsplit(source).scheme in ("http", "https")
+    return source.startswith(("http://", "https://"))
 
 
-def fetch_file(url: str, target: Path) -> None:
-    """Get the file at `url`, from $BALLOON_MIRROR (a folder or an address) if that holds a file of the same name.
+def fetch_file(url: str, folder: Path, name: str | None = None) -> Path:
+    """Get a file into `folder`, from $BALLOON_MIRROR (a folder or an address) if that holds one of the same name.
+
+    Args:
+        url: its own address.
+        folder: an existing folder.
+        name: what it is called in `folder` and in a mirror; None: as in the address.
 
     Raises:
-        StageError: neither has it; `target` is not written.
+        StageError: neither has it; nothing is written.
     """
-    name = Path(urlsplit(url).path).name
-    failures = []
+    name = name or url.partition("?")[0].rpartition("/")[2]
+    if not name:
+        raise StageError(f"{url} names no file")
     mirror = os.environ.get(MIRROR_VARIABLE)
-    if mirror and not is_url(mirror):
-        path = Path(mirror).expanduser() / name
-        if path.is_file():
-            with replaced_file(target) as temporary:
-                shutil.copyfile(path, temporary)
-            return
-        failures.append(f"{path} does not exist")
-    for address in ([f"{mirror.rstrip('/')}/{name}"] if mirror and is_url(mirror) else []) + [url]:
+    failures = []
+    for place in ([f"{mirror.rstrip('/')}/{name}"] if mirror else []) + [url]:
         try:
-            download(address, target)
-            return
+            with replaced_file(folder / name) as temporary:
+                if is_url(place):
+                    download(place, temporary)
+                else:
+                    shutil.copyfile(Path(place).expanduser(), temporary)
+            return folder / name
         except requests.RequestException as error:
-            failures.append(f"{address}: {_reason(error)}")
+            failures.append(f"{place}: {reason_of(error)}")
+        except FileNotFoundError:
+            failures.append(f"{place}: no such file")
     raise StageError(
-        f"can't get {name}: {'; '.join(failures)}. Set {MIRROR_VARIABLE} to a folder or address that holds {name}, "
+        f"can't get {', nor '.join(failures)}; set {MIRROR_VARIABLE}=<folder or URL that holds {name}>, "
         "or run the sample, which needs no network: dvc exp run -S recipe=sample"
     )
 
 
-def download(url: str, target: Path) -> None:
-    """Download with a progress bar, retries and timeouts.
+def download(url: str, path: Path) -> None:
+    """Download with a progress bar and timeouts; what may pass is tried again.
 
     Raises:
-        requests.RequestException: in the end it did not work; `target` is not written.
+        requests.RequestException: in the end it did not work.
     """
-    with requests.Session() as session, replaced_file(target) as temporary:
-        session.mount("http://", HTTPAdapter(max_retries=RETRY))
-        session.mount("https://", HTTPAdapter(max_retries=RETRY))
-        for attempt in range(1, TRIES + 1):
-            try:
-                _stream(session, url, temporary)
-                return
-            except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError) as error:
-                broke_off = temporary.exists()  # otherwise nothing arrived, and the adapter has tried again already
-                if attempt == TRIES or not broke_off:
-                    raise
-                tqdm.write(f"{url}: {_reason(error)}, trying again")
+    # Not urllib3's Retry: it can't repeat a body that breaks off, and waits as long as a server's Retry-After says.
+    for pause in PAUSES_S:
+        try:
+            return stream(url, path)
+        except requests.RequestException as error:
+            if not may_pass(error):
+                raise
+            time.sleep(pause)
+    return stream(url, path)
 
 
-def _stream(session: requests.Session, url: str, target: Path) -> None:
-    with session.get(url, stream=True, timeout=TIMEOUT_S) as response:
+def stream(url: str, path: Path) -> None:
+    """Try once to download.
+
+    Raises:
+        requests.RequestException: it did not work, or less arrived than the server announced.
+    """
+    with requests.get(url, stream=True, timeout=TIMEOUT_S) as response:
         response.raise_for_status()
-        # A proxy may compress the body; then its length is not the file's.
-        encoded = "Content-Encoding" in response.headers
-        length = None if encoded else int(response.headers.get("Content-Length", 0)) or None
-        with target.open("wb") as file, tqdm(total=length, unit="B", unit_scale=True, desc=target.name[1:30]) as bar:
+        header = response.headers.get("Content-Length", "")
+        length = int(header) if header.isdecimal() else None
+        # disable=None: no bar in logs.
+        bar = tqdm(total=length, unit="B", unit_scale=True, desc=url.rpartition("/")[2], leave=False, disable=None)
+        with path.open("wb") as file, bar:
             for chunk in response.iter_content(CHUNK_BYTES):
                 file.write(chunk)
                 bar.update(len(chunk))
-            if length is not None and file.tell() != length:
-                raise requests.exceptions.ChunkedEncodingError(f"got {file.tell()} of {length} bytes")
+        arrived = response.raw.tell()  # as sent: the file is longer where a proxy compresses
+        if length is not None and arrived < length:
+            raise requests.exceptions.ChunkedEncodingError(f"only {arrived} of {length} bytes arrived")
 
 
-def _reason(error: requests.RequestException) -> str:
-    """Say in a few words what a person can act on."""
-    text = str(error)
-    if isinstance(error, requests.HTTPError) and error.response is not None:
+def may_pass(error: requests.RequestException) -> bool:
+    """Tell a fault of the moment from one that another try would only repeat."""
+    if isinstance(error, requests.HTTPError):
+        return error.response.status_code == 429 or error.response.status_code >= 500
+    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.SSLError):
+        return False
+    if isinstance(root_of(error), socket.gaierror):  # asking a dead name server can take 10 s each time
+        return False
+    return isinstance(error, requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError)
+
+
+def reason_of(error: requests.RequestException) -> str:
+    """Say in a few words what went wrong."""
+    root = root_of(error)
+    if isinstance(error, requests.HTTPError):
         return f"HTTP {error.response.status_code}"
-    if isinstance(error, requests.exceptions.RetryError):
-        return "the server keeps answering with errors"
-    if isinstance(error, requests.exceptions.TooManyRedirects):
-        return "too many redirects"
-    if isinstance(error, requests.exceptions.Timeout) or "timed out" in text.lower():
-        return "no answer in time"
-    for sign, reason in (
-        ("NameResolution", "its name can't be resolved (no network?)"),
-        ("Connection refused", "connection refused"),
-        ("unreachable", "network unreachable"),
-        ("IncompleteRead", "the download breaks off"),
-        ("bytes", "the download breaks off"),
-        ("CERTIFICATE", "its certificate is not trusted"),
-    ):
-        if sign in text:
-            return reason
-    return "no connection"
+    if isinstance(root, socket.gaierror):
+        return "name resolution failed"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the download broke off"
+    reason = root.strerror if isinstance(root, OSError) and root.strerror else str(root)
+    return " ".join(reason.split()).rstrip(".").lower()
+
+
+def root_of(error: BaseException) -> BaseException:
+    """Follow an error to the one that began it: requests and urllib3 wrap the socket's three or four times."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error

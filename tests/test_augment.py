@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from stages.detection.augment import (
+    CutOut,
+    Scene,
+    augment,
+    cut_out_objects,
+    paste,
+    polygon_area,
+    polygon_mask,
+    random_view,
+    visible_box_xyxy,
+)
+from stages.detection.params import AugmentParams
+
+GREY = (128, 128, 128)
+RED = torch.tensor([255, 0, 0], dtype=torch.uint8)
+
+
+def params(**changes):
+    defaults = {"scale": [1.0, 1.0], "flip": 0.0, "colour": 0.0, "copy_paste": 0}
+    return AugmentParams(**(defaults | changes))
+
+
+def rectangle(x0, y0, x1, y1):
+    return torch.tensor([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=torch.float32)
+
+
+@pytest.fixture
+def scene():
+    """A red rectangle, x 40..80 and y 30..60, on a black photograph of 200 x 100 px."""
+    image = torch.zeros(3, 100, 200, dtype=torch.uint8)
+    image[:, 30:60, 40:80] = RED.view(3, 1, 1)
+    return Scene(image, [rectangle(40, 30, 80, 60)], [1])
+
+
+def red_extent_xyxy(image):
+    red = (image[0] > 180) & (image[1] < 90)
+    columns, rows = red.any(0).nonzero(), red.any(1).nonzero()
+    return [float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_box_is_the_extent_of_the_visible_pixels_whatever_the_view(scene, seed):
+    torch.manual_seed(seed)
+    before = scene.image.clone(), scene.polygons[0].clone()
+    sample = augment(scene, [], params(scale=[0.5, 3.0], flip=0.5), 128, GREY)
+    assert sample.image.shape == (3, 128, 128)
+    if len(sample.boxes_xyxy):
+        # edges are blurred by resizing: one px of tolerance
+        np.testing.assert_allclose(sample.boxes_xyxy[0], red_extent_xyxy(sample.image), atol=1.01)
+    assert torch.equal(before[0], scene.image)
+    assert torch.equal(before[1], scene.polygons[0])
+
+
+def test_most_views_keep_the_object(scene):
+    torch.manual_seed(0)
+    kept = [len(augment(scene, [], params(scale=[0.5, 3.0]), 128, GREY).labels) for _ in range(40)]
+    assert 20 < sum(kept) < 40
+
+
+def test_a_mirrored_view_mirrors_the_box(scene):
+    torch.manual_seed(0)
+    view = random_view(scene, params(), 200, GREY)
+    torch.manual_seed(0)
+    mirrored = random_view(scene, params(flip=1.0), 200, GREY)
+    assert torch.equal(view.image.flip(2), mirrored.image)
+    # x of 40 and 80 become 200 - 40 = 160 and 200 - 80 = 120
+    assert mirrored.polygons[0][:, 0].tolist() == [160, 120, 120, 160]
+    assert torch.equal(view.polygons[0][:, 1], mirrored.polygons[0][:, 1])
+
+
+def test_what_is_not_photograph_has_the_fill_colour(scene):
+    torch.manual_seed(0)
+    view = random_view(scene, params(scale=[0.5, 0.5]), 200, GREY)
+    assert (view.image == 128).all(0).sum() == 200 * 200 - 100 * 50
+
+
+def test_a_cut_out_holds_the_object_and_nothing_else(scene):
+    (cut_out,) = cut_out_objects(scene)
+    rgb, alpha = cut_out.rgba[:3], cut_out.rgba[3] > 0
+    assert alpha.sum() == 40 * 30
+    assert (rgb[:, alpha] == RED.view(3, 1)).all()
+
+
+def test_objects_at_the_edge_and_slivers_are_not_cut_out():
+    image = torch.zeros(3, 100, 100, dtype=torch.uint8)
+    polygons = [rectangle(0, 10, 30, 40), rectangle(50, 70, 90, 100), rectangle(50, 10, 55, 60)]
+    assert cut_out_objects(Scene(image, polygons, [1, 1, 1])) == []
+
+
+def test_a_pasted_object_takes_its_place_and_leaves_the_rest():
+    torch.manual_seed(1)
+    image = torch.zeros(3, 60, 80, dtype=torch.uint8)
+    rgba = torch.full((4, 20, 30), 255, dtype=torch.uint8)
+    pasted, mask, area = paste(image, rgba)
+    assert area == 600
+    assert (pasted[:, mask] == 255).all()
+    assert (pasted[:, ~mask] == 0).all()
+    assert not image.any()
+
+
+def test_boxes_under_a_pasted_object_shrink_to_what_is_visible():
+    # An object of x 10..50 of which a paste covers x 30..60: x 10..30 is left.
+    below = polygon_mask(rectangle(10, 10, 50, 40), 80, 60)
+    above = polygon_mask(rectangle(30, 0, 60, 60), 80, 60)
+    assert visible_box_xyxy(below & ~above, 1200, (10, 10, 50, 40)) == (10, 10, 30, 40)
+
+
+def test_an_object_of_which_little_is_visible_is_dropped():
+    mask = torch.zeros(60, 80, dtype=torch.bool)
+    mask[10:20, 10:33] = True  # 230 px
+    assert visible_box_xyxy(mask, 1150, (0, 0, 80, 60)) == (10, 10, 33, 20)  # 230 / 1150 = 0.2
+    assert visible_box_xyxy(mask, 1160, (0, 0, 80, 60)) is None
+    assert visible_box_xyxy(mask & False, 1000, (0, 0, 80, 60)) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_boxes_of_pasted_ellipses_fit_what_can_be_seen_of_them(seed):
+    image = Image.new("RGB", (160, 160))
+    ImageDraw.Draw(image).ellipse((20, 30, 120, 110), fill=(255, 0, 0))
+    angles = torch.linspace(0, 2 * torch.pi, 65)[:-1]
+    outline = torch.stack([70.5 + 50 * angles.cos(), 70.5 + 40 * angles.sin()], 1)
+    objects = cut_out_objects(Scene(torch.from_numpy(np.array(image)).permute(2, 0, 1), [outline], [3]))
+    empty = Scene(torch.zeros(3, 128, 128, dtype=torch.uint8), [], [])
+    torch.manual_seed(seed)
+    sample = augment(empty, objects, params(copy_paste=1), 128, (0, 0, 0))
+    if not len(sample.labels):
+        assert int((sample.image.sum(0) > 60).sum()) < 3000  # nothing pasted, or little of it in sight
+        return
+    assert sample.labels.tolist() == [3]
+    seen = sample.image.sum(0) > 60
+    columns, rows = seen.any(0).nonzero(), seen.any(1).nonzero()
+    extent = [float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1]
+    np.testing.assert_allclose(sample.boxes_xyxy[0], extent, atol=2.01)  # the soft edge counts half
+
+
+def test_more_pastes_give_more_boxes(scene):
+    (cut_out,) = cut_out_objects(scene)
+    torch.manual_seed(0)
+    counts = [len(augment(scene, [CutOut(cut_out.rgba, 2)], params(copy_paste=5), 128, GREY).labels) for _ in range(20)]
+    assert max(counts) > 3
+    assert sum(counts) / 20 > 1.5
+
+
+def test_the_area_of_a_polygon_does_not_depend_on_its_direction():
+    assert polygon_area(rectangle(0, 0, 4, 3)) == polygon_area(rectangle(0, 0, 4, 3).flip(0)) == 12
