@@ -1,0 +1,102 @@
+import csv
+import json
+from pathlib import Path
+
+import torch
+from conftest import read, run_module, write_params
+from PIL import Image
+
+from stages import evaluate, visualise
+from stages.detection.files import write_json
+
+
+def pictures(folder):
+    return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
+def test_evaluate_writes_metrics_curve_detections_and_a_picture_for_each_image(model):
+    evaluate.main()
+    metrics = read("metrics/evaluate.json")
+    expected = {"bbox_mAP", "bbox_mAP_50", "bbox_mAP_75", "bbox_mAP_s", "bbox_mAP_m", "bbox_mAP_l"}
+    expected |= {"AR_1", "AR_10", "AR_100", "AR_s", "AR_m", "AR_l", "bbox_mAP_ids_from_0"}
+    assert set(metrics) == expected | {"precision", "recall", "f1"}
+    with Path("plots/evaluate/precision_recall.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 101
+    results = json.loads(Path("data/detections.json").read_text())
+    assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
+    assert list(pictures("plots/evaluate/images")) == ["0000.jpg", "0001.jpg", "0002.jpg"]
+
+
+def test_xywh_boxes_become_corners():
+    boxes_xyxy = evaluate.boxes_xyxy_of([{"bbox": [10, 20, 30, 40]}])
+    assert boxes_xyxy.tolist() == [[10, 20, 40, 60]]
+    assert evaluate.boxes_xyxy_of([]).shape == (0, 4)
+
+
+def test_the_same_model_gives_the_same_bytes_again(model):
+    evaluate.main()
+    visualise.main()
+    first = [pictures("plots/evaluate/images"), pictures("plots/dataset"), Path("data/detections.json").read_bytes()]
+    evaluate.main()
+    visualise.main()
+    assert first == [
+        pictures("plots/evaluate/images"),
+        pictures("plots/dataset"),
+        Path("data/detections.json").read_bytes(),
+    ]
+
+
+def test_no_detections_at_all_are_drawn_and_scored(model):
+    from stages.detection.network import load_network, save_network
+
+    network, spec = load_network(Path("data/model"), torch.device("cpu"))
+    with torch.no_grad():
+        network.class_net.predict.conv_pw.bias.fill_(-50.0)
+    save_network(network, spec, Path("data/model"))
+    evaluate.main()
+    assert json.loads(Path("data/detections.json").read_text()) == []
+    assert read("metrics/evaluate.json")["bbox_mAP"] == 0
+    assert len(pictures("plots/evaluate/images")) == 3
+
+
+def test_several_categories_are_named_in_the_pictures(model):
+    coco = read("data/coco/val.json")
+    coco["categories"].append({"id": 2, "name": "kite"})
+    write_json(Path("data/coco/val.json"), coco)
+    evaluate.main()
+    assert len(pictures("plots/evaluate/images")) == 3
+
+
+def test_a_missing_model_is_told_in_one_line(sample):
+    result = run_module("evaluate")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == "evaluate: data/model/model.json is missing; `dvc repro` makes it"
+    assert not Path("plots/evaluate").exists()
+
+
+def test_visualise_draws_three_pictures_of_the_training_set(sample):
+    visualise.main()
+    assert list(pictures("plots/dataset")) == ["augmented.png", "box_shapes.png", "training_set.png"]
+    for name in ("augmented.png", "training_set.png"):
+        with Image.open(f"plots/dataset/{name}") as picture:
+            colours = picture.convert("RGB").getcolors(2**24)
+        assert any(colour == (0, 255, 0) for _, colour in colours), f"no box is drawn in {name}"
+
+
+def test_box_sizes_are_those_of_the_networks_input():
+    coco = {
+        "images": [{"id": 1, "width": 200, "height": 100}],
+        "annotations": [{"image_id": 1, "bbox": [0, 0, 50, 20]}],
+    }
+    # 200 px become 128: scale 0.64
+    assert visualise.box_sizes_wh(coco, 128).tolist() == [[32.0, 12.8]]
+
+
+def test_visualise_takes_a_changed_augmentation(sample):
+    visualise.main()
+    before = pictures("plots/dataset")
+    write_params({"fetch.rendered.train_images": 6, "model.image_size": 128, "train.augment.copy_paste": 0})
+    visualise.main()
+    after = pictures("plots/dataset")
+    assert before["augmented.png"] != after["augmented.png"]
+    assert before["training_set.png"] == after["training_set.png"]

@@ -1,0 +1,193 @@
+"""The chain as users run it: DVC in a clone, with an empty home."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, SMALL
+from ruamel.yaml import YAML
+
+PIPELINE = YAML(typ="safe", pure=True).load((REPOSITORY / "dvc.yaml").read_text())
+STAGES = PIPELINE["stages"]
+ORDER = ["fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam"]
+
+
+def imported_files(script: Path) -> set[Path]:
+    """The repository's own modules that a script imports, directly or through one another."""
+    modules = set()
+    for node in ast.walk(ast.parse((REPOSITORY / script).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = Path(node.module.replace(".", "/"))
+            modules |= {module, *(module / alias.name for alias in node.names)}
+    files = {path for module in modules if (REPOSITORY / (path := module.with_suffix(".py"))).exists()}
+    return files.union(*(imported_files(path) for path in files))
+
+
+def test_there_are_seven_stages_with_a_script_each():
+    assert list(STAGES) == ORDER
+    assert all(stage["cmd"] == f"python -m stages.{name}" for name, stage in STAGES.items())
+    assert all(stage["desc"] for stage in STAGES.values())
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_stage_depends_on_just_the_code_that_it_runs(name):
+    script = Path("stages", f"{name}.py")
+    needed = {str(path) for path in imported_files(script) | {script}}
+    assert needed == {dep for dep in STAGES[name]["deps"] if dep.endswith(".py")}
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_help_says_what_a_stage_reads_and_writes(name):
+    for command in (["-m", f"stages.{name}"], [f"stages/{name}.py"]):
+        result = subprocess.run(
+            [sys.executable, *command, "--help"], capture_output=True, text=True, cwd=REPOSITORY, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        assert "Reads " in result.stdout
+        assert "Writes " in result.stdout
+
+
+class Clone:
+    """A copy of the working tree as a git repository of its own, with an empty home."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "clone"
+        (folder / "home").mkdir()
+        hidden = ("GIT_", "DVC_", "XDG_", "BALLOON_")
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+        self.environment |= {
+            "HOME": str(folder / "home"),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            if (REPOSITORY / name).is_file():
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(REPOSITORY / name, self.folder / name)
+        self.run("git", "init", "--quiet")
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "start")
+
+    def run(self, *command: str) -> str:
+        result = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    return Clone(tmp_path_factory.mktemp("pipeline"))
+
+
+@pytest.fixture(scope="module")
+def experiment(clone):
+    """The clone after an experiment with the small sample."""
+    changes = [argument for key, value in SMALL.items() for argument in ("-S", f"sample.{key}={value}")]
+    clone.run("dvc", "exp", "run", "-S", "recipe=sample", *changes)
+    return clone
+
+
+@pytest.mark.skipif(not (REPOSITORY / "dvc.lock").exists(), reason="no dvc.lock yet")
+def test_the_committed_lock_fits_code_and_params(clone):
+    output = clone.run("dvc", "repro", "--dry", "--allow-missing")
+    assert "Running stage" not in output
+    assert "Data and pipelines are up to date" in output
+
+
+def test_the_whole_chain_runs_as_an_experiment(experiment):
+    written = [
+        "data/raw/train/via_region_data.json",
+        "data/coco/val.json",
+        "data/model/model.safetensors",
+        "data/model/model.json",
+        "data/detections.json",
+        "plots/dataset/training_set.png",
+        "plots/evaluate/images/0000.jpg",
+        "plots/evaluate/precision_recall.csv",
+        "plots/feature_maps/0000.jpg",
+        "plots/grad_cam/0000.jpg",
+        "plots/train/loss.csv",
+        "plots/train/ap.csv",
+    ]
+    assert [name for name in written if not (experiment.folder / name).is_file()] == []
+    assert json.loads((experiment.folder / "metrics/dataset.json").read_text())["train"]["images"] == 6
+    assert "data/raw" not in experiment.run("git", "ls-files")
+
+
+def test_nothing_is_left_to_do_after_a_run(experiment):
+    assert "Data and pipelines are up to date" in experiment.run("dvc", "status")
+
+
+def test_metrics_of_the_experiment_can_be_compared_with_the_commit(experiment):
+    rows = json.loads(experiment.run("dvc", "metrics", "diff", "--all", "--json"))
+    assert set(rows) == {f"metrics/{name}.json" for name in ("dataset", "evaluate", "grad_cam", "train")}
+    assert rows["metrics/dataset.json"]["train.images"]["new"] == 6
+
+
+def test_plots_of_the_experiment_can_be_compared_with_the_commit(experiment):
+    experiment.run("dvc", "plots", "diff", "HEAD", "workspace", "-o", "comparison")
+    page = (experiment.folder / "comparison/index.html").read_text()
+    for title in (
+        "Training loss and its two parts",
+        "Learning rate",
+        "AP on the validation images",
+        "Precision by recall",
+    ):
+        assert title in page
+    pictures = {path.name for path in (experiment.folder / "comparison/static").iterdir()}
+    assert any("training_set.png" in name for name in pictures)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("sample.evaluate.score_threshold=0.3", ["evaluate"]),
+        ("sample.feature_maps.reduction=topk", ["feature_maps"]),
+        ("sample.grad_cam.max_boxes=3", ["grad_cam"]),
+        ("sample.train.epochs=3", ["train", "evaluate", "feature_maps", "grad_cam"]),
+        ("sample.train.augment.flip=0.4", ["visualise", "train", "evaluate", "feature_maps", "grad_cam"]),
+        ("balloon.train.epochs=3", []),
+    ],
+)
+def test_a_changed_param_reruns_its_stage_and_what_follows(experiment, change, expected):
+    before = (experiment.folder / "params.yaml").read_text()
+    key, value = change.split("=")
+    yaml = YAML()
+    params = yaml.load(before)
+    *path, last = key.split(".")
+    section = params
+    for name in path:
+        section = section[name]
+    section[last] = yaml.load(value)
+    with (experiment.folder / "params.yaml").open("w") as file:
+        yaml.dump(params, file)
+    output = experiment.run("dvc", "repro", "--dry")
+    (experiment.folder / "params.yaml").write_text(before)
+    assert sorted(line.split("'")[1] for line in output.splitlines() if "Running stage" in line) == sorted(expected)
+
+
+def test_a_failing_stage_stops_the_chain_with_one_line(experiment):
+    result = subprocess.run(
+        ["dvc", "exp", "run", "-S", "sample.train.epochs=0"],
+        cwd=experiment.folder,
+        env=experiment.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    lines = [line for line in result.stderr.splitlines() if line.startswith("train: ")]
+    assert lines == ["train: params.yaml: sample.train.epochs is 0: input should be greater than or equal to 1"]

@@ -1,0 +1,95 @@
+import copy
+
+import numpy as np
+import pytest
+
+from stages.detection.scoring import (
+    Matches,
+    coco_stats,
+    map_with_ids_from_0,
+    matches_by_image,
+    precision_recall_f1,
+    precision_recall_rows,
+    run_cocoeval,
+)
+
+BOXES = {1: [[10, 10, 20, 20], [50, 50, 40, 40]], 2: [[0, 0, 100, 100]], 3: []}  # xywh by image
+
+
+def ground_truth():
+    annotations = [
+        {"image_id": image_id, "category_id": 1, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        for image_id, boxes in BOXES.items()
+        for box in boxes
+    ]
+    return {
+        "images": [{"id": image_id, "width": 128, "height": 128, "file_name": f"{image_id}.png"} for image_id in BOXES],
+        "annotations": [{"id": number, **annotation} for number, annotation in enumerate(annotations, start=1)],
+        "categories": [{"id": 1, "name": "balloon"}],
+    }
+
+
+def detections(*rows):
+    return [{"image_id": i, "category_id": 1, "bbox": box, "score": score} for i, box, score in rows]
+
+
+PERFECT = detections(*((i, box, 0.9) for i, boxes in BOXES.items() for box in boxes))
+
+
+def test_perfect_detections_score_exactly_1_at_every_size():
+    stats = coco_stats(run_cocoeval(ground_truth(), PERFECT))
+    # 20² is small, 40² medium, 100² large
+    assert [stats[name] for name in ("bbox_mAP", "bbox_mAP_s", "bbox_mAP_m", "bbox_mAP_l", "AR_100")] == [1.0] * 5
+
+
+def test_no_detections_score_0_and_do_not_crash():
+    stats = coco_stats(run_cocoeval(ground_truth(), []))
+    assert stats["bbox_mAP"] == 0.0
+    assert precision_recall_f1(list(matches_by_image(run_cocoeval(ground_truth(), []), 0.5).values())) == {
+        "precision": 0.0,
+        "recall": 0.0,
+        "f1": 0.0,
+    }
+
+
+def test_a_size_without_ground_truth_is_minus_1():
+    coco = ground_truth()
+    coco["annotations"] = [a for a in coco["annotations"] if a["area"] > 32**2]
+    assert coco_stats(run_cocoeval(coco, PERFECT))["bbox_mAP_s"] == -1
+
+
+def test_ids_from_0_lose_the_first_box():
+    assert map_with_ids_from_0(ground_truth(), PERFECT) < 0.7
+
+
+def test_matches_are_counted_by_image_above_the_threshold():
+    results = detections(
+        (1, [10, 10, 20, 20], 0.9),  # right
+        (1, [11, 11, 20, 20], 0.8),  # a duplicate of it: wrong
+        (1, [50, 50, 40, 40], 0.3),  # right, but below the threshold: missed
+        (2, [0, 0, 100, 45], 0.7),  # IoU 0.45: wrong
+        (3, [5, 5, 9, 9], 0.6),  # nothing there: wrong
+    )
+    matches = matches_by_image(run_cocoeval(ground_truth(), results), 0.5)
+    assert matches == {1: Matches(1, 1, 1), 2: Matches(0, 1, 1), 3: Matches(0, 1, 0)}
+    # precision 1 / 4, recall 1 / 3, F1 2 * 1/4 * 1/3 / (7/12) = 2/7
+    assert precision_recall_f1(list(matches.values())) == {"precision": 0.25, "recall": 0.3333, "f1": 0.2857}
+
+
+def test_the_curve_has_101_recalls_and_a_column_for_each_iou():
+    results = detections((1, [10, 10, 20, 20], 0.9), (2, [0, 0, 100, 60], 0.8))
+    rows = precision_recall_rows(run_cocoeval(ground_truth(), results), (0.5, 0.75))
+    assert len(rows) == 101
+    assert [row["recall"] for row in rows[:2]] == pytest.approx([0, 0.01])
+    # two of three found at IoU 0.5 (the second has 0.6), one of three at 0.75
+    assert sum(row["precision_50"] > 0.999 for row in rows) == 67
+    assert sum(row["precision_75"] > 0.999 for row in rows) == 34
+    assert np.all(np.array([row["precision_50"] for row in rows[67:]]) == 0)
+
+
+def test_the_callers_data_are_left_unchanged():
+    coco, results = ground_truth(), copy.deepcopy(PERFECT)
+    run_cocoeval(coco, results)
+    map_with_ids_from_0(coco, results)
+    assert coco == ground_truth()
+    assert results == PERFECT
