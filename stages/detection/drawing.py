@@ -13,7 +13,7 @@ GROUND_TRUTH = "lime"
 DETECTION = "orange"
 HEAT_COLOURS = "turbo"
 HEAT_STRENGTH = 0.55  # of a heat map over its photograph
-DPI = 80
+DPI = 100
 
 
 def new_figure(columns: int, rows: int, cell_wh_inches: tuple[float, float]) -> tuple[Figure, np.ndarray]:
