@@ -157,7 +157,7 @@ def draw(image: torch.Tensor, explanation: Explanation, params: GradCamParams) -
     cells = zip(LEVELS, by_level, (axes[1], axes[2], axes[3], axes[5], axes[6]), strict=True)
     for ax, heat, title in [
         (axes[4], own, "each at its own level"),
-        *((ax, heat, f"{name}: {levels.count(name)} boxes made here") for name, heat, ax in cells),
+        *((ax, heat, f"{name}: {levels.count(name)} of {len(levels)} made here") for name, heat, ax in cells),
     ]:
         silent = not heat.any()
         show_image(ax, image, f"{title}, no gradient" if silent and levels else title)
