@@ -12,7 +12,15 @@ import torch
 
 from stages.detection.cli import run_stage
 from stages.detection.detect import detect_coco
-from stages.detection.drawing import DETECTION, GROUND_TRUTH, draw_boxes, new_figure, save_figure, show_image
+from stages.detection.drawing import (
+    DETECTION,
+    GROUND_TRUTH,
+    draw_boxes,
+    new_figure,
+    picture_path,
+    save_figure,
+    show_image,
+)
 from stages.detection.files import read_json, replaced_dir, write_csv, write_json
 from stages.detection.images import read_image
 from stages.detection.network import load_network, pick_device
@@ -63,7 +71,7 @@ def draw_pictures(coco: dict, results: list[dict], matches: dict[int, Matches], 
         labels = ["" if one_category else names[result["category_id"]] + " " for result in found]
         labels = [f"{label}{result['score']:.2f}" for label, result in zip(labels, found, strict=True)]
         draw_boxes(right, boxes_xyxy_of(found), DETECTION, labels)
-        save_figure(figure, folder / f"{Path(image['file_name']).stem}.jpg")
+        save_figure(figure, picture_path(folder, image["file_name"]))
 
 
 def main() -> None:

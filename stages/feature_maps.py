@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from stages.detection.cli import run_stage
-from stages.detection.drawing import new_figure, save_figure, show_heat, show_image
+from stages.detection.drawing import new_figure, picture_path, save_figure, show_heat, show_image
 from stages.detection.files import read_json, replaced_dir
 from stages.detection.images import letterbox_image, letterbox_of, read_image
 from stages.detection.maps import crop_map, strongest_channels
@@ -107,7 +107,7 @@ def main() -> None:
         for entry in images[: params.max_images]:
             image = read_image(IMAGE_DIR / entry["file_name"])
             maps = feature_maps_of(network, spec, image, device)
-            save_figure(draw(image, maps, params), folder / f"{Path(entry['file_name']).stem}.jpg")
+            save_figure(draw(image, maps, params), picture_path(folder, entry["file_name"]))
     print(f"{min(len(images), params.max_images)} of {len(images)} validation images drawn")
 
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from stages.detection.cli import run_stage
 from stages.detection.detect import Detections, anchors_of, decode, flat_outputs
-from stages.detection.drawing import DETECTION, draw_boxes, new_figure, save_figure, show_heat, show_image
+from stages.detection.drawing import DETECTION, draw_boxes, new_figure, picture_path, save_figure, show_heat, show_image
 from stages.detection.files import read_json, replaced_dir, write_json
 from stages.detection.images import Letterbox, letterbox_image, letterbox_of, read_image
 from stages.detection.maps import crop_map, energy_share, inside_boxes
@@ -212,7 +212,7 @@ def main() -> None:
             image = read_image(IMAGE_DIR / entry["file_name"])
             explanation = explain(network, spec, image, params, device)
             explanations.append(explanation)
-            save_figure(draw(image, explanation, params), folder / f"{Path(entry['file_name']).stem}.jpg")
+            save_figure(draw(image, explanation, params), picture_path(folder, entry["file_name"]))
     metrics = measure(explanations)
     write_json(METRICS_PATH, metrics)
     print(f"{metrics['boxes']} detections explained on {len(explanations)} of {len(images)} validation images")

@@ -7,6 +7,7 @@ from conftest import read, run_module, write_params
 from PIL import Image
 
 from stages import evaluate, visualise
+from stages.detection.drawing import picture_path
 from stages.detection.files import write_json
 
 
@@ -24,7 +25,7 @@ def test_evaluate_writes_metrics_curve_detections_and_a_picture_for_each_image(m
         assert len(list(csv.DictReader(file))) == 101
     results = json.loads(Path("data/detections.json").read_text())
     assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
-    assert list(pictures("plots/evaluate/images")) == ["0000.jpg", "0001.jpg", "0002.jpg"]
+    assert list(pictures("plots/evaluate/images")) == ["val_0000.jpg", "val_0001.jpg", "val_0002.jpg"]
 
 
 def test_xywh_boxes_become_corners():
@@ -100,3 +101,10 @@ def test_visualise_takes_a_changed_augmentation(sample):
     after = pictures("plots/dataset")
     assert before["augmented.png"] != after["augmented.png"]
     assert before["training_set.png"] == after["training_set.png"]
+
+
+def test_every_picture_has_a_name_of_its_own_that_is_no_number():
+    names = [picture_path(Path(), name).name for name in ("17.jpg", "17.png", "a.b.jpg", "17.jpeg")]
+    assert names == ["val_17.jpg", "val_17.png.jpg", "val_a.b.jpg", "val_17.jpeg.jpg"]
+    # `dvc plots diff` can't sort numbers and other names in one folder
+    assert not any(Path(name).stem.isdigit() for name in names)

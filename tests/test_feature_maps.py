@@ -13,7 +13,7 @@ from stages.detection.network import load_network
 from stages.detection.params import read_recipe
 
 CPU = torch.device("cpu")
-NAMES = ["0000.jpg", "0001.jpg", "0002.jpg"]
+NAMES = ["val_0000.jpg", "val_0001.jpg", "val_0002.jpg"]
 
 
 def pictures():

@@ -109,7 +109,7 @@ def test_grad_cam_draws_each_image_the_same_again_and_measures(model):
     grad_cam.main()
     first = {path.name: path.read_bytes() for path in sorted(Path("plots/grad_cam").iterdir())}
     metrics = read("metrics/grad_cam.json")
-    assert list(first) == ["0000.jpg", "0001.jpg", "0002.jpg"]
+    assert list(first) == ["val_0000.jpg", "val_0001.jpg", "val_0002.jpg"]
     assert (metrics["images"], metrics["images_explained"], metrics["boxes"]) == (3, 3, 9)
     assert sum(metrics[f"boxes_made_at_{level}"] for level in LEVELS) == 9
     assert 0 < metrics["area_of_boxes"] <= 1

@@ -115,10 +115,10 @@ def test_the_whole_chain_runs_as_an_experiment(experiment):
         "data/model/model.json",
         "data/detections.json",
         "plots/dataset/training_set.png",
-        "plots/evaluate/images/0000.jpg",
+        "plots/evaluate/images/val_0000.jpg",
         "plots/evaluate/precision_recall.csv",
-        "plots/feature_maps/0000.jpg",
-        "plots/grad_cam/0000.jpg",
+        "plots/feature_maps/val_0000.jpg",
+        "plots/grad_cam/val_0000.jpg",
         "plots/train/loss.csv",
         "plots/train/ap.csv",
     ]

@@ -81,6 +81,15 @@ def draw_polygons(ax: Axes, polygons: list[torch.Tensor], colour: str) -> None:
     )
 
 
+def picture_path(folder: Path, file_name: str) -> Path:
+    """Name the picture made of a validation image; no two images share one.
+
+    `dvc plots diff` fails on a folder in which some names are numbers and others are not, hence the prefix.
+    """
+    stem = file_name.removesuffix(".jpg")
+    return folder / f"val_{stem}.jpg"
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG or JPEG without the name of the program or the time in it."""
     if path.suffix == ".png":
