@@ -140,6 +140,28 @@ def gradients_of_last_cell(network: nn.Module):  # noqa: ANN201 - a context mana
             parameter.grad = None
 
 
+def heading(count: int, score_threshold: float) -> str:
+    """Say how many detections are explained."""
+    if not count:
+        return f"no detection scores {score_threshold} or more"
+    return f"{count} detection{'s' if count > 1 else ''}"
+
+
+def level_title(name: str, made_at: list[str], has_heat: bool) -> str:
+    """Say how many of the explained boxes a level made, and why its map is empty where it is.
+
+    Args:
+        name: the level.
+        made_at: the level of each explained box.
+        has_heat: whether the level's map has a value above zero.
+    """
+    title = f"{name}: {made_at.count(name)} of {len(made_at)} made here"
+    if has_heat or not made_at:
+        return title
+    # Boxes of this level or a coarser one have a gradient here; ReLU may still leave nothing of their map.
+    return f"{name}: no gradient" if max(made_at) < name else f"{title}, empty"
+
+
 def draw(image: torch.Tensor, explanation: Explanation, params: GradCamParams) -> Figure:
     """Draw the photograph with the explained detections, every level, and each detection's own level."""
     _, height, width = image.shape
@@ -151,17 +173,15 @@ def draw(image: torch.Tensor, explanation: Explanation, params: GradCamParams) -
     labels = [f"{score:.2f} {level}" for score, level in zip(found.scores.tolist(), levels, strict=True)]
     # Over each other: the strongest map wins, each with its own maximum as 1.
     own = np.max([level / max(level.max(), 1e-12) for level in own_level] or [by_level[0]], axis=0)
-    title = f"{len(levels)} detections" if levels else f"no detection scores {params.score_threshold} or more"
-    show_image(axes[0], image, title)
+    show_image(axes[0], image, heading(len(levels), params.score_threshold))
     draw_boxes(axes[0], boxes_xyxy, DETECTION, labels)
     cells = zip(LEVELS, by_level, (axes[1], axes[2], axes[3], axes[5], axes[6]), strict=True)
     for ax, heat, title in [
-        (axes[4], own, "each at its own level"),
-        *((ax, heat, f"{name}: {levels.count(name)} of {len(levels)} made here") for name, heat, ax in cells),
+        (axes[4], own, "each at its own level" if own.any() or not levels else "own level: nothing positive"),
+        *((ax, heat, level_title(name, levels, bool(heat.any()))) for name, heat, ax in cells),
     ]:
-        silent = not heat.any()
-        show_image(ax, image, f"{title}, no gradient" if silent and levels else title)
-        if not silent:
+        show_image(ax, image, title)
+        if heat.any():
             show_heat(ax, heat, (width, height), top=float(heat.max()))
         draw_boxes(ax, boxes_xyxy, DETECTION, line_width=0.8)
     return figure
@@ -170,24 +190,26 @@ def draw(image: torch.Tensor, explanation: Explanation, params: GradCamParams) -
 def measure(explanations: list[Explanation]) -> dict[str, float]:
     """Measure how much of the maps lies inside the explained boxes, by level.
 
-    `area_of_boxes` is the share that a map without any preference would have. Means are over images, for
-    `energy_in_own_box` over detections; maps of zeros are left out, and 0 stands where nothing is left.
+    `area_of_boxes` and `area_of_own_box` are the shares that a map without any preference would have. Means are over
+    images, for own boxes over detections; maps of zeros are left out, and 0 stands where no map is left.
     """
     explained = [explanation for explanation in explanations if len(explanation.detections.scores)]
     by_level = {level: [] for level in LEVELS}
-    areas, own, made = [], [], []
+    areas, own_areas, own, made = [], [], [], []
     for found, _, level_heats, own_heats in explained:
         boxes_xyxy = found.boxes_xyxy.cpu().numpy()
         areas.append(inside_boxes(level_heats[0].shape, boxes_xyxy).mean())
         made += found.levels.tolist()
         for level, heat in zip(LEVELS, level_heats, strict=True):
             by_level[level].append(energy_share(heat, boxes_xyxy))
+        own_areas += [inside_boxes(level_heats[0].shape, box_xyxy[None]).mean() for box_xyxy in boxes_xyxy]
         own += [energy_share(heat, box_xyxy[None]) for heat, box_xyxy in zip(own_heats, boxes_xyxy, strict=True)]
     return {
         "images": len(explanations),
         "images_explained": len(explained),
         "boxes": len(made),
         "area_of_boxes": _mean(areas),
+        "area_of_own_box": _mean(own_areas),
         "energy_in_own_box": _mean(own),
         **{f"energy_in_boxes_{level}": _mean(shares) for level, shares in by_level.items()},
         **{f"boxes_made_at_{level}": made.count(index) for index, level in enumerate(LEVELS)},

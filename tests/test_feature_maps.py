@@ -36,13 +36,14 @@ def test_a_bright_dot_in_a_known_corner_stays_there(size_wh, stride):
         assert cropped[0, stride] < 0.5 + 0.5 / stride
 
 
-def test_a_dot_far_from_the_corner_is_found_at_its_place():
-    letterbox = letterbox_of(200, 100, 256)  # covers 256 x 128 px
+@pytest.mark.parametrize(("size_wh", "row", "column"), [((200, 100), 10, 20), ((100, 200), 20, 10)])
+def test_a_dot_far_from_the_corner_is_found_at_its_place(size_wh, row, column):
+    letterbox = letterbox_of(*size_wh, 256)  # covers 256 x 128 or 128 x 256 px
     values = torch.zeros(32, 32)
-    values[10, 20] = 1  # cell of stride 8: x 160..168, y 80..88
+    values[row, column] = 1  # a cell of stride 8: x from 8 * column, y from 8 * row
     y, x = divmod(int(crop_map(values, 256, letterbox).argmax()), letterbox.width)
-    assert 160 <= x < 168
-    assert 80 <= y < 88
+    assert 8 * column <= x < 8 * (column + 1)
+    assert 8 * row <= y < 8 * (row + 1)
 
 
 def test_the_network_sees_a_bright_square_where_it_is(model):

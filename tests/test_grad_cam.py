@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from conftest import SMALL, read, write_params
 
 from stages import grad_cam
 from stages.detection.detect import Detections, anchors_of, flat_outputs
+from stages.detection.drawing import DETECTION, draw_boxes, new_figure, show_image
 from stages.detection.files import read_json
 from stages.detection.images import letterbox_image, letterbox_of, read_image
 from stages.detection.network import LEVELS, load_network, prepare_images
@@ -58,6 +60,57 @@ def test_a_box_takes_part_in_its_own_level_and_finer_ones_only(network_and_spec)
             assert not maps[level][made_at].any(), f"{LEVELS[made_at]} box at {LEVELS[level]}"
     gradients = [maps[level].any() for level in range(5)]
     assert sum(gradients) >= 4  # an untrained network: a map may be negative throughout
+
+
+def test_gradients_end_at_the_level_that_made_the_box(network_and_spec):
+    """The gradients themselves: a map may also be empty because ReLU leaves nothing of it."""
+    network = network_and_spec[0]
+    seen = []
+    hooks = [layer.register_forward_hook(lambda *call: seen.append(call[2])) for layer in grad_cam.neck_levels(network)]
+    logits = grad_cam.Logits(network)(normalised(network_and_spec))[0]
+    for hook in hooks:
+        hook.remove()
+    for made_at, target in enumerate(targets_at(network, *range(5))):
+        gradients = torch.autograd.grad(target(logits), seen, retain_graph=True, allow_unused=True)
+        reached = [gradient is not None and bool(gradient.any()) for gradient in gradients]
+        assert reached == [level <= made_at for level in range(5)]
+
+
+def test_titles_tell_no_gradient_from_an_empty_map():
+    assert grad_cam.heading(0, 0.4) == "no detection scores 0.4 or more"
+    assert (grad_cam.heading(1, 0.4), grad_cam.heading(2, 0.4)) == ("1 detection", "2 detections")
+    assert grad_cam.level_title("P4", ["P4", "P3"], has_heat=True) == "P4: 1 of 2 made here"
+    assert grad_cam.level_title("P3", ["P4", "P4"], has_heat=True) == "P3: 0 of 2 made here"
+    assert grad_cam.level_title("P5", ["P4", "P3"], has_heat=False) == "P5: no gradient"
+    assert grad_cam.level_title("P4", ["P5", "P4"], has_heat=False) == "P4: 1 of 2 made here, empty"
+    assert grad_cam.level_title("P4", [], has_heat=False) == "P4: 0 of 0 made here"
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+@pytest.mark.parametrize("size_wh", [(60, 180), (180, 60)])
+def test_titles_keep_clear_of_each_other_and_of_the_edge(network_and_spec, size_wh, threshold):
+    network, spec = network_and_spec
+    params = read_recipe().grad_cam.model_copy(update={"score_threshold": threshold, "max_boxes": 3})
+    image = torch.zeros(3, size_wh[1], size_wh[0], dtype=torch.uint8)
+    figure = grad_cam.draw(image, grad_cam.explain(network, spec, image, params, CPU), params)
+    figure.savefig(io.BytesIO(), format="png")  # lays the figure out
+    titles = [ax.title.get_window_extent() for ax in figure.axes if ax.get_title()]
+    assert len(titles) == 7
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in titles)
+    assert not any(box.overlaps(other) for index, box in enumerate(titles) for other in titles[:index])
+
+
+def test_labels_of_boxes_at_the_edges_stay_within_the_picture():
+    figure, (ax,) = new_figure(1, 1, (3.6, 3.6))
+    show_image(ax, torch.zeros(3, 100, 100, dtype=torch.uint8))
+    corners = torch.tensor([[0.0, 0, 4, 4], [96, 0, 100, 4], [0, 96, 4, 100], [96, 96, 100, 100]])
+    draw_boxes(ax, corners, DETECTION, ["0.93 P5"] * 4)
+    figure.savefig(io.BytesIO(), format="png")
+    picture = ax.get_window_extent()
+    for text in ax.texts:
+        box = text.get_window_extent()
+        assert picture.x0 - 1 <= box.x0 and box.x1 <= picture.x1 + 1
+        assert picture.y0 - 1 <= box.y0 and box.y1 <= picture.y1 + 1
 
 
 def test_maps_follow_grad_cams_formula(network_and_spec):
@@ -145,6 +198,7 @@ def test_energy_is_averaged_over_images_and_boxes():
     explanation = grad_cam.Explanation(found, FULL, [heat, blank, blank, blank, heat], [heat, heat])
     metrics = grad_cam.measure([explanation])
     assert metrics["area_of_boxes"] == 1
+    assert metrics["area_of_own_box"] == 0.5
     assert metrics["energy_in_own_box"] == 0.5  # all of the first map lies in its box, none of the second
     assert (metrics["energy_in_boxes_P3"], metrics["energy_in_boxes_P4"]) == (1, 0)
     assert (metrics["boxes_made_at_P3"], metrics["boxes_made_at_P7"]) == (1, 1)

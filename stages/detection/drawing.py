@@ -14,11 +14,12 @@ DETECTION = "orange"
 HEAT_COLOURS = "turbo"
 HEAT_STRENGTH = 0.55  # of a heat map over its photograph
 DPI = 100
+MIN_CELL_WIDTH_INCHES = 2.6  # room for a title beside those of its neighbours, however narrow the photograph
 
 
 def new_figure(columns: int, rows: int, cell_wh_inches: tuple[float, float]) -> tuple[Figure, np.ndarray]:
     """Make a figure of equal cells without axes; returns it and its axes, row by row, [rows * columns]."""
-    width, height = cell_wh_inches
+    width, height = max(cell_wh_inches[0], MIN_CELL_WIDTH_INCHES), cell_wh_inches[1]
     # A cell also holds a title of one line.
     figure = Figure(figsize=(columns * width, rows * (height + 0.35)), layout="constrained", dpi=DPI)
     figure.get_layout_engine().set(w_pad=0.04, h_pad=0.04, wspace=0, hspace=0)
@@ -59,16 +60,22 @@ def show_heat(ax: Axes, heat: np.ndarray, size_wh: tuple[int, int], top: float |
 def draw_boxes(
     ax: Axes, boxes_xyxy: torch.Tensor, colour: str, labels: list[str] | None = None, line_width: float = 2.0
 ) -> None:
-    """Draw boxes [N, 4] in the px of the axes, each with its label inside of its upper left corner."""
+    """Draw boxes [N, 4] in the px of the axes, each with its label at an upper corner.
+
+    The label lies towards the picture's middle, so that a box at an edge does not lose it.
+    """
+    right, bottom = ax.get_xlim()[1], ax.get_ylim()[0]
     for index, (x0, y0, x1, y1) in enumerate(boxes_xyxy.tolist()):
         ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=line_width))
         if labels is not None:
+            on_the_left = x0 <= right / 2
             ax.text(
-                x0,
+                x0 if on_the_left else x1,
                 y0,
                 labels[index],
                 fontsize=7,
-                verticalalignment="top",
+                horizontalalignment="left" if on_the_left else "right",
+                verticalalignment="top" if y0 <= 0.9 * bottom else "bottom",
                 clip_on=True,
                 bbox={"facecolor": colour, "alpha": 0.7, "pad": 1, "linewidth": 0},
             )
