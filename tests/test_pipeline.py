@@ -1,6 +1,7 @@
 """The chain as users run it: DVC in a clone, with an empty home."""
 
 import ast
+import contextlib
 import json
 import os
 import shutil
@@ -151,43 +152,59 @@ def test_plots_of_the_experiment_can_be_compared_with_the_commit(experiment):
     assert any("training_set.png" in name for name in pictures)
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ("sample.evaluate.score_threshold=0.3", ["evaluate"]),
-        ("sample.feature_maps.reduction=topk", ["feature_maps"]),
-        ("sample.grad_cam.max_boxes=3", ["grad_cam"]),
-        ("sample.train.epochs=3", ["train", "evaluate", "feature_maps", "grad_cam"]),
-        ("sample.train.augment.flip=0.4", ["visualise", "train", "evaluate", "feature_maps", "grad_cam"]),
-        ("balloon.train.epochs=3", []),
-    ],
-)
-def test_a_changed_param_reruns_its_stage_and_what_follows(experiment, change, expected):
-    before = (experiment.folder / "params.yaml").read_text()
-    key, value = change.split("=")
+@contextlib.contextmanager
+def changed_param(clone, key, value):
+    path = clone.folder / "params.yaml"
+    before = path.read_text()
     yaml = YAML()
     params = yaml.load(before)
-    *path, last = key.split(".")
+    *names, last = key.split(".")
     section = params
-    for name in path:
+    for name in names:
         section = section[name]
-    section[last] = yaml.load(value)
-    with (experiment.folder / "params.yaml").open("w") as file:
+    section[last] = value
+    with path.open("w") as file:
         yaml.dump(params, file)
-    output = experiment.run("dvc", "repro", "--dry")
-    (experiment.folder / "params.yaml").write_text(before)
-    assert sorted(line.split("'")[1] for line in output.splitlines() if "Running stage" in line) == sorted(expected)
+    yield
+    path.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("sample.evaluate.score_threshold", 0.3, ["evaluate"]),
+        ("sample.feature_maps.reduction", "topk", ["feature_maps"]),
+        ("sample.grad_cam.max_boxes", 3, ["grad_cam"]),
+        ("sample.train.epochs", 3, ["train"]),  # what follows it runs once the model has changed
+        ("sample.train.augment.flip", 0.4, ["visualise", "train"]),
+        ("sample.convert.bad_regions", "skip", ["convert"]),
+        ("balloon.train.epochs", 3, []),
+    ],
+)
+def test_a_changed_param_changes_its_stage_and_no_other(experiment, key, value, expected):
+    with changed_param(experiment, key, value):
+        output = experiment.run("dvc", "repro", "--dry")
+    assert [line.split("'")[1] for line in output.splitlines() if "Running stage" in line] == expected
+
+
+def test_what_follows_a_changed_stage_runs_and_nothing_before_it(experiment):
+    with changed_param(experiment, "sample.train.seed", 1):
+        output = experiment.run("dvc", "repro")
+    ran = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+    assert ran == ["visualise", "train", "evaluate", "feature_maps", "grad_cam"]
 
 
 def test_a_failing_stage_stops_the_chain_with_one_line(experiment):
-    result = subprocess.run(
-        ["dvc", "exp", "run", "-S", "sample.train.epochs=0"],
-        cwd=experiment.folder,
-        env=experiment.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with changed_param(experiment, "sample.train.epochs", 0):
+        result = subprocess.run(
+            ["dvc", "repro"],
+            cwd=experiment.folder,
+            env=experiment.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert result.returncode != 0
     lines = [line for line in result.stderr.splitlines() if line.startswith("train: ")]
     assert lines == ["train: params.yaml: sample.train.epochs is 0: input should be greater than or equal to 1"]
+    assert "Running stage 'evaluate'" not in result.stdout
