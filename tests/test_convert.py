@@ -152,6 +152,8 @@ BAD_REGIONS = {
     "has no list all_points_x": {"name": "polygon", "all_points_x": 7, "all_points_y": [1]},
     "is a 'point', which encloses nothing": {"name": "point", "cx": 1, "cy": 2},
     "has None in width": {"name": "rect", "x": 1, "y": 2, "height": 3},
+    "has -3 in width, expected more than 0 px": {"name": "rect", "x": 9, "y": 2, "width": -3, "height": 3},
+    "has 0 in r, expected more than 0 px": {"name": "circle", "cx": 9, "cy": 9, "r": 0},
     "has no shape_attributes": None,
 }
 
@@ -181,6 +183,8 @@ def test_a_bad_region_is_an_error_that_names_it_or_is_skipped_and_counted(splits
         ('[{"filename": "a.png", "regions": []}]', "no boxes at all in 1 images"),
         ('[{"filename": "absent.png", "regions": []}]', "absent.png is annotated but absent"),
         ("[" * 100_000, "can't be read as UTF-8 JSON"),
+        ("[" + "9" * 5000 + "]", "can't be read as UTF-8 JSON"),
+        ('[{"filename": "a\\nb.png", "regions": []}]', "'a\\nb.png' is not the name of an image"),
     ],
 )
 def test_a_file_that_is_no_via_file_is_named_with_the_reason(splits, text, reason):

@@ -38,7 +38,7 @@ def read_via(path: Path) -> list[ViaImage]:
         raise StageError(
             f"{path} is no complete JSON: {error.msg} at line {error.lineno}, column {error.colno}; export it again"
         ) from None
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a number of thousands of digits
         raise StageError(f"{path} can't be read as UTF-8 JSON ({error}); export it again") from None
     if isinstance(data, dict) and "_via_img_metadata" in data:
         data = data["_via_img_metadata"]
@@ -57,7 +57,7 @@ def _image_of(entry: Any, path: Path) -> ViaImage:
     if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str) or "regions" not in entry:
         raise StageError(f"{path} holds no VIA annotations: expected filename and regions, got {_short(entry)}")
     name, regions = entry["filename"], entry["regions"]
-    if not name or name in (".", "..") or any(sign in name for sign in "/\\\0"):
+    if name in ("", ".", "..") or not name.isprintable() or any(sign in name for sign in "/\\"):
         raise StageError(
             f"{path}: {name!r} is not the name of an image beside the annotations; images lie in one folder"
         )
@@ -88,14 +88,16 @@ def outline_of(region: Any) -> Points:
             raise BadRegionError(f"is a polygon of {len(xs)} points, at least 3 are needed")
         return list(zip(xs, ys, strict=True))
     if name == "rect":
-        x, y, width, height = (_number(shape, key) for key in ("x", "y", "width", "height"))
+        x, y = _number(shape, "x"), _number(shape, "y")
+        width, height = _size(shape, "width"), _size(shape, "height")
         return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
     if name == "circle":
-        radius = _number(shape, "r")
+        radius = _size(shape, "r")
         return _ellipse(_number(shape, "cx"), _number(shape, "cy"), radius, radius, 0.0)
     if name == "ellipse":
         theta = _number(shape, "theta") if "theta" in shape else 0.0
-        return _ellipse(*(_number(shape, key) for key in ("cx", "cy", "rx", "ry")), theta)
+        centre = _number(shape, "cx"), _number(shape, "cy")
+        return _ellipse(*centre, _size(shape, "rx"), _size(shape, "ry"), theta)
     raise BadRegionError(f"is a {_short(name)}, which encloses nothing")
 
 
@@ -151,6 +153,13 @@ def _numbers(shape: dict, key: str) -> list[float]:
 
 def _number(shape: dict, key: str) -> float:
     return _checked(shape.get(key), key)
+
+
+def _size(shape: dict, key: str) -> float:
+    value = _number(shape, key)
+    if value <= 0:
+        raise BadRegionError(f"has {value} in {key}, expected more than 0 px")
+    return value
 
 
 def _checked(value: Any, key: str) -> float:
