@@ -22,17 +22,21 @@ SMALL = {  # the sample, small enough for tests
 }
 
 
+def set_param(params: dict, key: str, value: object) -> None:
+    """Change one value in place, named as in `train.lr`."""
+    *path, last = key.split(".")
+    for name in path:
+        params = params[name]
+    params[last] = value
+
+
 def write_params(changes: dict | None = None, recipe: str = "sample") -> None:
     """Write params.yaml here: the repository's, with keys such as `train.lr` of one recipe changed."""
     yaml = YAML()
     params = yaml.load((REPOSITORY / "params.yaml").read_text())
     params["recipe"] = recipe
     for key, value in (changes or {}).items():
-        *path, last = key.split(".")
-        section = params[recipe]
-        for name in path:
-            section = section[name]
-        section[last] = value
+        set_param(params[recipe], key, value)
     with Path("params.yaml").open("w") as file:
         yaml.dump(params, file)
 

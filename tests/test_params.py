@@ -1,5 +1,8 @@
+import subprocess
+import sys
+
 import pytest
-from conftest import SMALL, run_module, write_params
+from conftest import run_module, write_params
 
 from stages.detection.cli import StageError
 from stages.detection.params import read_recipe
@@ -60,10 +63,6 @@ def test_a_stage_outside_of_the_project_says_so_in_one_line(project):
 
 
 @pytest.mark.parametrize("stage", ["fetch", "convert"])
-def test_a_stage_that_needs_no_torch_does_not_import_it(project, stage):
-    write_params(SMALL)
-    import subprocess
-    import sys
-
+def test_a_stage_that_needs_no_torch_does_not_import_it(stage):
     code = f"import sys, stages.{stage}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

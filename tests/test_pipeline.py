@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, SMALL
+from conftest import REPOSITORY, SMALL, set_param
 from ruamel.yaml import YAML
 
 PIPELINE = YAML(typ="safe", pure=True).load((REPOSITORY / "dvc.yaml").read_text())
@@ -158,11 +158,7 @@ def changed_param(clone, key, value):
     before = path.read_text()
     yaml = YAML()
     params = yaml.load(before)
-    *names, last = key.split(".")
-    section = params
-    for name in names:
-        section = section[name]
-    section[last] = value
+    set_param(params, key, value)
     with path.open("w") as file:
         yaml.dump(params, file)
     yield
