@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from torch import nn
 
 from stages.detection.augment import Sample, Scene
 from stages.detection.cli import run_stage
@@ -20,7 +21,7 @@ from stages.detection.detect import anchors_of
 from stages.detection.drawing import GROUND_TRUTH, draw_boxes, draw_polygons, new_figure, save_figure, show_image
 from stages.detection.files import read_json, replaced_dir
 from stages.detection.images import letterbox_of
-from stages.detection.network import LEVELS, build_network, make_spec
+from stages.detection.network import build_network, level_names, make_spec
 from stages.detection.params import read_recipe
 
 COCO_PATH = Path("data/coco/train.json")
@@ -57,21 +58,22 @@ def box_sizes_wh(coco: dict, image_size: int) -> np.ndarray:
     return np.array(sizes).reshape(-1, 2)
 
 
-def anchor_sizes_wh(anchors_yxyx: torch.Tensor, levels: torch.Tensor) -> list[np.ndarray]:
+def anchor_sizes_wh(network: nn.Module) -> dict[str, np.ndarray]:
     """Collect the distinct anchor sizes of each level in px of the network's input, [shapes, 2] each."""
+    anchors_yxyx, levels = anchors_of(network, torch.device("cpu"))
     sizes_wh = (anchors_yxyx[:, 2:] - anchors_yxyx[:, :2]).flip(1).round(decimals=1)
-    return [sizes_wh[levels == level].unique(dim=0).numpy() for level in range(len(LEVELS))]
+    return {name: sizes_wh[levels == i].unique(dim=0).numpy() for i, name in enumerate(level_names(network))}
 
 
-def draw_box_shapes(boxes_wh: np.ndarray, anchors_wh: list[np.ndarray], image_size: int) -> Figure:
+def draw_box_shapes(boxes_wh: np.ndarray, anchors_wh: dict[str, np.ndarray], image_size: int) -> Figure:
     """Plot sizes and aspect ratios of boxes and anchors: a box far from every anchor is hard to learn."""
     figure = Figure(figsize=(14, 6), layout="constrained")
     sizes, ratios = figure.subplots(1, 2)
     sizes.scatter(*boxes_wh.T, s=12, color="0.35", alpha=0.6, label=f"boxes ({len(boxes_wh)})")
     ratios.hist(np.log2(boxes_wh[:, 0] / boxes_wh[:, 1]), bins=31, range=(-2, 2), color="0.6", label="boxes")
-    for index, (level, shapes_wh) in enumerate(zip(LEVELS, anchors_wh, strict=True)):
+    for index, (level, shapes_wh) in enumerate(anchors_wh.items()):
         sizes.scatter(*shapes_wh.T, s=60, marker="x", color=f"C{index}", label=f"anchors of {level}")
-    for ratio in sorted({round(float(np.log2(w / h)), 2) for w, h in anchors_wh[len(anchors_wh) // 2]}):
+    for ratio in sorted({round(float(np.log2(w / h)), 2) for w, h in anchors_wh["P5"]}):
         ratios.axvline(ratio, color="C1", linestyle="--", label="anchors" if ratio == 0 else None)
     ticks = [size for size in (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048) if size <= 2 * image_size]
     sizes.set(xscale="log", yscale="log")
@@ -95,7 +97,7 @@ def main() -> None:
         COCO_PATH, IMAGE_DIR, recipe.train.augment, spec.image_size, spec.fill_rgb, recipe.train.seed
     )
     samples = [training_set[0, index] for index in range(min(shown, len(training_set)))]
-    anchors_wh = anchor_sizes_wh(*anchors_of(build_network(spec), torch.device("cpu")))
+    anchors_wh = anchor_sizes_wh(build_network(spec))
     boxes_wh = box_sizes_wh(read_json(COCO_PATH), spec.image_size)
     with replaced_dir(PICTURES_DIR) as folder:
         scenes = list(islice(read_scenes(COCO_PATH, IMAGE_DIR, SHOWN_SIDE_PX), shown))

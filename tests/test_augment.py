@@ -10,10 +10,10 @@ from stages.detection.augment import (
     cut_out_objects,
     paste,
     polygon_area,
-    polygon_mask,
     random_view,
     visible_box_xyxy,
 )
+from stages.detection.images import polygon_mask
 from stages.detection.params import AugmentParams
 
 GREY = (128, 128, 128)

@@ -7,6 +7,7 @@ from stages.detection.scoring import (
     Matches,
     coco_stats,
     map_with_ids_from_0,
+    matched_annotations,
     matches_by_image,
     precision_recall_f1,
     precision_recall_rows,
@@ -74,6 +75,17 @@ def test_matches_are_counted_by_image_above_the_threshold():
     assert matches == {1: Matches(1, 1, 1), 2: Matches(0, 1, 1), 3: Matches(0, 1, 0)}
     # precision 1 / 4, recall 1 / 3, F1 2 * 1/4 * 1/3 / (7/12) = 2/7
     assert precision_recall_f1(list(matches.values())) == {"precision": 0.25, "recall": 0.3333, "f1": 0.2857}
+
+
+def test_each_true_positive_knows_the_annotation_that_it_found():
+    results = detections(
+        (2, [0, 0, 100, 45], 0.7),  # IoU 0.45: wrong
+        (1, [50, 50, 40, 40], 0.3),  # the second annotation
+        (1, [11, 11, 20, 20], 0.8),  # a duplicate of the next, which scores higher
+        (1, [10, 10, 20, 20], 0.9),  # the first annotation
+    )
+    assert matched_annotations(run_cocoeval(ground_truth(), results)) == {1: 2, 3: 1}
+    assert matched_annotations(run_cocoeval(ground_truth(), [])) == {}
 
 
 def test_the_curve_has_101_recalls_and_a_column_for_each_iou():

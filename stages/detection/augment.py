@@ -8,11 +8,10 @@ import math
 from typing import NamedTuple
 
 import torch
-from pycocotools import mask as mask_tools
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from stages.detection.images import blank_canvas
+from stages.detection.images import blank_canvas, polygon_mask
 from stages.detection.params import AugmentParams
 
 MIN_VISIBLE_SHARE = 0.2  # of an object's area; with less of it in sight it is no ground truth any more
@@ -154,12 +153,6 @@ def paste(image: torch.Tensor, rgba: torch.Tensor) -> tuple[torch.Tensor, torch.
 def change_colours(image: torch.Tensor, chance: float) -> torch.Tensor:
     """Change brightness, contrast, saturation and hue, each with the given chance."""
     return v2.RandomPhotometricDistort(p=chance)(image) if chance else image
-
-
-def polygon_mask(polygon: torch.Tensor, width: int, height: int) -> torch.Tensor:
-    """Pixels inside a polygon [points, 2], which may reach outside; bool [height, width]."""
-    outline = mask_tools.frPyObjects([polygon.double().flatten().tolist()], height, width)
-    return torch.from_numpy(mask_tools.decode(outline)[:, :, 0].astype(bool))
 
 
 def polygon_area(polygon: torch.Tensor) -> float:

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.ops import batched_nms
 
 from stages.detection.images import Letterbox, letterbox_image, letterbox_of, read_image
-from stages.detection.network import LEVELS, NetworkSpec, prepare_images
+from stages.detection.network import NetworkSpec, level_names, prepare_images
 
 MIN_SCORE = 0.001  # as in the field's reports; AP looks at the whole ranking
 MAX_CANDIDATES = 5000  # anchors that go into NMS, effdet's number
@@ -25,7 +25,7 @@ class Detections(NamedTuple):
     scores: torch.Tensor  # float32 [N], 0..1
     labels: torch.Tensor  # int64 [N], from 1
     anchors: torch.Tensor  # int64 [N], index into all anchors, P3's first
-    levels: torch.Tensor  # int64 [N], index into LEVELS
+    levels: torch.Tensor  # int64 [N], index into the network's levels, P3 is 0
 
     def best(self, score_threshold: float, count: int | None = None) -> "Detections":
         """Keep at most `count` detections of at least `score_threshold`."""
@@ -56,7 +56,7 @@ def anchors_of(network: nn.Module, device: torch.device) -> tuple[torch.Tensor, 
         height * width * anchors.get_anchors_per_location()
         for height, width in (size for size in anchors.feat_sizes[anchors.min_level : anchors.max_level + 1])
     ]
-    levels = torch.arange(len(LEVELS)).repeat_interleave(torch.tensor(per_level))
+    levels = torch.arange(len(level_names(network))).repeat_interleave(torch.tensor(per_level))
     return anchors.boxes.to(device), levels.to(device)
 
 

@@ -1,4 +1,4 @@
-"""Photographs in memory: reading them upright, and fitting them into the network's square input."""
+"""Photographs in memory: reading them upright, fitting them into the network's square input, the px of a polygon."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from pycocotools import mask as mask_tools
 from torchvision.transforms.v2 import functional as F
 
 from stages.detection.cli import StageError
@@ -67,3 +68,9 @@ def letterbox_image(image: torch.Tensor, image_size: int, fill_rgb: tuple[int, i
 def blank_canvas(image_size: int, fill_rgb: tuple[int, int, int]) -> torch.Tensor:
     """Make an empty input of one colour, uint8 [3, image_size, image_size]."""
     return torch.tensor(fill_rgb, dtype=torch.uint8).view(3, 1, 1).repeat(1, image_size, image_size)
+
+
+def polygon_mask(polygon: torch.Tensor, width: int, height: int) -> torch.Tensor:
+    """Pixels inside a polygon [points, 2], which may reach outside; bool [height, width]."""
+    outline = mask_tools.frPyObjects([polygon.double().flatten().tolist()], height, width)
+    return torch.from_numpy(mask_tools.decode(outline)[:, :, 0].astype(bool))

@@ -1,28 +1,24 @@
 """EfficientDet from effdet: building it, its starting weights, saving and loading."""
 
-import warnings
+import ctypes
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import timm
 import torch
+from effdet import EfficientDet
+from effdet.config import get_efficientdet_config
 from omegaconf import DictConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-
-with warnings.catch_warnings():
-    # effdet scripts two functions on import, which torch calls deprecated; nothing a user could mend.
-    warnings.simplefilter("ignore")
-    from effdet import EfficientDet
-    from effdet.config import get_efficientdet_config
 
 from stages.detection.cli import StageError
 from stages.detection.files import read_json, write_json
 
 WEIGHTS_NAME = "model.safetensors"
 SPEC_NAME = "model.json"
-LEVELS = ("P3", "P4", "P5", "P6", "P7")
 
 
 class NetworkSpec(NamedTuple):
@@ -59,6 +55,11 @@ def build_network(spec: NetworkSpec) -> EfficientDet:
     return EfficientDet(config, pretrained_backbone=False).to(memory_format=torch.channels_last)
 
 
+def level_names(network: nn.Module) -> list[str]:
+    """Name the levels of the neck by the power of two of their stride: P3 to P7, in tf_efficientdet_d7x to P8."""
+    return [f"P{level}" for level in range(network.config.min_level, network.config.max_level + 1)]
+
+
 def prepare_images(images: torch.Tensor, spec: NetworkSpec, device: torch.device) -> torch.Tensor:
     """Move uint8 [B, 3, S, S] to the device and normalise them."""
     images = images.to(device, non_blocking=True).to(memory_format=torch.channels_last).float()
@@ -76,6 +77,18 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise StageError("train.device is cuda, but torch sees no CUDA GPU here; use auto or cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep freed memory for the next step.
+
+    By default it hands every large activation back to the system, which then clears each page anew: half the time of a
+    training step on two CPU cores (0.93 s against 0.55 s for eight images of 256 px), and of a detection.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):
+            libc.mallopt(option, value)
 
 
 def load_start(network: nn.Module, init_dir: Path) -> str:

@@ -15,6 +15,18 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 MaxImages = Annotated[int, Field(ge=1)]
+CamMethod = Literal[
+    "GradCAM",
+    "GradCAM++",
+    "HiResCAM",
+    "XGradCAM",
+    "LayerCAM",
+    "EigenCAM",
+    "EigenGradCAM",
+    "AblationCAM",
+    "ScoreCAM",
+    "RandomCAM",
+]
 
 
 class Section(BaseModel):
@@ -101,19 +113,28 @@ class EvaluateParams(Section):
 
 
 class FeatureMapsParams(Section):
-    """How many channels become one picture."""
+    """Which layers are shown, and how their channels become pictures."""
 
+    layers: Annotated[list[str], Field(min_length=1)]  # backbone, neck, a level (C3.., P3..) or a module's path
     reduction: Literal["mean", "max", "topk"]
-    topk: Positive
+    topk: Annotated[list[Positive], Field(min_length=2, max_length=2)]  # rows and columns of channels
+    overlay: Fraction  # 0: photograph only, 1: map only
+    colour_bar: bool
+    score_threshold: Fraction  # of the detections drawn over the maps
     max_images: MaxImages
 
 
 class GradCamParams(Section):
-    """Which detections are explained."""
+    """What is explained, how, and how much of it is drawn and checked."""
 
+    methods: Annotated[list[CamMethod], Field(min_length=1)]  # all are measured, the first is drawn
+    target: Literal["score", "box", "both"]
+    normalise: Literal["image", "box"]
     score_threshold: Fraction
-    max_boxes: Positive  # the best of an image
-    max_images: MaxImages
+    max_boxes: Positive  # drawn, the best of an image
+    max_mistakes: Annotated[int, Field(ge=0)]  # drawn, false positives and missed objects of an image, each
+    max_images: MaxImages  # drawn
+    checked_images: MaxImages  # whose detections go through the slow checks
 
 
 class Recipe(Section):

@@ -50,10 +50,7 @@ def map_with_ids_from_0(coco: dict, results: list[dict]) -> float:
 def matches_by_image(evaluation: COCOeval, score_threshold: float) -> dict[int, Matches]:
     """Count matches by image id; detections below the threshold are left out, categories are added up."""
     counts = {image_id: np.zeros(3, int) for image_id in evaluation.params.imgIds}
-    area, iou = (
-        evaluation.params.areaRng[0],
-        int(np.flatnonzero(np.isclose(evaluation.params.iouThrs, MATCH_IOU))[0]),
-    )
+    area, iou = _all_areas_at(evaluation, MATCH_IOU)
     for entry in evaluation.evalImgs:
         if entry is None or entry["aRng"] != area:
             continue
@@ -62,6 +59,18 @@ def matches_by_image(evaluation: COCOeval, score_threshold: float) -> dict[int, 
         found = int(np.count_nonzero(entry["dtMatches"][iou][counted])) if counted.size else 0
         counts[entry["image_id"]] += (found, int(counted.sum()) - found, len(entry["gtIds"]) - found)
     return {image_id: Matches(*map(int, count)) for image_id, count in counts.items()}
+
+
+def matched_annotations(evaluation: COCOeval) -> dict[int, int]:
+    """Map each true positive at MATCH_IOU, by its index in the results, to the id of the annotation that it found."""
+    area, iou = _all_areas_at(evaluation, MATCH_IOU)
+    found = {}
+    for entry in evaluation.evalImgs:
+        if entry is not None and entry["aRng"] == area:
+            # run_cocoeval counts results from 1; 0 is no match
+            pairs = zip(entry["dtIds"], entry["dtMatches"][iou].astype(int).tolist(), strict=True)
+            found |= {result_id - 1: annotation_id for result_id, annotation_id in pairs if annotation_id}
+    return found
 
 
 def precision_recall_f1(matches: list[Matches]) -> dict[str, float]:
@@ -77,13 +86,18 @@ def precision_recall_rows(evaluation: COCOeval, ious: tuple[float, ...]) -> list
     """Precision at COCO's 101 recalls, mean over categories, a column `precision_50` for IoU 0.5 and so on."""
     by_iou = {}
     for iou in ious:
-        index = int(np.flatnonzero(np.isclose(evaluation.params.iouThrs, iou))[0])
+        index = _all_areas_at(evaluation, iou)[1]
         precision = evaluation.eval["precision"][index, :, :, 0, -1]  # [101, categories]; -1: no ground truth
         by_iou[f"precision_{round(100 * iou)}"] = np.where(precision < 0, 0, precision).mean(axis=1)
     return [
         {"recall": float(recall)} | {name: float(values[i]) for name, values in by_iou.items()}
         for i, recall in enumerate(evaluation.params.recThrs)
     ]
+
+
+def _all_areas_at(evaluation: COCOeval, iou: float) -> tuple[list[float], int]:
+    """Give COCOeval's area range that takes all boxes, and the index of an IoU threshold."""
+    return evaluation.params.areaRng[0], int(np.flatnonzero(np.isclose(evaluation.params.iouThrs, iou))[0])
 
 
 def _index(coco: dict) -> COCO:
