@@ -8,9 +8,8 @@ Run     dvc repro evaluate
 
 from pathlib import Path
 
-import torch
-
 from stages.detection.cli import run_stage
+from stages.detection.coco import boxes_xyxy_of, by_image
 from stages.detection.detect import detect_coco
 from stages.detection.drawing import (
     DETECTION,
@@ -23,7 +22,7 @@ from stages.detection.drawing import (
 )
 from stages.detection.files import read_json, replaced_dir, write_csv, write_json
 from stages.detection.images import read_image
-from stages.detection.network import load_network, pick_device
+from stages.detection.network import keep_freed_memory, load_network, pick_device
 from stages.detection.params import read_recipe
 from stages.detection.scoring import (
     Matches,
@@ -45,19 +44,13 @@ PICTURES_DIR = Path("plots/evaluate/images")
 CURVE_IOUS = (0.5, 0.75)
 
 
-def boxes_xyxy_of(entries: list[dict]) -> torch.Tensor:
-    """Turn the `bbox` (xywh) of COCO annotations or results into boxes, float32 [N, 4]."""
-    boxes_xywh = torch.tensor([entry["bbox"] for entry in entries], dtype=torch.float32).reshape(-1, 4)
-    return torch.cat([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], 1)
-
-
 def draw_pictures(coco: dict, results: list[dict], matches: dict[int, Matches], folder: Path) -> None:
     """Draw ground truth beside detections, one picture an image, all boxes in px of the original image."""
     names = {category["id"]: category["name"] for category in coco["categories"]}
     one_category = len(names) == 1
+    truths, founds = by_image(coco["annotations"]), by_image(results)
     for image in coco["images"]:
-        truth = [annotation for annotation in coco["annotations"] if annotation["image_id"] == image["id"]]
-        found = [result for result in results if result["image_id"] == image["id"]]
+        truth, found = truths[image["id"]], founds[image["id"]]
         pixels = read_image(IMAGE_DIR / image["file_name"])
         count = matches[image["id"]]
         figure, (left, right) = new_figure(columns=2, rows=1, cell_wh_inches=(6, 6 * image["height"] / image["width"]))
@@ -76,6 +69,7 @@ def draw_pictures(coco: dict, results: list[dict], matches: dict[int, Matches], 
 
 def main() -> None:
     """Detect, measure, draw."""
+    keep_freed_memory()
     recipe = read_recipe()
     threshold = recipe.evaluate.score_threshold
     device = pick_device(recipe.train.device)

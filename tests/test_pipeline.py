@@ -119,7 +119,10 @@ def test_the_whole_chain_runs_as_an_experiment(experiment):
         "plots/evaluate/images/val_0000.jpg",
         "plots/evaluate/precision_recall.csv",
         "plots/feature_maps/val_0000.jpg",
-        "plots/grad_cam/val_0000.jpg",
+        "plots/grad_cam/images/val_0000.jpg",
+        "plots/grad_cam/methods.png",
+        "plots/grad_cam/perturbation.csv",
+        "plots/grad_cam/randomisation.csv",
         "plots/train/loss.csv",
         "plots/train/ap.csv",
     ]
@@ -146,6 +149,9 @@ def test_plots_of_the_experiment_can_be_compared_with_the_commit(experiment):
         "Learning rate",
         "AP on the validation images",
         "Precision by recall",
+        "Score without the pixels",
+        "Score with those pixels alone",
+        "Rank correlation of the CAM",
     ):
         assert title in page
     pictures = {path.name for path in (experiment.folder / "comparison/static").iterdir()}

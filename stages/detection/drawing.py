@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 GROUND_TRUTH = "lime"
 DETECTION = "orange"
@@ -15,18 +16,40 @@ HEAT_COLOURS = "turbo"
 HEAT_STRENGTH = 0.55  # of a heat map over its photograph
 DPI = 100
 MIN_CELL_WIDTH_INCHES = 2.6  # room for a title beside those of its neighbours, however narrow the photograph
+TITLE_INCHES = 0.3
+GAP_INCHES = 0.08
 
 
-def new_figure(columns: int, rows: int, cell_wh_inches: tuple[float, float]) -> tuple[Figure, np.ndarray]:
-    """Make a figure of equal cells without axes; returns it and its axes, row by row, [rows * columns]."""
+def new_figure(
+    columns: int, rows: int, cell_wh_inches: tuple[float, float], heading: str = ""
+) -> tuple[Figure, np.ndarray]:
+    """Make a figure of equal cells without axes, each with room for a title of one line.
+
+    Returns:
+        The figure and its axes, row by row, [rows * columns].
+    """
     width, height = max(cell_wh_inches[0], MIN_CELL_WIDTH_INCHES), cell_wh_inches[1]
-    # A cell also holds a title of one line.
-    figure = Figure(figsize=(columns * width, rows * (height + 0.35)), layout="constrained", dpi=DPI)
-    figure.get_layout_engine().set(w_pad=0.04, h_pad=0.04, wspace=0, hspace=0)
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for ax in axes:
-        ax.set_axis_off()
-    return figure, axes
+    top = TITLE_INCHES + GAP_INCHES if heading else 0.0
+    step_x, step_y = width + GAP_INCHES, height + TITLE_INCHES
+    total_width, total_height = columns * step_x + GAP_INCHES, top + rows * step_y + GAP_INCHES
+    figure = Figure(figsize=(total_width, total_height), dpi=DPI)
+    if heading:
+        figure.text(0.5, 1 - TITLE_INCHES / 2 / total_height, heading, fontsize=13, ha="center", va="center")
+    axes = []
+    for row in range(rows):
+        for column in range(columns):
+            left, bottom = GAP_INCHES + column * step_x, total_height - top - (row + 1) * step_y
+            cell = (left / total_width, bottom / total_height, width / total_width, height / total_height)
+            axes.append(figure.add_axes(cell))
+            axes[-1].set_axis_off()
+    return figure, np.array(axes)
+
+
+def cell_of(image: torch.Tensor, longer_side_inches: float) -> tuple[float, float]:
+    """Give the width and height of a figure's cell with the proportions of an image [3, H, W]."""
+    _, height, width = image.shape
+    scale = longer_side_inches / max(width, height)
+    return scale * width, scale * height
 
 
 def show_image(ax: Axes, image: torch.Tensor, title: str = "") -> None:
@@ -34,27 +57,43 @@ def show_image(ax: Axes, image: torch.Tensor, title: str = "") -> None:
     _, height, width = image.shape
     ax.imshow(image.permute(1, 2, 0).numpy(), extent=(0, width, height, 0), interpolation="antialiased")
     ax.set(xlim=(0, width), ylim=(height, 0))
-    ax.set_title(title, fontsize=11)
+    inches = ax.get_position().width * ax.figure.get_figwidth()
+    ax.set_title(title, fontsize=min(11, 140 * inches / max(1, len(title))))  # a long one gets smaller, to fit
 
 
-def show_heat(ax: Axes, heat: np.ndarray, size_wh: tuple[int, int], top: float | None = None) -> None:
-    """Lay a heat map [h, w] over the whole photograph of `size_wh` px; its colours reach from 0 to `top`.
-
-    Without `top` they reach from the map's smallest to its largest value.
-    """
-    width, height = size_wh
-    low, high = (float(heat.min()), float(heat.max())) if top is None else (0.0, top)
-    high = high if high > low else low + 1.0  # a flat map is all low, not all high
-    ax.imshow(
+def show_heat(
+    ax: Axes, heat: np.ndarray, low_high: tuple[float, float], strength: float = HEAT_STRENGTH, colour_bar: bool = False
+) -> None:
+    """Lay a heat map [H, W] over the photograph of the axes; its colours span `low_high`."""
+    low, high = low_high
+    height, width = heat.shape
+    shown = ax.imshow(
         heat,
         cmap=HEAT_COLOURS,
-        alpha=HEAT_STRENGTH,
+        alpha=strength,
         vmin=low,
-        vmax=high,
+        vmax=high if high > low else low + 1.0,  # a flat map is all low, not all high
         extent=(0, width, height, 0),
-        interpolation="bilinear",
+        interpolation="antialiased",
     )
     ax.set(xlim=(0, width), ylim=(height, 0))
+    if colour_bar:
+        bar = ax.figure.colorbar(shown, cax=ax.inset_axes((0.05, 0.05, 0.9, 0.04)), orientation="horizontal")
+        bar.set_ticks([low, high], labels=[f"{low:.3g}", f"{high:.3g}"])
+        bar.ax.tick_params(length=0, labelsize=8, labelcolor="white", labeltop=True, labelbottom=False, pad=1)
+        for text, side in zip(bar.ax.get_xticklabels(), ("left", "right"), strict=True):
+            text.set_horizontalalignment(side)
+
+
+def greyed(image: torch.Tensor) -> torch.Tensor:
+    """Take the colours out of a photograph, uint8 [3, H, W], that lies under a map: colours then mean the map."""
+    return rgb_to_grayscale(image, num_output_channels=3)
+
+
+def mark_cell(ax: Axes, colour: str) -> None:
+    """Put a thick frame around a cell."""
+    frame = Rectangle((0, 0), 1, 1, transform=ax.transAxes, fill=False, edgecolor=colour, linewidth=4, clip_on=False)
+    ax.add_patch(frame)
 
 
 def draw_boxes(

@@ -1,4 +1,6 @@
-"""From a map on one of the network's levels to the photograph: the letterbox is cut away, so that both align."""
+"""From a map on one of the network's levels to the photograph, and what of it lies where."""
+
+import math
 
 import numpy as np
 import torch
@@ -21,31 +23,51 @@ def crop_map(values: torch.Tensor, image_size: int, letterbox: Letterbox) -> tor
     return enlarged[..., : letterbox.height, : letterbox.width]
 
 
+def crop_cells(values: torch.Tensor, image_size: int, letterbox: Letterbox) -> torch.Tensor:
+    """Keep the cells of maps [..., h, w] that the photograph touches, for sums and ranks without the letterbox."""
+    height, width = values.shape[-2:]
+    rows = math.ceil(letterbox.height * height / image_size)
+    columns = math.ceil(letterbox.width * width / image_size)
+    return values[..., :rows, :columns]
+
+
 def strongest_channels(values: torch.Tensor, count: int) -> torch.Tensor:
     """Choose the channels of [C, h, w] with the highest mean absolute activation, strongest first."""
     return values.abs().mean((1, 2)).argsort(descending=True, stable=True)[:count]
 
 
-def energy_share(heat: np.ndarray, boxes_xyxy: np.ndarray) -> float | None:
-    """Tell which share of a map's sum lies inside the union of boxes.
+def energy_share(heat: np.ndarray, inside: np.ndarray) -> float:
+    """Tell which share of a map's sum lies inside a mask (Wang et al. 2020); 0 for a map of zeros.
 
     Args:
-        heat: not negative, [H, W] in the px of the letterboxed photograph.
-        boxes_xyxy: [N, 4] in the same px; a pixel belongs to a box that holds its centre.
-
-    Returns:
-        0 to 1, or None for a map of zeros.
+        heat: not negative, [H, W].
+        inside: bool [H, W].
     """
-    total = float(heat.sum())
-    if total <= 0:
-        return None
-    return float(heat[inside_boxes(heat.shape, boxes_xyxy)].sum()) / total
+    total = float(heat.sum(dtype=np.float64))
+    return float(heat[inside].sum(dtype=np.float64)) / total if total > 0 else 0.0
 
 
-def inside_boxes(shape_hw: tuple[int, int], boxes_xyxy: np.ndarray) -> np.ndarray:
-    """Mark the pixels whose centre lies in at least one box, bool [H, W]."""
+def points_inside(heat: np.ndarray, inside: np.ndarray) -> bool:
+    """Tell whether the largest value of a map lies inside a mask (the pointing game, Zhang et al. 2016).
+
+    A map of zeros points nowhere.
+
+    Args:
+        heat: not negative, [H, W].
+        inside: bool [H, W].
+    """
+    return bool(heat.max() > 0 and inside.flat[heat.argmax()])
+
+
+def inside_box(shape_hw: tuple[int, int], box_xyxy: np.ndarray) -> np.ndarray:
+    """Mark the pixels whose centre lies in a box, bool [H, W]."""
     y, x = np.arange(shape_hw[0])[:, None] + 0.5, np.arange(shape_hw[1])[None, :] + 0.5
-    inside = np.zeros(shape_hw, dtype=bool)
-    for x0, y0, x1, y1 in boxes_xyxy:
-        inside |= (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
-    return inside
+    x0, y0, x1, y1 = box_xyxy
+    return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+
+
+def centre_map(shape_hw: tuple[int, int], box_xyxy: np.ndarray) -> np.ndarray:
+    """Make a map that knows nothing but the box: highest in its middle, lower towards its sides and beyond, [H, W]."""
+    y, x = np.arange(shape_hw[0])[:, None] + 0.5, np.arange(shape_hw[1])[None, :] + 0.5
+    x0, y0, x1, y1 = box_xyxy
+    return -np.maximum(np.abs(x - (x0 + x1) / 2) / (x1 - x0), np.abs(y - (y0 + y1) / 2) / (y1 - y0))
