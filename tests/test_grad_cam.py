@@ -1,4 +1,5 @@
 import io
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ from conftest import SMALL, read, run_module, write_params
 from PIL import Image
 
 from stages import grad_cam
+from stages.detection import explain
 from stages.detection.cam import Target
 from stages.detection.coco import by_image
 from stages.detection.detect import anchors_of
 from stages.detection.drawing import DETECTION, draw_boxes, new_figure, show_image
-from stages.detection.faithfulness import FRACTIONS
+from stages.detection.faithfulness import FRACTIONS, measure_image
 from stages.detection.files import read_json, write_json
 from stages.detection.images import letterbox_of
 from stages.detection.network import level_names, load_network
@@ -32,7 +34,11 @@ def look(model_params=None, number=NUMBER):
     coco = read_json(COCO)
     entry = coco["images"][number]
     mine = by_image(coco["annotations"])[entry["id"]]
-    return network, grad_cam.look_at(network, spec, coco, entry, mine, anchors_of(network, CPU), params, 0), params
+    return (
+        network,
+        explain.look_at(network, spec, Path("data/raw/val"), coco, entry, mine, anchors_of(network, CPU), params, 0),
+        params,
+    )
 
 
 def annotations():
@@ -67,8 +73,8 @@ def annotate_a_detection():
 
 def drawn(image, network, params, method="GradCAM"):
     rows = grad_cam.rows_to_draw(image, params)
-    maps = grad_cam.coarse_maps(method, network, image.passed, [*image.detections, *image.missed])
-    maps = [grad_cam.enlarged(mine, image) for mine in maps]
+    maps = explain.coarse_maps(method, network, image.passed, [*image.detections, *image.missed])
+    maps = [explain.enlarged(mine, 128, image.letterbox) for mine in maps]
     return grad_cam.draw(image, rows, maps, LEVELS, method, params)
 
 
@@ -84,10 +90,10 @@ def test_detections_are_right_or_wrong_and_the_rest_is_missed(model):
     assert [box.score for box in image.detections] == sorted((box.score for box in image.detections), reverse=True)
     best = image.detections[0]
     # a polygon along the box covers it
-    masks = grad_cam.masks_of(best, image.letterbox)
+    masks = explain.masks_of(best, image.letterbox)
     assert (masks["box"] == masks["polygon"]).mean() > 0.98
     wrong = next(box for box in image.detections if box.kind == "wrong")
-    assert "polygon" not in grad_cam.masks_of(wrong, image.letterbox)
+    assert "polygon" not in explain.masks_of(wrong, image.letterbox)
 
 
 def test_a_missed_object_is_seen_through_the_anchors_nearest_to_it(model):
@@ -119,7 +125,7 @@ def test_the_best_detections_then_mistakes_are_drawn(model):
 
 def measured(image, maps, slow=False, network=None):
     values = {}
-    for key, value in grad_cam.measure_image(network, image, maps, LEVELS, slow):
+    for key, value in measure_image(network, image, maps, LEVELS, slow):
         values.setdefault(key, []).append(value)
     return values
 
@@ -128,9 +134,9 @@ def test_maps_are_measured_by_level_at_the_own_level_and_in_sum():
     letterbox = letterbox_of(20, 10, 20)
     box_xyxy, polygon = np.array([0, 0, 10, 10]), torch.tensor([[0.0, 0], [5, 0], [5, 10], [0, 10]])
     target = Target(torch.tensor([0]), 1, 1, "score")
-    right = grad_cam.Explained("right", box_xyxy, polygon, 0.9, target, [], (0,))
+    right = explain.Explained("right", box_xyxy, polygon, 0.9, target, [], (0,))
     wrong = right._replace(kind="wrong", polygon=None)
-    image = grad_cam.Look(torch.zeros(3, 20, 20), letterbox, None, [right, wrong], [])
+    image = explain.Look(torch.zeros(3, 20, 20), letterbox, None, [right, wrong], [])
     in_polygon, in_box, outside = (np.full((10, 20), -1.0, dtype=np.float32) for _ in range(3))
     in_polygon[3, 2], in_box[3, 7], outside[3, 15] = 1, 2, 5
     values = measured(image, {"GradCAM": [{0: in_polygon, 1: in_box}, {0: outside, 1: outside}]})
@@ -149,8 +155,8 @@ def test_maps_are_measured_by_level_at_the_own_level_and_in_sum():
 def test_slow_checks_follow_each_fraction_of_pixels(model):
     network, image, _ = look({"score_threshold": 0.0})
     image = image._replace(detections=image.detections[:2])
-    coarse = grad_cam.coarse_maps("HiResCAM", network, image.passed, image.detections)
-    maps = {"HiResCAM": [grad_cam.enlarged(mine, image) for mine in coarse]}
+    coarse = explain.coarse_maps("HiResCAM", network, image.passed, image.detections)
+    maps = {"HiResCAM": [explain.enlarged(mine, 128, image.letterbox) for mine in coarse]}
     values = measured(image, maps, True, network)
     assert all(len(values["HiResCAM", "deletion", fraction]) == 2 for fraction in FRACTIONS)
     assert all(0 <= share < 10 for fraction in FRACTIONS for share in values["HiResCAM", "insertion", fraction])
@@ -160,7 +166,7 @@ def test_slow_checks_follow_each_fraction_of_pixels(model):
 def test_averages_are_by_method_and_level_and_none_without_a_value():
     boxes = [("right", "P3"), ("wrong", "P4"), ("missed", "P3")]
     values = {("GradCAM", "own", "energy_box"): [0.2, 0.4], ("GradCAM", "deletion", FRACTIONS[0]): [0.5, 0.7]}
-    values = grad_cam.defaultdict(list, values)
+    values = defaultdict(list, values)
     steps = [("heads", "heads"), ("neck", "a"), ("neck", "b"), ("backbone", "c")]
     metrics = grad_cam.metrics_of(boxes, values, steps, {"GradCAM": [0.9, 0.5, 0.3, 0.1]}, LEVELS)
     assert {kind: metrics[kind] for kind in ("right", "wrong", "missed", "detections")} == {
@@ -292,7 +298,7 @@ def test_titles_name_the_level_that_made_the_box_and_those_without_a_gradient(mo
 
 def test_normalised_in_the_box_colours_span_the_map_inside_it(model):
     network, image, params = look({"score_threshold": 0.0, "max_boxes": 1, "max_mistakes": 0})
-    inside = grad_cam.masks_of(image.detections[0], image.letterbox)["box"]
+    inside = explain.masks_of(image.detections[0], image.letterbox)["box"]
     heats = {}
     for normalise in ("image", "box"):
         figure = drawn(image, network, params.model_copy(update={"normalise": normalise}), "LayerCAM")
@@ -335,12 +341,9 @@ def test_labels_of_boxes_at_the_edges_stay_within_the_picture():
         assert picture.y0 - 1 <= box.y0 and box.y1 <= picture.y1 + 1
 
 
-def test_maps_are_those_of_the_photograph_without_the_letterbox(model):
-    _, image, _ = look({"score_threshold": 0.0})
-    letterbox = letterbox_of(120, 60, 128)
-    image = image._replace(letterbox=letterbox)
-    maps = grad_cam.enlarged({0: np.ones((16, 16), dtype=np.float32)}, image)
-    assert maps[0].shape == (64, 128)
+def test_maps_are_those_of_the_photograph_without_the_letterbox():
+    coarse = {0: np.ones((16, 16), dtype=np.float32)}
+    assert explain.enlarged(coarse, 128, letterbox_of(120, 60, 128))[0].shape == (64, 128)
 
 
 def test_a_network_with_six_levels_is_drawn_with_six(model):
@@ -348,8 +351,8 @@ def test_a_network_with_six_levels_is_drawn_with_six(model):
     network, image, params = look({"score_threshold": 0.0, "max_boxes": 1, "max_mistakes": 0})
     assert level_names(network) == LEVELS
     rows = grad_cam.rows_to_draw(image, params)
-    maps = grad_cam.coarse_maps("GradCAM", network, image.passed, image.detections[:1])
-    maps = [grad_cam.enlarged(mine, image) for mine in maps]
+    maps = explain.coarse_maps("GradCAM", network, image.passed, image.detections[:1])
+    maps = [explain.enlarged(mine, 128, image.letterbox) for mine in maps]
     figure = grad_cam.draw(image, rows, maps, [*LEVELS, "P8"], "GradCAM", params)
     assert len(figure.axes) == 8
     assert "P8: no gradient" in [ax.get_title() for ax in figure.axes]
