@@ -93,7 +93,7 @@ def draw(
     photograph = look.square[:, : look.letterbox.height, : look.letterbox.width]
     grey = greyed(photograph)
     # A cell is no narrower than its title, which leaves room for taller portraits.
-    cell = cell_of(photograph, 2.6 if look.letterbox.width >= look.letterbox.height else 3.4)
+    cell = cell_of(photograph, min(3.4, 2.6 * max(1.0, look.letterbox.height / look.letterbox.width)))
     figure, axes = new_figure(2 + len(names), max(1, len(rows)), cell, heading(look, method, params))
     others_xyxy = torch.from_numpy(np.array([box.box_xyxy for box in look.detections]).reshape(-1, 4))
     if not rows:
