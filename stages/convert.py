@@ -146,9 +146,9 @@ def main() -> None:
     with replaced_dir(COCO_DIR) as folder:
         for name, split in splits.items():
             write_json(folder / f"{name}.json", split.coco)
-    metrics = {name: count(split) for name, split in splits.items()}
-    write_json(METRICS_PATH, metrics)
-    for name, counts in metrics.items():
+    counts_of = {name: count(split) for name, split in splits.items()}
+    write_json(METRICS_PATH, {f"{name}_{what}": n for name, counts in counts_of.items() for what, n in counts.items()})
+    for name, counts in counts_of.items():
         print(
             f"{name}: {counts['images']} images, {counts['boxes']} boxes, {counts['skipped_regions']} regions skipped"
         )

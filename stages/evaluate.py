@@ -2,11 +2,15 @@
 
 Reads   data/model/, data/coco/val.json, data/raw/val/
 Writes  data/detections.json (COCO results format), metrics/evaluate.json,
-        plots/evaluate/precision_recall.csv, plots/evaluate/images/ (ground truth beside detections)
+        plots/evaluate/{precision_recall,ap_by_iou}.csv, plots/evaluate/errors.json,
+        plots/evaluate/images/ (ground truth beside detections)
 Run     dvc repro evaluate
 """
 
 from pathlib import Path
+
+import numpy as np
+from pycocotools.cocoeval import COCOeval
 
 from stages.detection.cli import run_stage
 from stages.detection.coco import boxes_xyxy_of, by_image
@@ -20,6 +24,7 @@ from stages.detection.drawing import (
     save_figure,
     show_image,
 )
+from stages.detection.errors import error_rows
 from stages.detection.files import read_json, replaced_dir, write_csv, write_json
 from stages.detection.images import read_image
 from stages.detection.network import keep_freed_memory, load_network, pick_device
@@ -28,6 +33,7 @@ from stages.detection.scoring import (
     Matches,
     coco_stats,
     map_with_ids_from_0,
+    matched_annotations,
     matches_by_image,
     precision_recall_f1,
     precision_recall_rows,
@@ -39,9 +45,9 @@ COCO_PATH = Path("data/coco/val.json")
 IMAGE_DIR = Path("data/raw/val")
 DETECTIONS_PATH = Path("data/detections.json")
 METRICS_PATH = Path("metrics/evaluate.json")
-CURVE_PATH = Path("plots/evaluate/precision_recall.csv")
-PICTURES_DIR = Path("plots/evaluate/images")
-CURVE_IOUS = (0.5, 0.75)
+PLOTS_DIR = Path("plots/evaluate")
+CURVE_IOUS = (0.5, 0.75, 0.9)
+DECIMALS = 3  # one object more or less, found on a few dozen images, changes the second
 
 
 def draw_pictures(coco: dict, results: list[dict], matches: dict[int, Matches], folder: Path) -> None:
@@ -67,6 +73,21 @@ def draw_pictures(coco: dict, results: list[dict], matches: dict[int, Matches], 
         save_figure(figure, picture_path(folder, image["file_name"]))
 
 
+def ap_by_iou_rows(evaluation: COCOeval) -> list[dict[str, float]]:
+    """AP, and recall with at most 100 detections an image, at each of COCO's IoU thresholds; means over categories."""
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [10 IoUs, 101 recalls, categories]; -1: no ground truth
+    recall = evaluation.eval["recall"][:, :, 0, -1]  # [10 IoUs, categories]
+    with_objects = (recall[0] >= 0) if recall.size else np.zeros(0, bool)
+    return [
+        {
+            "iou": float(iou),
+            "AP": float(precision[i][:, with_objects].mean()) if with_objects.any() else 0.0,
+            "recall": float(recall[i][with_objects].mean()) if with_objects.any() else 0.0,
+        }
+        for i, iou in enumerate(evaluation.params.iouThrs)
+    ]
+
+
 def main() -> None:
     """Detect, measure, draw."""
     keep_freed_memory()
@@ -84,15 +105,17 @@ def main() -> None:
         | {"bbox_mAP_ids_from_0": map_with_ids_from_0(coco, results)}
         | precision_recall_f1(list(matches.values()))
     )
-    with replaced_dir(PICTURES_DIR) as folder:
+    with replaced_dir(PLOTS_DIR / "images") as folder:
         draw_pictures(coco, [r for r in results if r["score"] >= threshold], matches, folder)
     write_csv(
-        CURVE_PATH,
+        PLOTS_DIR / "precision_recall.csv",
         precision_recall_rows(evaluation, CURVE_IOUS),
         ["recall", *(f"precision_{round(100 * iou)}" for iou in CURVE_IOUS)],
     )
+    write_csv(PLOTS_DIR / "ap_by_iou.csv", ap_by_iou_rows(evaluation), ["iou", "AP", "recall"])
+    write_json(PLOTS_DIR / "errors.json", error_rows(coco, results, matched_annotations(evaluation), threshold))
     write_json(DETECTIONS_PATH, results)
-    write_json(METRICS_PATH, metrics)
+    write_json(METRICS_PATH, {name: round(value, DECIMALS) for name, value in metrics.items()})
     print(f"bbox_mAP {metrics['bbox_mAP']:.3f}, {len(results)} detections on {len(coco['images'])} images")
 
 

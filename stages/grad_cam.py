@@ -7,7 +7,8 @@ become random.
 
 Reads   data/model/, data/coco/val.json, data/raw/val/
 Writes  plots/grad_cam/images/: a picture an image, a row for each explained box; plots/grad_cam/methods.png,
-        plots/grad_cam/{perturbation,randomisation}.csv; metrics/grad_cam.json
+        plots/grad_cam/{perturbation,randomisation}.csv; metrics/grad_cam.json (every method and level),
+        metrics/grad_cam_summary.json (what experiments are compared by)
 Run     dvc repro grad_cam
 """
 
@@ -49,6 +50,7 @@ COCO_PATH = Path("data/coco/val.json")
 IMAGE_DIR = Path("data/raw/val")
 PLOTS_DIR = Path("plots/grad_cam")
 METRICS_PATH = Path("metrics/grad_cam.json")
+SUMMARY_PATH = Path("metrics/grad_cam_summary.json")
 BASELINE = "RandomCAM"
 MEASURES = ("pointing_box", "pointing_polygon", "energy_box", "energy_polygon")
 PARTS = ("heads", "neck", "backbone")
@@ -191,6 +193,16 @@ def metrics_of(
     return metrics
 
 
+def summary_of(metrics: dict, method: str) -> dict[str, float | None]:
+    """Pick what tells two runs apart, flat: the drawn method at the level that made the box, beside RandomCAM."""
+    summary = {f"explained_{kind}": metrics[kind] for kind in COLOURS}
+    for prefix, name in (("CAM", method), (BASELINE, BASELINE)):
+        summary |= {f"{prefix}_{measure}": metrics[name]["own"][measure] for measure in MEASURES}
+        summary |= {f"{prefix}_{curve}": metrics[name][curve] for curve in ("deletion", "insertion")}
+    summary["CAM_random_heads"] = metrics[method]["randomised"]["heads"]
+    return summary
+
+
 def write_curves(
     folder: Path,
     values: dict[Key, list[float]],
@@ -267,6 +279,7 @@ def main() -> None:
     save_figure(draw_methods(values, steps, correlations), PLOTS_DIR / "methods.png")
     write_curves(PLOTS_DIR, values, steps, correlations, methods[0])
     write_json(METRICS_PATH, metrics)
+    write_json(SUMMARY_PATH, summary_of(metrics, methods[0]))
     print(f"{metrics['detections']} detections explained on {len(coco['images'])} validation images")
 
 

@@ -1,7 +1,8 @@
 """Show the training set: as annotated, as the network sees it, and its boxes against the anchors.
 
 Reads   data/coco/train.json, data/raw/train/
-Writes  plots/dataset/{training_set,augmented,box_shapes}.png
+        data/coco/val.json
+Writes  plots/visualise/images/{training_set,augmented,box_shapes}.png, plots/visualise/box_sizes.csv
 Run     dvc repro visualise
 """
 
@@ -19,16 +20,18 @@ from stages.detection.cli import run_stage
 from stages.detection.dataset import TrainingSet, read_scenes
 from stages.detection.detect import anchors_of
 from stages.detection.drawing import GROUND_TRUTH, draw_boxes, draw_polygons, new_figure, save_figure, show_image
-from stages.detection.files import read_json, replaced_dir
+from stages.detection.files import read_json, replaced_dir, write_csv
 from stages.detection.images import letterbox_of
 from stages.detection.network import build_network, level_names, make_spec
 from stages.detection.params import read_recipe
 
-COCO_PATH = Path("data/coco/train.json")
+COCO_PATHS = {split: Path(f"data/coco/{split}.json") for split in ("train", "val")}
 IMAGE_DIR = Path("data/raw/train")
-PICTURES_DIR = Path("plots/dataset")
+PICTURES_DIR = Path("plots/visualise/images")
+SIZES_PATH = Path("plots/visualise/box_sizes.csv")
 GRID = (4, 2)  # columns, rows
 SHOWN_SIDE_PX = 800
+SIZES_PX = range(0, 641, 16)  # the same in every run, so that the curves of two runs overlay
 
 
 def draw_training_set(scenes: list[Scene]) -> Figure:
@@ -65,6 +68,15 @@ def anchor_sizes_wh(network: nn.Module) -> dict[str, np.ndarray]:
     return {name: sizes_wh[levels == i].unique(dim=0).numpy() for i, name in enumerate(level_names(network))}
 
 
+def size_rows(boxes_wh: dict[str, np.ndarray]) -> list[dict[str, float]]:
+    """Tell which share of each split's boxes is no larger than a size, the root of their area."""
+    sizes = {split: np.sqrt(sizes_wh.prod(axis=1)) for split, sizes_wh in boxes_wh.items()}
+    return [
+        {"size": size} | {split: float(np.mean(mine <= size)) if len(mine) else 0.0 for split, mine in sizes.items()}
+        for size in SIZES_PX
+    ]
+
+
 def draw_box_shapes(boxes_wh: np.ndarray, anchors_wh: dict[str, np.ndarray], image_size: int) -> Figure:
     """Plot sizes and aspect ratios of boxes and anchors: a box far from every anchor is hard to learn."""
     figure = Figure(figsize=(14, 6), layout="constrained")
@@ -89,22 +101,23 @@ def draw_box_shapes(boxes_wh: np.ndarray, anchors_wh: dict[str, np.ndarray], ima
 
 
 def main() -> None:
-    """Read the training set, draw three pictures."""
+    """Read both splits, count box sizes, draw three pictures of the training set."""
     recipe = read_recipe()
     spec = make_spec(recipe.model.name, recipe.convert.categories, recipe.model.image_size)
     shown = GRID[0] * GRID[1]
     training_set = TrainingSet(
-        COCO_PATH, IMAGE_DIR, recipe.train.augment, spec.image_size, spec.fill_rgb, recipe.train.seed
+        COCO_PATHS["train"], IMAGE_DIR, recipe.train.augment, spec.image_size, spec.fill_rgb, recipe.train.seed
     )
     samples = [training_set[0, index] for index in range(min(shown, len(training_set)))]
     anchors_wh = anchor_sizes_wh(build_network(spec))
-    boxes_wh = box_sizes_wh(read_json(COCO_PATH), spec.image_size)
+    boxes_wh = {split: box_sizes_wh(read_json(path), spec.image_size) for split, path in COCO_PATHS.items()}
     with replaced_dir(PICTURES_DIR) as folder:
-        scenes = list(islice(read_scenes(COCO_PATH, IMAGE_DIR, SHOWN_SIDE_PX), shown))
+        scenes = list(islice(read_scenes(COCO_PATHS["train"], IMAGE_DIR, SHOWN_SIDE_PX), shown))
         save_figure(draw_training_set(scenes), folder / "training_set.png")
         save_figure(draw_augmented(samples), folder / "augmented.png")
-        save_figure(draw_box_shapes(boxes_wh, anchors_wh, spec.image_size), folder / "box_shapes.png")
-    print(f"{len(training_set)} images, {len(boxes_wh)} boxes, {len(training_set.cut_outs)} objects to paste")
+        save_figure(draw_box_shapes(boxes_wh["train"], anchors_wh, spec.image_size), folder / "box_shapes.png")
+    write_csv(SIZES_PATH, size_rows(boxes_wh), ["size", *boxes_wh])
+    print(f"{len(training_set)} images, {len(boxes_wh['train'])} boxes, {len(training_set.cut_outs)} objects to paste")
 
 
 if __name__ == "__main__":

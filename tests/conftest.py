@@ -1,7 +1,9 @@
 """Small real projects for the tests: rendered photographs, the repository's own params with a few keys changed."""
 
+import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +52,55 @@ def run_module(name: str, **environment: str) -> subprocess.CompletedProcess:
         env={**os.environ, **environment},
         check=False,
     )
+
+
+def small_changes() -> list[str]:
+    """SMALL as arguments of `dvc exp run`."""
+    return [argument for key, value in SMALL.items() for argument in ("-S", f"sample.{key}={value}")]
+
+
+class Clone:
+    """A copy of the working tree as a git repository of its own, with an empty home."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "clone"
+        (folder / "home").mkdir()
+        hidden = ("GIT_", "DVC_", "XDG_", "BALLOON_")
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+        self.environment |= {
+            "HOME": str(folder / "home"),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            if (REPOSITORY / name).is_file():
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(REPOSITORY / name, self.folder / name)
+        self.run("git", "init", "--quiet")
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "start")
+
+    def at(self, folder: Path) -> "Clone":
+        """The same git and DVC surroundings in another folder."""
+        other = copy.copy(self)
+        other.folder = folder
+        return other
+
+    def call(self, *command: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+
+    def run(self, *command: str) -> str:
+        result = self.call(*command)
+        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
 
 
 def via_entry(name: str, *shapes: dict, attributes: dict | None = None) -> dict:

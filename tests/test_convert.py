@@ -125,7 +125,7 @@ def test_points_beyond_the_edge_are_moved_to_it_and_counted(splits):
     write_split("train", [via_entry("a.png", polygon((150, 50), (210, 50), (210, 103)), SQUARE)])
     convert.main()
     assert annotations()[0]["bbox"] == [150, 50, 50, 50]
-    assert read("metrics/dataset.json")["train"]["clipped_regions"] == 1
+    assert read("metrics/dataset.json")["train_clipped_regions"] == 1
 
 
 def test_the_category_comes_from_the_named_attribute(splits):
@@ -164,8 +164,8 @@ def test_a_bad_region_is_an_error_that_names_it_or_is_skipped_and_counted(splits
     assert message.startswith(f"data/raw/train/via_region_data.json, a.png, region 1 {reason}")
     write_params({"convert.bad_regions": "skip"})
     convert.main()
-    counts = read("metrics/dataset.json")["train"]
-    assert (counts["boxes"], counts["skipped_regions"]) == (1, 1)
+    counts = read("metrics/dataset.json")
+    assert (counts["train_boxes"], counts["train_skipped_regions"]) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +231,6 @@ def test_the_balloon_data_give_the_known_counts(project):
     Path("balloon").rename("data/raw")
     convert.main()
     counts = read("metrics/dataset.json")
-    assert (counts["train"]["images"], counts["train"]["boxes"]) == (61, 255)
-    assert (counts["val"]["images"], counts["val"]["boxes"]) == (13, 50)
-    assert [counts["val"][size] for size in ("small", "medium", "large")] == [2, 12, 36]
+    assert (counts["train_images"], counts["train_boxes"]) == (61, 255)
+    assert (counts["val_images"], counts["val_boxes"]) == (13, 50)
+    assert [counts[f"val_{size}"] for size in ("small", "medium", "large")] == [2, 12, 36]

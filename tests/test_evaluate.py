@@ -8,6 +8,7 @@ from PIL import Image
 
 from stages import evaluate, visualise
 from stages.detection.drawing import picture_path
+from stages.detection.errors import KINDS
 from stages.detection.files import write_json
 
 
@@ -23,6 +24,13 @@ def test_evaluate_writes_metrics_curve_detections_and_a_picture_for_each_image(m
     assert set(metrics) == expected | {"precision", "recall", "f1"}
     with Path("plots/evaluate/precision_recall.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 101
+    with Path("plots/evaluate/ap_by_iou.csv").open() as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    assert [row["iou"] for row in rows] == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+    assert round(sum(row["AP"] for row in rows) / 10, 3) == metrics["bbox_mAP"]
+    assert round(sum(row["recall"] for row in rows) / 10, 3) == metrics["AR_100"]
+    assert round(rows[0]["AP"], 3) == metrics["bbox_mAP_50"]
+    assert [row["error"] for row in read("plots/evaluate/errors.json")] == list(KINDS)
     results = json.loads(Path("data/detections.json").read_text())
     assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
     assert list(pictures("plots/evaluate/images")) == ["val_0000.jpg", "val_0001.jpg", "val_0002.jpg"]
@@ -34,17 +42,33 @@ def test_xywh_boxes_become_corners():
     assert evaluate.boxes_xyxy_of([]).shape == (0, 4)
 
 
+def written():
+    files = [path.read_bytes() for path in sorted(Path("plots").rglob("*")) if path.is_file()]
+    return [*files, Path("data/detections.json").read_bytes(), Path("metrics/evaluate.json").read_bytes()]
+
+
 def test_the_same_model_gives_the_same_bytes_again(model):
     evaluate.main()
     visualise.main()
-    first = [pictures("plots/evaluate/images"), pictures("plots/dataset"), Path("data/detections.json").read_bytes()]
+    first = written()
     evaluate.main()
     visualise.main()
-    assert first == [
-        pictures("plots/evaluate/images"),
-        pictures("plots/dataset"),
-        Path("data/detections.json").read_bytes(),
-    ]
+    assert written() == first
+
+
+def test_box_sizes_are_shares_in_px_of_the_network_input(sample):
+    visualise.main()
+    with Path("plots/visualise/box_sizes.csv").open() as file:
+        rows = {float(row["size"]): row for row in csv.DictReader(file)}
+    for split in ("train", "val"):
+        coco = read(f"data/coco/{split}.json")
+        assert {max(image["width"], image["height"]) for image in coco["images"]} == {128}  # as is the input
+        areas = [annotation["bbox"][2] * annotation["bbox"][3] for annotation in coco["annotations"]]
+        for size in (16, 48, 96):
+            share = sum(area <= size**2 for area in areas) / len(areas)
+            assert abs(float(rows[size][split]) - share) < 1e-5
+        assert float(rows[0][split]) == 0
+        assert float(rows[640][split]) == 1
 
 
 def test_no_detections_at_all_are_drawn_and_scored(model):
@@ -77,9 +101,9 @@ def test_a_missing_model_is_told_in_one_line(sample):
 
 def test_visualise_draws_three_pictures_of_the_training_set(sample):
     visualise.main()
-    assert list(pictures("plots/dataset")) == ["augmented.png", "box_shapes.png", "training_set.png"]
+    assert list(pictures("plots/visualise/images")) == ["augmented.png", "box_shapes.png", "training_set.png"]
     for name in ("augmented.png", "training_set.png"):
-        with Image.open(f"plots/dataset/{name}") as picture:
+        with Image.open(f"plots/visualise/images/{name}") as picture:
             colours = picture.convert("RGB").getcolors(2**24)
         assert any(colour == (0, 255, 0) for _, colour in colours), f"no box is drawn in {name}"
 
@@ -95,10 +119,10 @@ def test_box_sizes_are_those_of_the_networks_input():
 
 def test_visualise_takes_a_changed_augmentation(sample):
     visualise.main()
-    before = pictures("plots/dataset")
+    before = pictures("plots/visualise/images")
     write_params({"fetch.rendered.train_images": 6, "model.image_size": 128, "train.augment.copy_paste": 0})
     visualise.main()
-    after = pictures("plots/dataset")
+    after = pictures("plots/visualise/images")
     assert before["augmented.png"] != after["augmented.png"]
     assert before["training_set.png"] == after["training_set.png"]
 

@@ -210,6 +210,11 @@ def test_the_stage_draws_measures_and_gives_the_same_again(model, capsys):
     assert abs(metrics["EigenCAM"]["randomised"]["backbone"]) < 0.9
     # one box's gradient reaches only so far: even a network that learnt nothing seems to point near the box
     assert metrics["HiResCAM"]["untrained"]["energy_box"] > metrics["RandomCAM"]["untrained"]["energy_box"]
+    summary = read("metrics/grad_cam_summary.json")
+    assert summary["CAM_energy_polygon"] == metrics["HiResCAM"]["own"]["energy_polygon"]
+    assert summary["RandomCAM_insertion"] == metrics["RandomCAM"]["insertion"]
+    assert summary["CAM_random_heads"] == metrics["HiResCAM"]["randomised"]["heads"]
+    assert summary["explained_right"] == metrics["right"]
     rows = Path("plots/grad_cam/perturbation.csv").read_text().splitlines()
     assert rows[0] == "percent,deletion,insertion,random_deletion,random_insertion"
     assert [row.split(",")[0] for row in rows[1:]] == ["2", "5", "10", "20", "40"]
@@ -240,6 +245,9 @@ def test_without_detections_pictures_say_so_and_metrics_count_none(model):
     assert metrics["GradCAM"]["own"] == dict.fromkeys(grad_cam.MEASURES)
     assert metrics["GradCAM"]["deletion"] is None
     assert metrics["chance"] == {"box": None, "polygon": None}
+    summary = read("metrics/grad_cam_summary.json")
+    assert summary["explained_missed"] == metrics["missed"]
+    assert summary["CAM_deletion"] is None
     assert len(list(Path("plots/grad_cam/images").iterdir())) == 3
     assert Path("plots/grad_cam/methods.png").is_file()
     network, image, params = look({"score_threshold": 1.0, "max_mistakes": 0})

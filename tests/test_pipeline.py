@@ -3,14 +3,12 @@
 import ast
 import contextlib
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, SMALL, set_param
+from conftest import REPOSITORY, Clone, set_param, small_changes
 from ruamel.yaml import YAML
 
 PIPELINE = YAML(typ="safe", pure=True).load((REPOSITORY / "dvc.yaml").read_text())
@@ -53,41 +51,6 @@ def test_help_says_what_a_stage_reads_and_writes(name):
         assert "Writes " in result.stdout
 
 
-class Clone:
-    """A copy of the working tree as a git repository of its own, with an empty home."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "clone"
-        (folder / "home").mkdir()
-        hidden = ("GIT_", "DVC_", "XDG_", "BALLOON_")
-        self.environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
-        self.environment |= {
-            "HOME": str(folder / "home"),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        }
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        for name in filter(None, listed.stdout.split("\0")):
-            if (REPOSITORY / name).is_file():
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(REPOSITORY / name, self.folder / name)
-        self.run("git", "init", "--quiet")
-        self.run("git", "add", "--all")
-        self.run("git", "-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "start")
-
-    def run(self, *command: str) -> str:
-        result = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
-        return result.stdout
-
-
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     return Clone(tmp_path_factory.mktemp("pipeline"))
@@ -96,8 +59,7 @@ def clone(tmp_path_factory):
 @pytest.fixture(scope="module")
 def experiment(clone):
     """The clone after an experiment with the small sample."""
-    changes = [argument for key, value in SMALL.items() for argument in ("-S", f"sample.{key}={value}")]
-    clone.run("dvc", "exp", "run", "-S", "recipe=sample", *changes)
+    clone.run("dvc", "exp", "run", "-S", "recipe=sample", *small_changes())
     return clone
 
 
@@ -115,9 +77,12 @@ def test_the_whole_chain_runs_as_an_experiment(experiment):
         "data/model/model.safetensors",
         "data/model/model.json",
         "data/detections.json",
-        "plots/dataset/training_set.png",
+        "plots/visualise/images/training_set.png",
+        "plots/visualise/box_sizes.csv",
         "plots/evaluate/images/val_0000.jpg",
         "plots/evaluate/precision_recall.csv",
+        "plots/evaluate/ap_by_iou.csv",
+        "plots/evaluate/errors.json",
         "plots/feature_maps/val_0000.jpg",
         "plots/grad_cam/images/val_0000.jpg",
         "plots/grad_cam/methods.png",
@@ -127,7 +92,7 @@ def test_the_whole_chain_runs_as_an_experiment(experiment):
         "plots/train/ap.csv",
     ]
     assert [name for name in written if not (experiment.folder / name).is_file()] == []
-    assert json.loads((experiment.folder / "metrics/dataset.json").read_text())["train"]["images"] == 6
+    assert json.loads((experiment.folder / "metrics/dataset.json").read_text())["train_images"] == 6
     assert "data/raw" not in experiment.run("git", "ls-files")
 
 
@@ -137,8 +102,8 @@ def test_nothing_is_left_to_do_after_a_run(experiment):
 
 def test_metrics_of_the_experiment_can_be_compared_with_the_commit(experiment):
     rows = json.loads(experiment.run("dvc", "metrics", "diff", "--all", "--json"))
-    assert set(rows) == {f"metrics/{name}.json" for name in ("dataset", "evaluate", "grad_cam", "train")}
-    assert rows["metrics/dataset.json"]["train.images"]["new"] == 6
+    assert set(rows) == {f"metrics/{name}.json" for name in ("dataset", "evaluate", "grad_cam_summary", "train")}
+    assert rows["metrics/dataset.json"]["train_images"]["new"] == 6
 
 
 def test_plots_of_the_experiment_can_be_compared_with_the_commit(experiment):
