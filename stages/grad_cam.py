@@ -233,7 +233,7 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    return None if value is None else round(value, 3)
 
 
 def main() -> None:
