@@ -9,9 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from PIL import Image
-
 from stages.detection.cli import StageError, run_stage
+from stages.detection.decode import decode_image
 from stages.detection.files import replaced_dir, write_json
 from stages.detection.params import ConvertParams, read_recipe
 from stages.detection.via import BadRegionError, category_of, clip_outline, outline_of, read_via
@@ -21,8 +20,6 @@ COCO_DIR = Path("data/coco")
 METRICS_PATH = Path("metrics/dataset.json")
 SPLITS = ("train", "val")
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-EXIF_ORIENTATION = 0x0112
-TURNED_BY_A_QUARTER = {5, 6, 7, 8}
 SMALL_AREA, LARGE_AREA = 32**2, 96**2  # px², COCO's
 
 
@@ -47,23 +44,6 @@ def find_annotations(folder: Path) -> Path:
     return paths[0]
 
 
-def upright_size_wh(path: Path) -> tuple[int, int]:
-    """Decode an image and give its size after EXIF orientation, which is how VIA shows it.
-
-    Raises:
-        StageError: the image is absent or broken.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            turned = image.getexif().get(EXIF_ORIENTATION) in TURNED_BY_A_QUARTER
-            return image.size[::-1] if turned else image.size
-    except FileNotFoundError:
-        raise StageError(f"{path} is annotated but absent; add it, or delete its entry from the VIA file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise StageError(f"{path} can't be read as an image ({error}); replace it") from None
-
-
 def convert_split(folder: Path, params: ConvertParams) -> Split:
     """Convert one split; boxes are [x_min, y_min, width, height] in px of the upright original image.
 
@@ -73,7 +53,7 @@ def convert_split(folder: Path, params: ConvertParams) -> Split:
     via_path = find_annotations(folder)
     images, annotations, skipped, clipped = [], [], 0, 0
     for via_image in read_via(via_path):
-        width, height = upright_size_wh(folder / via_image.file_name)
+        width, height = decode_image(folder / via_image.file_name).size
         images.append({"id": len(images) + 1, "file_name": via_image.file_name, "width": width, "height": height})
         for number, region in enumerate(via_image.regions):
             try:

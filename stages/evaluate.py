@@ -1,4 +1,4 @@
-"""Measure the detector on the validation images and show every one of them.
+"""Measure the detector on the validation images and show its detections.
 
 Reads   data/model/, data/coco/val.json, data/raw/val/
 Writes  data/detections.json (COCO results format), metrics/evaluate.json,
@@ -93,7 +93,7 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     threshold = recipe.evaluate.score_threshold
-    device = pick_device(recipe.train.device)
+    device = pick_device(recipe.train.device, recipe.train.deterministic)
     network, spec = load_network(MODEL_DIR, device)
     coco = read_json(COCO_PATH)
 
@@ -106,7 +106,8 @@ def main() -> None:
         | precision_recall_f1(list(matches.values()))
     )
     with replaced_dir(PLOTS_DIR / "images") as folder:
-        draw_pictures(coco, [r for r in results if r["score"] >= threshold], matches, folder)
+        drawn = coco | {"images": coco["images"][: recipe.evaluate.max_images]}
+        draw_pictures(drawn, [r for r in results if r["score"] >= threshold], matches, folder)
     write_csv(
         PLOTS_DIR / "precision_recall.csv",
         precision_recall_rows(evaluation, CURVE_IOUS),

@@ -230,7 +230,7 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params = recipe.feature_maps
-    device = pick_device(recipe.train.device)
+    device = pick_device(recipe.train.device, recipe.train.deterministic)
     network, spec = load_network(MODEL_DIR, device)
     images = read_json(COCO_PATH)["images"]
     found = by_image(read_json(DETECTIONS_PATH))

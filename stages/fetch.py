@@ -29,6 +29,7 @@ SPLITS = ("train", "val")
 SKIPPED_PARTS = {"__MACOSX", ".DS_Store"}
 LAYOUT = "expected the folders train and val, each with images and one VIA .json file"
 MAX_UNPACKED_BYTES = 50 * 2**30  # far above any such data set; stops an archive made to fill the disk
+MAX_RATIO = 100  # of unpacked to packed bytes; photographs hardly shrink
 
 
 def unpack(archive_path: Path, folder: Path) -> None:
@@ -40,12 +41,13 @@ def unpack(archive_path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive_path) as archive:
             entries = archive.infolist()
-            if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
+            unpacked = sum(entry.file_size for entry in entries)
+            if unpacked > min(MAX_UNPACKED_BYTES, MAX_RATIO * archive_path.stat().st_size):
                 raise StageError(
-                    f"{archive_path.name} unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB; not unpacked"
+                    f"{archive_path.name} unpacks to {unpacked / 2**20:.0f} MiB, allowed are "
+                    f"{MAX_UNPACKED_BYTES >> 30} GiB and {MAX_RATIO} times its own size; not unpacked"
                 )
-            for entry in entries:
-                check_entry(archive_path.name, entry)
+            check_entries(archive_path.name, entries)
             targets = split_files(entry.filename for entry in entries if not entry.is_dir())
             if targets is None:
                 raise StageError(f"{archive_path.name}: {LAYOUT}; it holds several such pairs")
@@ -57,16 +59,26 @@ def unpack(archive_path: Path, folder: Path) -> None:
         raise StageError(f"{archive_path.name} is no whole zip archive ({error}); get it again") from None
 
 
-def check_entry(archive_name: str, entry: zipfile.ZipInfo) -> None:
-    """Refuse entries that could write elsewhere.
+def check_entries(archive_name: str, entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse entries that could write elsewhere, over each other, or are no files.
 
     Raises:
         StageError: names the entry.
     """
-    path = PurePosixPath(entry.filename.replace("\\", "/"))
-    outside = path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", entry.filename)
-    if outside or stat.S_ISLNK(entry.external_attr >> 16):
-        raise StageError(f"{archive_name}: entry {entry.filename!r} is a link or points outside; nothing was unpacked")
+    seen = {}
+    for entry in entries:
+        name = entry.filename
+        path = PurePosixPath(name.replace("\\", "/"))
+        same = name if entry.is_dir() else seen.setdefault(path.as_posix().casefold(), name)
+        if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name):
+            problem = "points outside"
+        elif stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            problem = "is a link or a device"
+        elif same is not name:
+            problem = "is there twice" if same == name else f"differs from {same!r} by case only"
+        else:
+            continue
+        raise StageError(f"{archive_name}: entry {name!r} {problem}; nothing was unpacked")
 
 
 def split_files(names: Iterable[str]) -> dict[str, str] | None:
@@ -82,10 +94,18 @@ def split_files(names: Iterable[str]) -> dict[str, str] | None:
 
 
 def copy_splits(source: Path, folder: Path) -> None:
-    """Copy the splits of a user's folder."""
+    """Copy the splits of a user's folder.
+
+    Raises:
+        StageError: names a file that can't be copied.
+    """
     for split in SPLITS:
         if (source / split).is_dir():
-            shutil.copytree(source / split, folder / split, ignore=shutil.ignore_patterns(*SKIPPED_PARTS))
+            try:
+                shutil.copytree(source / split, folder / split, ignore=shutil.ignore_patterns(*SKIPPED_PARTS))
+            except shutil.Error as error:  # lists all files that it could not copy
+                name, _, reason = error.args[0][0]
+                raise StageError(f"{name} can't be copied ({reason})") from None
 
 
 def check_layout(folder: Path, source: str) -> None:
@@ -256,12 +276,9 @@ def fetch_imagenet_weights(name: str, folder: Path) -> Path:
 def main() -> None:
     """Fetch weights, then images; an error leaves the folders of both as they were."""
     recipe = read_recipe()
-    try:
-        with replaced_dir(INIT_DIR) as init_folder, replaced_dir(RAW_DIR) as raw_folder:
-            start = fetch_start(recipe.model.init, recipe.model.name, init_folder)
-            fetch_images(recipe.fetch, raw_folder)
-    except OSError as error:
-        raise StageError(f"{error.filename or DATA_DIR}: {error.strerror or error}") from None
+    with replaced_dir(INIT_DIR) as init_folder, replaced_dir(RAW_DIR) as raw_folder:
+        start = fetch_start(recipe.model.init, recipe.model.name, init_folder)
+        fetch_images(recipe.fetch, raw_folder)
     counts = ", ".join(f"{split} {len(list((RAW_DIR / split).iterdir()))} files" for split in SPLITS)
     print(f"{RAW_DIR}: {counts}; start: {start}")
 

@@ -241,7 +241,7 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params = recipe.grad_cam
-    device = pick_device(recipe.train.device)
+    device = pick_device(recipe.train.device, recipe.train.deterministic)
     network, spec = load_network(MODEL_DIR, device)
     names = level_names(network)
     coco = read_json(COCO_PATH)

@@ -2,7 +2,7 @@
 
 Reads   data/coco/{train,val}.json, data/raw/{train,val}/, data/init/
 Writes  data/model/ (weights and what it takes to rebuild the network), metrics/train.json,
-        plots/train/{loss,ap}.csv; data/checkpoint/ holds the newest weights while training runs
+        plots/train/{loss,ap}.csv; data/checkpoint/ holds what a training that was cut short goes on from,
         and metrics/timing.json what differs between two equal runs: no stage reads either
 Run     dvc repro train
 """
@@ -10,9 +10,10 @@ Run     dvc repro train
 import math
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from effdet import DetBenchTrain
@@ -24,6 +25,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from stages.detection.checkpoint import newest_state, save_state, training_key
 from stages.detection.cli import StageError, run_stage
 from stages.detection.dataset import TrainingSet, collate, epoch_batches
 from stages.detection.detect import detect_coco
@@ -51,6 +53,16 @@ METRICS_PATH = Path("metrics/train.json")
 TIMING_PATH = Path("metrics/timing.json")
 MOMENTUM = 0.9  # of SGD
 MAX_WORKERS = 8
+SAVING_SHARE = 20  # a checkpoint at the end of an epoch, if training has since taken so many times what saving takes
+
+
+class Training(NamedTuple):
+    """What changes from step to step."""
+
+    network: nn.Module
+    average: ModelEmaV3
+    optimizer: Optimizer
+    schedule: LambdaLR
 
 
 class History(NamedTuple):
@@ -78,28 +90,26 @@ def learning_rate_factor(step: int, steps: int, warmup_steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
 
 
-def make_loader(images: TrainingSet, params: TrainParams, device: torch.device) -> DataLoader:
-    """Serve the batches of all epochs in one go, so that no worker starts anew between epochs."""
-    batches = [
+def make_loader(images: TrainingSet, params: TrainParams, device: torch.device, first_epoch: int) -> DataLoader:
+    """Serve the batches of all epochs from one on in one go, so that no worker starts anew between epochs."""
+    batches = (
         batch
-        for epoch in range(params.epochs)
+        for epoch in range(first_epoch, params.epochs)
         for batch in epoch_batches(len(images), params.batch_size, epoch, params.seed)
-    ]
-    # On the CPU the network needs the cores; one worker is enough to have the next batch ready.
-    workers = min(MAX_WORKERS, max(1, (os.cpu_count() or 1) - 1)) if device.type == "cuda" else 1
+    )
+    workers = params.workers
+    if workers == "auto":
+        # On the CPU the network needs the cores; one worker is enough to have the next batch ready.
+        workers = min(MAX_WORKERS, max(1, (os.cpu_count() or 1) - 1)) if device.type == "cuda" else 1
     return DataLoader(
         images,
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",
+        # forked workers share the images; others would get copies of them
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
     )
-
-
-def save_checkpoint(network: nn.Module, spec: NetworkSpec, folder: Path) -> None:
-    """Replace the folder's network in one step."""
-    with replaced_dir(folder) as temporary:
-        save_network(network, spec, temporary)
 
 
 def train(
@@ -109,27 +119,46 @@ def train(
     val_coco: dict,
     params: TrainParams,
     device: torch.device,
+    key: str,
 ) -> tuple[nn.Module, History]:
     """Train the network in place and return the moving average of its weights, which is what detects.
 
+    A training that was cut short goes on from its newest checkpoint, and ends as if it had not been.
+
+    Args:
+        network: with its starting weights.
+        spec: what the network is.
+        images: to train on.
+        val_coco: COCO annotations of the validation images.
+        params: the schedule.
+        device: to train on.
+        key: names this training; checkpoints of another one are not taken.
+
     Raises:
-        StageError: the loss stops being finite; the last epoch's checkpoint stays.
+        StageError: the loss stops being finite; the last checkpoint stays.
     """
-    shutil.rmtree(CHECKPOINT_DIR, ignore_errors=True)  # of an earlier run
     bench = DetBenchTrain(network).to(device).train()
     average = ModelEmaV3(network, decay=params.ema_decay, use_warmup=True)
     optimizer = make_optimizer(network, params)
-    loader = make_loader(images, params, device)
-    steps = len(loader)
-    steps_per_epoch = steps // params.epochs
+    steps_per_epoch = len(images) // min(params.batch_size, len(images))
+    steps = params.epochs * steps_per_epoch
     warmup_steps = min(steps, round(params.warmup_epochs * steps_per_epoch))
     schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps, warmup_steps))
     box_weight = network.config.box_loss_weight
 
-    history_losses, history_aps, epoch_losses = [], [], []
-    seconds, started, images_seen = 0.0, time.perf_counter(), 0
-    with tqdm(total=steps * len(loader.batch_sampler[0]), unit="img", desc="train", mininterval=2) as bar:
-        for step, (batch, targets) in enumerate(loader, start=1):
+    training = Training(network, average, optimizer, schedule)
+    first_epoch, history = 0, History([], [], steps, 0.0, 0)
+    if state := newest_state(CHECKPOINT_DIR, key):
+        restore(training, state, device)
+        first_epoch, history = state["epoch"], History(**state["history"])
+        print(f"going on after epoch {first_epoch} of {params.epochs}")
+    loader = make_loader(images, params, device, first_epoch)
+    epoch_losses, seconds, images_seen = [], history.seconds, history.images
+    started = last_saved = time.perf_counter()
+    saving = 0.0
+    batch_size = min(params.batch_size, len(images))
+    with tqdm(total=steps * batch_size, initial=images_seen, unit="img", desc="train", mininterval=2) as bar:
+        for step, (batch, targets) in enumerate(loader, start=first_epoch * steps_per_epoch + 1):
             targets = {name: values.to(device, non_blocking=True) for name, values in targets.items()}
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 losses = bench(prepare_images(batch, spec, device), targets)
@@ -155,16 +184,44 @@ def train(
             epoch_losses = []
             seconds += time.perf_counter() - started
             bar.set_postfix(epoch=epoch, loss=f"{loss:.3f}")
-            history_losses.append(
+            history.losses.append(
                 {"epoch": epoch, "loss": loss, "class_loss": class_loss, "box_loss": box_loss, "lr": lr}
             )
-            save_checkpoint(average.module, spec, CHECKPOINT_DIR)
             if epoch % params.validate_every == 0 or epoch == params.epochs:
                 stats = validate(average.module, spec, val_coco, device)
-                history_aps.append({"epoch": epoch} | stats)
+                history.aps.append({"epoch": epoch} | stats)
                 tqdm.write(f"epoch {epoch}: loss {loss:.3f}, bbox_mAP {stats['bbox_mAP']:.3f}")
+            history = history._replace(seconds=seconds, images=images_seen)
+            now = time.perf_counter()
+            if now - last_saved >= SAVING_SHARE * saving or epoch == params.epochs:
+                save_state(CHECKPOINT_DIR, state_of(training, device) | {"history": history._asdict()}, epoch, key)
+                last_saved = time.perf_counter()
+                saving = last_saved - now
             started = time.perf_counter()
-    return average.module, History(history_losses, history_aps, steps, seconds, images_seen)
+    return average.module, history
+
+
+def state_of(training: Training, device: torch.device) -> dict[str, Any]:
+    """Collect all that training goes on from, beside the data, which (seed, epoch, image) give."""
+    return {
+        "network": training.network.state_dict(),
+        "state_dict_ema": training.average.module.state_dict(),  # under this name `model.init` takes it for weights
+        "optimizer": training.optimizer.state_dict(),
+        "schedule": training.schedule.state_dict(),
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+
+
+def restore(training: Training, state: dict[str, Any], device: torch.device) -> None:
+    """Put a state back into a training that has just been set up."""
+    training.network.load_state_dict(state["network"])
+    training.average.module.load_state_dict(state["state_dict_ema"])
+    training.optimizer.load_state_dict(state["optimizer"])
+    training.schedule.load_state_dict(state["schedule"])
+    torch.set_rng_state(state["random"])
+    if device.type == "cuda" and state["random_cuda"] is not None:
+        torch.cuda.set_rng_state(state["random_cuda"], device)
 
 
 def check_finite(losses: list[torch.Tensor], step: int) -> None:
@@ -174,7 +231,8 @@ def check_finite(losses: list[torch.Tensor], step: int) -> None:
         StageError: names the step and where the last good weights are.
     """
     if losses and not torch.isfinite(losses[0]).all():
-        kept = f"the last good weights are in {CHECKPOINT_DIR}" if CHECKPOINT_DIR.exists() else "no epoch was finished"
+        newest = max(CHECKPOINT_DIR.glob("epoch_*.pt"), default=None)
+        kept = f"the last good weights are in {newest}" if newest else "no epoch was finished"
         raise StageError(
             f"the loss of step {step} is {float(losses[0][0])}; {kept}; lower train.lr or train.clip_norm, "
             "or lengthen train.warmup_epochs"
@@ -192,7 +250,7 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params = recipe.train
-    device = pick_device(params.device)
+    device = pick_device(params.device, params.deterministic)
     spec = make_spec(recipe.model.name, recipe.convert.categories, recipe.model.image_size)
     torch.manual_seed(params.seed)
     network = build_network(spec)
@@ -205,9 +263,12 @@ def main() -> None:
         spec.fill_rgb,
         params.seed,
     )
-    trained, history = train(network, spec, images, read_json(COCO_DIR / "val.json"), params, device)
+    settings = {"model": spec._asdict(), "train": params.model_dump(exclude={"device", "workers"})}
+    key = training_key(settings, [COCO_DIR, RAW_DIR, INIT_DIR])
+    trained, history = train(network, spec, images, read_json(COCO_DIR / "val.json"), params, device, key)
 
-    save_checkpoint(trained, spec, MODEL_DIR)
+    with replaced_dir(MODEL_DIR) as folder:
+        save_network(trained, spec, folder)
     last = history.losses[-1]
     write_json(
         METRICS_PATH,
@@ -231,6 +292,7 @@ def main() -> None:
             "torch": torch.__version__,
         },
     )
+    shutil.rmtree(CHECKPOINT_DIR)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from PIL import Image, ImageDraw
 
 from stages.detection.augment import (
     CutOut,
+    CutOuts,
     Scene,
     augment,
-    cut_out_objects,
     paste,
     polygon_area,
     random_view,
@@ -80,7 +80,7 @@ def test_what_is_not_photograph_has_the_fill_colour(scene):
 
 
 def test_a_cut_out_holds_the_object_and_nothing_else(scene):
-    (cut_out,) = cut_out_objects(scene)
+    (cut_out,) = CutOuts([scene])
     rgb, alpha = cut_out.rgba[:3], cut_out.rgba[3] > 0
     assert alpha.sum() == 40 * 30
     assert (rgb[:, alpha] == RED.view(3, 1)).all()
@@ -89,7 +89,7 @@ def test_a_cut_out_holds_the_object_and_nothing_else(scene):
 def test_objects_at_the_edge_and_slivers_are_not_cut_out():
     image = torch.zeros(3, 100, 100, dtype=torch.uint8)
     polygons = [rectangle(0, 10, 30, 40), rectangle(50, 70, 90, 100), rectangle(50, 10, 55, 60)]
-    assert cut_out_objects(Scene(image, polygons, [1, 1, 1])) == []
+    assert list(CutOuts([Scene(image, polygons, [1, 1, 1])])) == []
 
 
 def test_a_pasted_object_takes_its_place_and_leaves_the_rest():
@@ -124,7 +124,7 @@ def test_boxes_of_pasted_ellipses_fit_what_can_be_seen_of_them(seed):
     ImageDraw.Draw(image).ellipse((20, 30, 120, 110), fill=(255, 0, 0))
     angles = torch.linspace(0, 2 * torch.pi, 65)[:-1]
     outline = torch.stack([70.5 + 50 * angles.cos(), 70.5 + 40 * angles.sin()], 1)
-    objects = cut_out_objects(Scene(torch.from_numpy(np.array(image)).permute(2, 0, 1), [outline], [3]))
+    objects = CutOuts([Scene(torch.from_numpy(np.array(image)).permute(2, 0, 1), [outline], [3])])
     empty = Scene(torch.zeros(3, 128, 128, dtype=torch.uint8), [], [])
     torch.manual_seed(seed)
     sample = augment(empty, objects, params(copy_paste=1), 128, (0, 0, 0))
@@ -139,7 +139,7 @@ def test_boxes_of_pasted_ellipses_fit_what_can_be_seen_of_them(seed):
 
 
 def test_more_pastes_give_more_boxes(scene):
-    (cut_out,) = cut_out_objects(scene)
+    (cut_out,) = CutOuts([scene])
     torch.manual_seed(0)
     counts = [len(augment(scene, [CutOut(cut_out.rgba, 2)], params(copy_paste=5), 128, GREY).labels) for _ in range(20)]
     assert max(counts) > 3

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
+import stat
 import threading
 import time
 import zipfile
@@ -37,6 +39,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.files, self.script, self.seen = {}, [], []
+        self.etag, self.sent = None, 0  # name of the files' version, which allows to go on; bytes of bodies sent
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -48,19 +51,37 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(1)
         if fault in ("hang up", "stall"):
             return
+        begun = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-")
+        begun = int(begun) if self.headers.get("If-Range") == self.server.etag else 0
         if fault == "redirect":
             self.send_response(302)
             self.send_header("Location", self.path)
             self.end_headers()
         elif isinstance(fault, int) or body is None:
             self.send_response(fault or 404)
-            self.send_header("Retry-After", "3600")
+            self.send_header("Retry-After", "1" if fault == 429 else "3600")
             self.end_headers()
+        elif fault == "change":
+            self.server.etag, self.server.files[self.path] = '"2"', body[::-1]
         else:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
+            body = body[begun:]
+            announced = {"announce more": len(body) + 1, "announce less": len(body) - 1}.get(fault, len(body))
+            self.send_response(206 if begun else 200)
+            self.send_header("Content-Length", str(announced))
+            if self.server.etag:
+                self.send_header("ETag", self.server.etag)
             self.end_headers()
-            self.wfile.write(body[: len(body) // 2] if fault == "truncate" else body)
+            body = body[: len(body) // 2] if fault in ("truncate", "stop in the middle") else body
+            self.server.sent += len(body)
+            if fault == "trickle":
+                for byte in body:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.001)
+            else:
+                self.wfile.write(body)
+            if fault == "stop in the middle":
+                self.wfile.flush()
+                time.sleep(1)
 
     def log_message(self, *_):
         pass
@@ -185,7 +206,7 @@ def test_an_unknown_host_is_told_as_such(project):
 
 def test_the_command_fails_with_one_line_and_code_1(project, server):
     server.files[f"/{ARCHIVE}"] = write_zip(Path(ARCHIVE)).read_bytes()
-    server.script = ["truncate"] * 3
+    server.script = ["truncate"] * 4
     use(f"{server.url}/{ARCHIVE}")
     result = run_module("fetch")
     assert result.returncode == 1
@@ -209,21 +230,77 @@ def test_a_passing_fault_is_tried_again_without_heeding_a_long_retry_after(fault
     ("fault", "reason", "requests"),
     [
         (404, "HTTP 404", 1),
-        (500, "HTTP 500", 3),
-        ("truncate", "the download broke off", 3),
-        ("stall", "timed out", 3),
-        ("hang up", "remote end closed connection", 3),
+        (500, "HTTP 500", 4),
+        ("truncate", "the download broke off", 4),
+        ("announce more", "the download broke off", 4),
+        ("stop in the middle", "timed out", 4),
+        ("stall", "timed out", 4),
+        ("hang up", "remote end closed connection", 4),
         ("redirect", "exceeded 30 redirects", 31),
     ],
 )
 def test_a_lasting_fault_is_named(fault, reason, requests, project, server, monkeypatch):
-    monkeypatch.setattr(download, "PAUSES_S", (0.01, 0.01))
+    monkeypatch.setattr(download, "PAUSES_S", (0.01, 0.01, 0.01))
     monkeypatch.setattr(download, "TIMEOUT_S", (5, 0.3))
     server.files[f"/{ARCHIVE}"] = write_zip(Path(ARCHIVE)).read_bytes()
     server.script = [fault] * 50
     use(f"{server.url}/{ARCHIVE}")
     assert reason in failure()
     assert len(server.seen) == requests
+
+
+@pytest.mark.parametrize("fault", ["truncate", "stop in the middle"])
+def test_what_has_arrived_is_not_asked_for_again_where_the_server_allows(fault, project, server, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT_S", (5, 0.3))
+    monkeypatch.setattr(download, "CHUNK_BYTES", 1)  # what has arrived of a piece is given up
+    archive = write_zip(Path(ARCHIVE)).read_bytes()
+    server.files[f"/{ARCHIVE}"], server.etag = archive, '"1"'
+    server.script = [fault, fault]
+    use(f"{server.url}/{ARCHIVE}")
+    fetch.main()
+    assert fetched() == FILES
+    assert len(server.seen) == 3
+    assert server.sent == len(archive)  # each byte once
+
+
+def test_a_file_that_changes_between_two_tries_is_not_mixed(project, server, monkeypatch):
+    monkeypatch.setattr(download, "CHUNK_BYTES", 1)
+    archive = write_zip(Path(ARCHIVE)).read_bytes()
+    server.files[f"/{ARCHIVE}"], server.etag = archive[::-1], '"1"'
+    server.script = ["truncate", "change"]
+    use(f"{server.url}/{ARCHIVE}")
+    fetch.main()
+    assert fetched() == FILES
+    assert server.sent == len(archive) // 2 + len(archive)
+
+
+def test_a_slow_server_is_waited_for(project, server, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT_S", (5, 0.3))
+    server.files[f"/{ARCHIVE}"] = write_zip(Path(ARCHIVE)).read_bytes()
+    server.script = ["trickle"]
+    use(f"{server.url}/{ARCHIVE}")
+    started = time.perf_counter()
+    fetch.main()
+    assert time.perf_counter() - started > 0.3  # longer in all than between two pieces
+    assert fetched() == FILES
+    assert len(server.seen) == 1
+
+
+def test_a_length_below_the_true_one_gives_no_whole_archive(project, server):
+    server.files[f"/{ARCHIVE}"] = write_zip(Path(ARCHIVE)).read_bytes()
+    server.script = ["announce less"]
+    use(f"{server.url}/{ARCHIVE}")
+    assert "no whole zip archive" in failure()
+
+
+def test_a_busy_server_is_given_the_time_that_it_asks_for(project, server, monkeypatch):
+    monkeypatch.setattr(download, "PAUSES_S", (0.01, 0.01, 0.01))
+    server.files[f"/{ARCHIVE}"] = write_zip(Path(ARCHIVE)).read_bytes()
+    server.script = [429]
+    use(f"{server.url}/{ARCHIVE}")
+    started = time.perf_counter()
+    fetch.main()
+    assert 1 <= time.perf_counter() - started < 5
 
 
 @pytest.mark.parametrize("address", ["http://[broken/a.zip", "http://", "http://127.0.0.1/"])
@@ -278,20 +355,44 @@ def test_an_entry_that_points_outside_is_refused_by_name(name, project):
     assert not list(project.parent.glob("evil.jpg"))
 
 
-def test_a_link_in_an_archive_is_refused_by_name(project):
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
+def test_a_link_or_device_in_an_archive_is_refused_by_name(kind, project):
     path = write_zip(Path("a.zip"))
     link = zipfile.ZipInfo("balloon/train/link.jpg")
-    link.create_system, link.external_attr = 3, 0o120777 << 16
+    link.create_system, link.external_attr = 3, (kind | 0o777) << 16
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(link, "/etc/passwd")
     use(path, manifest=False)
-    assert "'balloon/train/link.jpg' is a link" in failure()
+    assert "'balloon/train/link.jpg' is a link or a device" in failure()
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("balloon/train/A.JPG", "differs from 'balloon/train/a.jpg' by case only"),
+        ("balloon\\train\\a.jpg", "differs from 'balloon/train/a.jpg' by case only"),
+        ("balloon/train/a.jpg", "is there twice"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_entries_that_overwrite_each_other_are_refused(name, problem, project):
+    path = write_zip(Path("a.zip"))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"other")
+    use(path, manifest=False)
+    assert f"{problem}; nothing was unpacked" in failure()
 
 
 def test_an_archive_made_to_fill_the_disk_is_refused(project, monkeypatch):
     monkeypatch.setattr(fetch, "MAX_UNPACKED_BYTES", 10_000)
     use(write_zip(Path("a.zip")), manifest=False)
-    assert "a.zip unpacks to more than" in failure()
+    assert "a.zip unpacks to 0 MiB, allowed are" in failure()
+
+
+def test_an_archive_that_grows_out_of_proportion_is_refused(project):
+    path = write_zip(Path("a.zip"), FILES | {"train/zeros.bmp": bytes(20 << 20)})
+    use(path, manifest=False)
+    assert "a.zip unpacks to 20 MiB, allowed are 50 GiB and 100 times its own size; not unpacked" in failure()
 
 
 def test_two_pairs_of_splits_are_not_mixed(project):
@@ -352,11 +453,19 @@ def test_a_source_without_both_splits_hears_the_layout(kind, absent, project):
     assert absent[:3] in line
 
 
-def test_a_full_or_forbidden_disk_is_told_in_one_line(project):
-    Path("data").write_text("a file where the folder should be")
+def test_a_file_where_a_folder_should_be_is_told_in_one_line(project):
+    Path("data").write_text("a file")
     use(write_zip(Path("a.zip")))
-    with pytest.raises(StageError, match="data"):
-        fetch.main()
+    result = run_module("fetch")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert re.fullmatch(r"fetch: data/\S+: Not a directory; mend this and run `dvc repro` again\n", result.stderr)
+
+
+def test_a_file_that_can_not_be_copied_is_named(project):
+    folder = write_folder(Path("mine"))
+    (folder / "train/gone.jpg").symlink_to("nowhere.jpg")
+    use(folder, manifest=False)
+    assert "mine/train/gone.jpg can't be copied" in failure()
 
 
 @pytest.fixture

@@ -54,6 +54,15 @@ def test_a_file_that_is_no_table_of_params_is_refused(project, text):
         read_recipe()
 
 
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.mkdir [evil]", "!!python/name:os.mkdir", "!mine {}"])
+def test_a_tag_that_would_construct_an_object_is_refused(project, tag):
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("clip_norm: 10.0", f"clip_norm: {tag}"))
+    with pytest.raises(StageError, match=r"params\.yaml is not valid YAML: could not determine a constructor"):
+        read_recipe()
+    assert not (project / "evil").exists()
+
+
 def test_a_stage_outside_of_the_project_says_so_in_one_line(project):
     (project / "params.yaml").unlink()
     result = run_module("convert")

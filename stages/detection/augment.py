@@ -5,6 +5,7 @@ x is `width - x`. All randomness comes from torch's default generator, which the
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -47,7 +48,7 @@ class Sample(NamedTuple):
 
 def augment(
     scene: Scene,
-    cut_outs: list[CutOut],
+    cut_outs: Sequence[CutOut],
     params: AugmentParams,
     image_size: int,
     fill_rgb: tuple[int, int, int],
@@ -98,21 +99,35 @@ def random_view(scene: Scene, params: AugmentParams, image_size: int, fill_rgb: 
     return Scene(canvas, polygons, scene.labels)
 
 
-def cut_out_objects(scene: Scene) -> list[CutOut]:
-    """Cut objects out along their polygons; those at the photograph's edge are left, as part of them is missing."""
-    _, height, width = scene.image.shape
-    cut_outs = []
-    for polygon, label in zip(scene.polygons, scene.labels, strict=True):
-        left, top = (int(value) - 1 for value in polygon.amin(0))
-        right, bottom = (math.ceil(value) + 1 for value in polygon.amax(0).tolist())
-        if left < 0 or top < 0 or right > width or bottom > height:
-            continue
-        if min(right - left, bottom - top) < MIN_CUT_OUT_PX:
-            continue
+class CutOuts(Sequence):
+    """The objects of all scenes that can be pasted, each cut out when it is asked for.
+
+    Those at a photograph's edge are left, as part of them is missing.
+    """
+
+    def __init__(self, scenes: list[Scene]) -> None:
+        """Choose the objects."""
+        self.places = []
+        for scene in scenes:
+            _, height, width = scene.image.shape
+            for index, polygon in enumerate(scene.polygons):
+                left, top, right, bottom = _surroundings(polygon)
+                inside = left >= 0 and top >= 0 and right <= width and bottom <= height
+                if inside and min(right - left, bottom - top) >= MIN_CUT_OUT_PX:
+                    self.places.append((scene, index))
+
+    def __len__(self) -> int:
+        """Count the objects."""
+        return len(self.places)
+
+    def __getitem__(self, number: int) -> CutOut:
+        """Cut an object out along its polygon."""
+        scene, index = self.places[number]
+        polygon = scene.polygons[index]
+        left, top, right, bottom = _surroundings(polygon)
         mask = polygon_mask(polygon - torch.tensor([left, top]), right - left, bottom - top)
         alpha = mask.to(torch.uint8) * 255
-        cut_outs.append(CutOut(torch.cat([scene.image[:, top:bottom, left:right], alpha[None]]), label))
-    return cut_outs
+        return CutOut(torch.cat([scene.image[:, top:bottom, left:right], alpha[None]]), scene.labels[index])
 
 
 def random_cut_out(rgba: torch.Tensor, image_size: int) -> torch.Tensor:
@@ -178,6 +193,12 @@ def visible_box_xyxy(
     x0, y0 = max(float(columns[0]), bounds_xyxy[0]), max(float(rows[0]), bounds_xyxy[1])
     x1, y1 = min(float(columns[-1]) + 1, bounds_xyxy[2]), min(float(rows[-1]) + 1, bounds_xyxy[3])
     return (x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= MIN_SIDE_PX else None
+
+
+def _surroundings(polygon: torch.Tensor) -> tuple[int, int, int, int]:
+    left, top = (int(value) - 1 for value in polygon.amin(0))
+    right, bottom = (math.ceil(value) + 1 for value in polygon.amax(0).tolist())
+    return left, top, right, bottom
 
 
 def _uniform(low: float, high: float) -> float:

@@ -1,6 +1,7 @@
 """How every stage starts and how it fails: one line for people, exit code 1."""
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,5 +23,20 @@ def run_stage(main: Callable[[], None], doc: str) -> None:
         main()
     except StageError as error:
         sys.exit(f"{Path(sys.argv[0]).stem}: {error}")
+    except OSError as error:
+        sys.exit(f"{Path(sys.argv[0]).stem}: {reason_of(error)}")
     except KeyboardInterrupt:
-        sys.exit("interrupted")
+        sys.exit(f"{Path(sys.argv[0]).stem}: interrupted; `dvc repro` goes on")
+
+
+def reason_of(error: OSError) -> str:
+    """Say in one line what the system refused, and what to do."""
+    advice = {
+        errno.ENOSPC: "free some space and run `dvc repro` again",
+        errno.EDQUOT: "free some space and run `dvc repro` again",
+        errno.EACCES: "give yourself the right to write there",
+        errno.EPERM: "give yourself the right to write there",
+        errno.EROFS: "give yourself the right to write there",
+    }.get(error.errno, "mend this and run `dvc repro` again")
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or ' '.join(str(error).split())}; {advice}"

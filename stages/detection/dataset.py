@@ -1,32 +1,60 @@
 """The training images: decoded once, augmented anew in every epoch, whatever the number of workers."""
 
-from collections import defaultdict
+import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from stages.detection.augment import Sample, Scene, augment, cut_out_objects
+from stages.detection.augment import CutOuts, Sample, Scene, augment
 from stages.detection.cli import StageError
+from stages.detection.coco import by_image
 from stages.detection.files import read_json
 from stages.detection.images import read_image
 from stages.detection.params import AugmentParams
+
+STORE_DIR = Path("data")  # not the system's temporary folder: that one may itself be memory
+READ_AHEAD = 32  # images
 
 
 def read_scenes(coco_path: Path, image_dir: Path, max_side: int) -> Iterator[Scene]:
     """Read images with their polygons, reduced to at most `max_side` px, in the order of the COCO file."""
     coco = read_json(coco_path)
-    annotations = defaultdict(list)
-    for annotation in coco["annotations"]:
-        annotations[annotation["image_id"]].append(annotation)
-    for entry in coco["images"]:
-        image = read_image(image_dir / entry["file_name"], max_side)
-        scale_xy = torch.tensor([image.shape[2] / entry["width"], image.shape[1] / entry["height"]])
-        mine = annotations[entry["id"]]
-        polygons = [torch.tensor(a["segmentation"][0], dtype=torch.float32).view(-1, 2) * scale_xy for a in mine]
-        yield Scene(image, polygons, [a["category_id"] for a in mine])
+    annotations = by_image(coco["annotations"])
+    entries = iter(coco["images"])
+    with ThreadPoolExecutor() as pool:
+        while some := list(islice(entries, READ_AHEAD)):
+            images = pool.map(lambda entry: read_image(image_dir / entry["file_name"], max_side), some)
+            for entry, image in zip(some, images, strict=True):
+                scale_xy = torch.tensor([image.shape[2] / entry["width"], image.shape[1] / entry["height"]])
+                mine = annotations[entry["id"]]
+                outlines = [torch.tensor(a["segmentation"][0], dtype=torch.float32).view(-1, 2) for a in mine]
+                yield Scene(image, [outline * scale_xy for outline in outlines], [a["category_id"] for a in mine])
+
+
+def keep_on_disk(scenes: Iterator[Scene]) -> list[Scene]:
+    """Move the scenes' images into a nameless file that is mapped into memory.
+
+    The system keeps as much of it in memory as there is room for, and all workers share that.
+    """
+    moved, places = [], []
+    with tempfile.TemporaryFile(dir=STORE_DIR) as file:
+        for scene in scenes:
+            places.append((file.tell(), scene.image.shape))
+            file.write(scene.image.numpy())
+            moved.append(scene._replace(image=torch.empty(0)))
+        if not moved:
+            return []
+        file.flush()
+        stored = torch.from_numpy(np.memmap(file, np.uint8, mode="c"))  # "c": torch warns about what it can't write to
+    return [
+        scene._replace(image=stored[start : start + shape.numel()].view(shape))
+        for scene, (start, shape) in zip(moved, places, strict=True)
+    ]
 
 
 class TrainingSet(Dataset):
@@ -42,10 +70,11 @@ class TrainingSet(Dataset):
         seed: int,
     ) -> None:
         """Decode every image once, no larger than the largest scale needs it."""
-        self.scenes = list(read_scenes(coco_path, image_dir, max_side=round(image_size * max(1.0, params.scale[1]))))
+        max_side = round(image_size * max(1.0, params.scale[1]))
+        self.scenes = keep_on_disk(read_scenes(coco_path, image_dir, max_side))
         if not self.scenes:
             raise StageError(f"{coco_path} has no images")
-        self.cut_outs = [cut_out for scene in self.scenes for cut_out in cut_out_objects(scene)]
+        self.cut_outs = CutOuts(self.scenes)
         self.params, self.image_size, self.fill_rgb, self.seed = params, image_size, fill_rgb, seed
 
     def __len__(self) -> int:

@@ -1,6 +1,7 @@
 """From network outputs to detections that know their anchor and the level that made them."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,14 +93,15 @@ def detect_images(
 ) -> Iterator[Detections]:
     """Detect objects in image files, in their order, in float32 on any device."""
     anchors_yxyx, levels = anchors_of(network, device)
-    for start in range(0, len(paths), batch_size):
-        images = [read_image(path) for path in paths[start : start + batch_size]]
-        batch = torch.stack([letterbox_image(image, spec.image_size, spec.fill_rgb) for image in images])
-        with torch.inference_mode():
-            logits, codes = flat_outputs(*network(prepare_images(batch, spec, device)))
-        for image, image_logits, image_codes in zip(images, logits, codes, strict=True):
-            letterbox = letterbox_of(image.shape[2], image.shape[1], spec.image_size)
-            yield Detections(*(v.cpu() for v in decode(image_logits, image_codes, anchors_yxyx, levels, letterbox)))
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(paths), batch_size):
+            images = list(pool.map(read_image, paths[start : start + batch_size]))
+            batch = torch.stack([letterbox_image(image, spec.image_size, spec.fill_rgb) for image in images])
+            with torch.inference_mode():
+                logits, codes = flat_outputs(*network(prepare_images(batch, spec, device)))
+            for image, image_logits, image_codes in zip(images, logits, codes, strict=True):
+                letterbox = letterbox_of(image.shape[2], image.shape[1], spec.image_size)
+                yield Detections(*(v.cpu() for v in decode(image_logits, image_codes, anchors_yxyx, levels, letterbox)))
 
 
 def to_coco_results(detections: Detections, image_id: int, width: int, height: int, image_size: int) -> list[dict]:

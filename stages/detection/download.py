@@ -14,7 +14,8 @@ from stages.detection.files import replaced_file
 
 MIRROR_VARIABLE = "BALLOON_MIRROR"
 TIMEOUT_S = (5, 30)  # to connect, and between two pieces of the body
-PAUSES_S = (0.5, 1.5)  # before each new try; short, as whoever has no network should learn so within seconds
+PAUSES_S = (0.5, 1.5, 4.0)  # before each new try; short, as whoever has no network should learn so within seconds
+LONGEST_PAUSE_S = 10.0  # of those that a server asks for
 CHUNK_BYTES = 1 << 18
 
 
@@ -58,41 +59,74 @@ def fetch_file(url: str, folder: Path, name: str | None = None) -> Path:
 
 
 def download(url: str, path: Path) -> None:
-    """Download with a progress bar and timeouts; what may pass is tried again.
+    """Download with a progress bar and timeouts; what may pass is tried again, from where it broke off if that works.
 
     Raises:
         requests.RequestException: in the end it did not work.
     """
-    # Not urllib3's Retry: it can't repeat a body that breaks off, and waits as long as a server's Retry-After says.
-    for pause in PAUSES_S:
+    # Not urllib3's Retry: it can't go on with a body that breaks off, and waits as long as a server's Retry-After says.
+    path.unlink(missing_ok=True)
+    version = ""
+    for pause in (*PAUSES_S, None):
         try:
-            return stream(url, path)
+            with ask(url, path, version) as response:
+                version = version_of(response)
+                receive(response, path)
+            return
         except requests.RequestException as error:
-            if not may_pass(error):
+            if pause is None or not may_pass(error):
                 raise
-            time.sleep(pause)
-    return stream(url, path)
+            time.sleep(asked_pause_s(error) or pause)
 
 
-def stream(url: str, path: Path) -> None:
-    """Try once to download.
+def ask(url: str, path: Path, version: str) -> requests.Response:
+    """Ask for a file, or for what `path` lacks of it if that is the begin of this version.
 
     Raises:
-        requests.RequestException: it did not work, or less arrived than the server announced.
+        requests.RequestException: the server does not give it.
     """
-    with requests.get(url, stream=True, timeout=TIMEOUT_S) as response:
-        response.raise_for_status()
-        header = response.headers.get("Content-Length", "")
-        length = int(header) if header.isdecimal() else None
-        # disable=None: no bar in logs.
-        bar = tqdm(total=length, unit="B", unit_scale=True, desc=url.rpartition("/")[2], leave=False, disable=None)
-        with path.open("wb") as file, bar:
-            for chunk in response.iter_content(CHUNK_BYTES):
-                file.write(chunk)
-                bar.update(len(chunk))
-        arrived = response.raw.tell()  # as sent: the file is longer where a proxy compresses
-        if length is not None and arrived < length:
-            raise requests.exceptions.ChunkedEncodingError(f"only {arrived} of {length} bytes arrived")
+    begun = path.stat().st_size if version and path.exists() else 0
+    headers = {"Accept-Encoding": "identity"}  # a part of a compressed body would be of no use
+    headers |= {"Range": f"bytes={begun}-", "If-Range": version} if begun else {}
+    response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S)
+    if begun and response.status_code == requests.codes.requested_range_not_satisfiable:
+        path.unlink()
+        raise requests.exceptions.ChunkedEncodingError("the server does not go on where it broke off")
+    response.raise_for_status()
+    return response
+
+
+def version_of(response: requests.Response) -> str:
+    """Give the server's name for just these bytes; empty if it has none."""
+    tag = response.headers.get("ETag", "")
+    return "" if tag.startswith("W/") else tag or response.headers.get("Last-Modified", "")
+
+
+def receive(response: requests.Response, path: Path) -> None:
+    """Write the body into `path`, or behind what `path` has if the server went on there.
+
+    Raises:
+        requests.RequestException: less arrived than the server announced.
+    """
+    begun = path.stat().st_size if response.status_code == requests.codes.partial_content else 0
+    header = response.headers.get("Content-Length", "")
+    length = begun + int(header) if header.isdecimal() else None
+    name = response.url.rpartition("/")[2]
+    # disable=None: no bar in logs.
+    bar = tqdm(total=length, initial=begun, unit="B", unit_scale=True, desc=name, leave=False, disable=None)
+    with path.open("ab" if begun else "wb") as file, bar:
+        for chunk in response.iter_content(CHUNK_BYTES):
+            file.write(chunk)
+            bar.update(len(chunk))
+    arrived = begun + response.raw.tell()
+    if length is not None and arrived < length:
+        raise requests.exceptions.ChunkedEncodingError(f"only {arrived} of {length} bytes arrived")
+
+
+def asked_pause_s(error: requests.RequestException) -> float | None:
+    """Give the seconds that a busy server asks to wait, unless they are too many."""
+    header = error.response.headers.get("Retry-After", "") if error.response is not None else ""
+    return float(header) if header.isdecimal() and float(header) <= LONGEST_PAUSE_S else None
 
 
 def may_pass(error: requests.RequestException) -> bool:

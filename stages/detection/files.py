@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,17 @@ from stages.detection.cli import StageError
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes `path`'s place only if the block ends without an error."""
+    """Yield a temporary path beside `path`; it takes `path`'s place only if the block ends without an error.
+
+    Its bytes are on the disk before its name is: a machine that goes away leaves the old file or the new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent, path.name)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -27,8 +34,8 @@ def replaced_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def replaced_dir(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; it takes `path`'s place only if the block ends without an error."""
+    remove_leftovers(path.parent, path.name)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -37,6 +44,15 @@ def replaced_dir(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove what a killed process left of its temporary files and folders."""
+    for path in folder.glob(f".{escape(name) if name else '*'}.*.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:

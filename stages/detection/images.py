@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from pycocotools import mask as mask_tools
 from torchvision.transforms.v2 import functional as F
 
-from stages.detection.cli import StageError
+from stages.detection.decode import decode_image
 
 
 class Letterbox(NamedTuple):
@@ -27,7 +26,7 @@ def read_image(path: Path, max_side: int | None = None) -> torch.Tensor:
     """Read a photograph upright (EXIF orientation applied) as RGB.
 
     Args:
-        path: any file that Pillow reads.
+        path: as decode_image takes it.
         max_side: a larger photograph is reduced, in proportion, until its longer side is this many px.
 
     Returns:
@@ -36,16 +35,7 @@ def read_image(path: Path, max_side: int | None = None) -> torch.Tensor:
     Raises:
         StageError: the file is absent or can't be decoded.
     """
-    try:
-        with Image.open(path) as file:
-            if max_side is not None:
-                file.draft("RGB", (max_side, max_side))  # lets the JPEG decoder itself reduce, never below max_side
-            image = ImageOps.exif_transpose(file).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise StageError(f"{path} can't be read as an image ({error}); replace it and run `dvc repro`") from None
-    if max_side is not None and max(image.size) > max_side:
-        image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(decode_image(path, max_side))).permute(2, 0, 1).contiguous()
 
 
 def letterbox_of(width: int, height: int, image_size: int) -> Letterbox:

@@ -1,6 +1,7 @@
 """EfficientDet from effdet: building it, its starting weights, saving and loading."""
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from effdet import EfficientDet
 from effdet.config import get_efficientdet_config
 from omegaconf import DictConfig
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from stages.detection.cli import StageError
@@ -68,15 +69,24 @@ def prepare_images(images: torch.Tensor, spec: NetworkSpec, device: torch.device
     return (images - mean) / std
 
 
-def pick_device(name: str = "auto") -> torch.device:
+def pick_device(name: str = "auto", deterministic: bool = True) -> torch.device:
     """Choose `cuda`, `cpu`, or with `auto` CUDA when there is one.
+
+    Args:
+        name: of the device.
+        deterministic: on CUDA, have torch take only algorithms that give the same result again, for the whole process.
 
     Raises:
         StageError: CUDA is asked for and absent.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise StageError("train.device is cuda, but torch sees no CUDA GPU here; use auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if device.type == "cuda" and deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it before its first use
+        # a warning names what has no such algorithm, rather than ending a run that needs it
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return device
 
 
 def keep_freed_memory() -> None:
@@ -145,7 +155,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 def save_network(network: nn.Module, spec: NetworkSpec, folder: Path) -> None:
     """Write weights and spec into an existing folder; the same weights give the same bytes."""
     weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_NAME)
+    (folder / WEIGHTS_NAME).write_bytes(save(weights))  # safetensors' own save_file has its own error for a full disk
     write_json(folder / SPEC_NAME, spec._asdict())
 
 

@@ -103,6 +103,8 @@ class TrainParams(Section):
     validate_every: Positive  # epochs
     seed: Seed
     device: Literal["auto", "cuda", "cpu"]
+    deterministic: bool  # on CUDA
+    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)]  # processes that prepare images
     augment: AugmentParams
 
 
@@ -110,6 +112,7 @@ class EvaluateParams(Section):
     """What counts as a detection in precision, recall, F1 and the pictures."""
 
     score_threshold: Fraction
+    max_images: MaxImages  # drawn; all are measured
 
 
 class FeatureMapsParams(Section):

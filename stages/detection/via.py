@@ -33,11 +33,13 @@ def read_via(path: Path) -> list[ViaImage]:
         StageError: no such file, no JSON, or no VIA annotations.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_table_of)
     except json.JSONDecodeError as error:
         raise StageError(
             f"{path} is no complete JSON: {error.msg} at line {error.lineno}, column {error.colno}; export it again"
         ) from None
+    except KeyError as error:
+        raise StageError(f"{path} has {_short(error.args[0])} twice in one table; delete one of the two") from None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a number of thousands of digits
         raise StageError(f"{path} can't be read as UTF-8 JSON ({error}); export it again") from None
     if isinstance(data, dict) and "_via_img_metadata" in data:
@@ -51,6 +53,18 @@ def read_via(path: Path) -> list[ViaImage]:
         if entries > 1:
             raise StageError(f"{path}: {name} is annotated {entries} times; merge its entries into one")
     return sorted(images, key=lambda image: image.file_name)
+
+
+def _table_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a table of JSON; Python's own silently takes the last of several values.
+
+    Raises:
+        KeyError: the key that is there twice.
+    """
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise KeyError(next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1))
+    return table
 
 
 def _image_of(entry: Any, path: Path) -> ViaImage:
