@@ -28,8 +28,13 @@ def outputs() -> dict[str, bytes]:
 
 def start_training() -> subprocess.Popen:
     """In a process group of its own, so that its workers are killed with it."""
-    with Path("log").open("a") as log:
-        return subprocess.Popen([sys.executable, "-m", "stages.train"], stdout=log, stderr=log, start_new_session=True)
+    command = [sys.executable, "-m", "stages.train"]
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)  # what was started with `&` ignores it, and passes that on
+    try:
+        with Path("log").open("a") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def kill(process: subprocess.Popen, how: int = signal.SIGKILL) -> None:
