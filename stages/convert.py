@@ -5,6 +5,7 @@ Writes  data/coco/{train,val}.json, metrics/dataset.json
 Run     dvc repro convert
 """
 
+from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -23,10 +24,11 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".we
 SMALL_AREA, LARGE_AREA = 32**2, 96**2  # px², COCO's
 
 
-class Split(NamedTuple):
-    """A converted split."""
+class Converted(NamedTuple):
+    """One image with its boxes, before ids are given."""
 
-    coco: dict
+    image: dict  # COCO's, without id
+    annotations: list[dict]  # COCO's, without ids
     skipped_regions: int
     clipped_regions: int
 
@@ -44,17 +46,17 @@ def find_annotations(folder: Path) -> Path:
     return paths[0]
 
 
-def convert_split(folder: Path, params: ConvertParams) -> Split:
+def convert_folder(folder: Path, params: ConvertParams) -> list[Converted]:
     """Convert one split; boxes are [x_min, y_min, width, height] in px of the upright original image.
 
     Raises:
         StageError: names file, image and region.
     """
     via_path = find_annotations(folder)
-    images, annotations, skipped, clipped = [], [], 0, 0
+    converted = []
     for via_image in read_via(via_path):
         width, height = decode_image(folder / via_image.file_name).size
-        images.append({"id": len(images) + 1, "file_name": via_image.file_name, "width": width, "height": height})
+        annotations, skipped, clipped = [], 0, 0
         for number, region in enumerate(via_image.regions):
             try:
                 outline = outline_of(region)
@@ -69,14 +71,46 @@ def convert_split(folder: Path, params: ConvertParams) -> Split:
                 skipped += 1
                 continue
             clipped += inside != outline
-            # Ids start at 1: COCOeval takes a match with ground-truth id 0 for no match.
-            ids = {"id": len(annotations) + 1, "image_id": len(images), "category_id": category_id}
-            annotations.append(ids | box_and_outline(inside))
-    if not annotations:
-        raise StageError(f"{via_path}: no boxes at all in {len(images)} images; annotate some")
-    report_unlisted(folder, images)
-    categories = [{"id": index, "name": name} for index, name in enumerate(params.categories, start=1)]
-    return Split({"images": images, "annotations": annotations, "categories": categories}, skipped, clipped)
+            annotations.append({"category_id": category_id} | box_and_outline(inside))
+        image = {"file_name": f"{folder.name}/{via_image.file_name}", "width": width, "height": height}
+        converted.append(Converted(image, annotations, skipped, clipped))
+    if not any(image.annotations for image in converted):
+        raise StageError(f"{via_path}: no boxes at all in {len(converted)} images; annotate some")
+    report_unlisted(folder, {Path(image.image["file_name"]).name for image in converted})
+    return converted
+
+
+def into_folds(images: list[Converted], folds: int, fold: int) -> dict[str, list[Converted]]:
+    """Split images anew for cross-validation: each of them validates in just one of the folds.
+
+    The order in which they are dealt comes from their names alone: no seed, no order of files changes it.
+
+    Raises:
+        StageError: there are fewer images than folds, or no boxes on one side.
+    """
+    if len(images) < folds:
+        raise StageError(f"convert.folds is {folds}, but there are {len(images)} images")
+    dealt = sorted(range(len(images)), key=lambda i: sha256(images[i].image["file_name"].encode()).digest())
+    val = set(dealt[fold::folds])
+    splits = {"train": [im for i, im in enumerate(images) if i not in val], "val": [images[i] for i in sorted(val)]}
+    for name, mine in splits.items():
+        if not any(image.annotations for image in mine):
+            raise StageError(f"fold {fold} of {folds} has no boxes to {name}; set convert.folds lower")
+    return splits
+
+
+def to_coco(images: list[Converted], categories: list[str]) -> dict:
+    """Make a COCO data set; file names are relative to the folder of both splits.
+
+    Ids start at 1: COCOeval takes a match with ground-truth id 0 for no match.
+    """
+    entries, annotations = [], []
+    for image_id, image in enumerate(images, start=1):
+        entries.append({"id": image_id} | image.image)
+        for annotation in image.annotations:
+            annotations.append({"id": len(annotations) + 1, "image_id": image_id} | annotation)
+    names = [{"id": index, "name": name} for index, name in enumerate(categories, start=1)]
+    return {"images": entries, "annotations": annotations, "categories": names}
 
 
 def box_and_outline(outline: list[tuple[float, float]]) -> dict:
@@ -92,9 +126,8 @@ def box_and_outline(outline: list[tuple[float, float]]) -> dict:
     }
 
 
-def report_unlisted(folder: Path, images: list[dict]) -> None:
+def report_unlisted(folder: Path, listed: set[str]) -> None:
     """Say how many images of the folder the annotations don't list, as they are left out."""
-    listed = {image["file_name"] for image in images}
     unlisted = [p.name for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name not in listed]
     if unlisted:
         print(
@@ -102,31 +135,32 @@ def report_unlisted(folder: Path, images: list[dict]) -> None:
         )
 
 
-def count(split: Split) -> dict[str, float]:
+def count(images: list[Converted]) -> dict[str, float]:
     """Count what a split holds, by COCO's sizes."""
-    areas = [annotation["area"] for annotation in split.coco["annotations"]]
-    with_boxes = {annotation["image_id"] for annotation in split.coco["annotations"]}
+    areas = [annotation["area"] for image in images for annotation in image.annotations]
     return {
-        "images": len(split.coco["images"]),
-        "images_without_boxes": len(split.coco["images"]) - len(with_boxes),
+        "images": len(images),
+        "images_without_boxes": sum(not image.annotations for image in images),
         "boxes": len(areas),
         "small": sum(area < SMALL_AREA for area in areas),
         "medium": sum(SMALL_AREA <= area < LARGE_AREA for area in areas),
         "large": sum(area >= LARGE_AREA for area in areas),
         "median_size_px": round(median(area**0.5 for area in areas), 1),
-        "skipped_regions": split.skipped_regions,
-        "clipped_regions": split.clipped_regions,
+        "skipped_regions": sum(image.skipped_regions for image in images),
+        "clipped_regions": sum(image.clipped_regions for image in images),
     }
 
 
 def main() -> None:
     """Convert both splits, then write: an error in one leaves neither."""
     params = read_recipe().convert
-    splits = {name: convert_split(RAW_DIR / name, params) for name in SPLITS}
+    splits = {name: convert_folder(RAW_DIR / name, params) for name in SPLITS}
+    if params.folds:
+        splits = into_folds([image for images in splits.values() for image in images], params.folds, params.fold)
     with replaced_dir(COCO_DIR) as folder:
-        for name, split in splits.items():
-            write_json(folder / f"{name}.json", split.coco)
-    counts_of = {name: count(split) for name, split in splits.items()}
+        for name, images in splits.items():
+            write_json(folder / f"{name}.json", to_coco(images, params.categories))
+    counts_of = {name: count(images) for name, images in splits.items()}
     write_json(METRICS_PATH, {f"{name}_{what}": n for name, counts in counts_of.items() for what, n in counts.items()})
     for name, counts in counts_of.items():
         print(

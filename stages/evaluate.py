@@ -2,7 +2,7 @@
 
 Reads   data/model/, data/coco/val.json, data/raw/val/
 Writes  data/detections.json (COCO results format), metrics/evaluate.json,
-        plots/evaluate/{precision_recall,ap_by_iou}.csv, plots/evaluate/errors.json,
+        plots/evaluate/{precision_recall,ap_by_iou,by_image}.csv, plots/evaluate/errors.json,
         plots/evaluate/images/ (ground truth beside detections)
 Run     dvc repro evaluate
 """
@@ -29,6 +29,7 @@ from stages.detection.files import read_json, replaced_dir, write_csv, write_jso
 from stages.detection.images import read_image
 from stages.detection.network import keep_freed_memory, load_network, pick_device
 from stages.detection.params import read_recipe
+from stages.detection.resampling import ap_interval, ap_of_images
 from stages.detection.scoring import (
     Matches,
     coco_stats,
@@ -39,10 +40,11 @@ from stages.detection.scoring import (
     precision_recall_rows,
     run_cocoeval,
 )
+from stages.detection.test_time import detect_views
 
 MODEL_DIR = Path("data/model")
 COCO_PATH = Path("data/coco/val.json")
-IMAGE_DIR = Path("data/raw/val")
+IMAGE_DIR = Path("data/raw")
 DETECTIONS_PATH = Path("data/detections.json")
 METRICS_PATH = Path("metrics/evaluate.json")
 PLOTS_DIR = Path("plots/evaluate")
@@ -88,13 +90,25 @@ def ap_by_iou_rows(evaluation: COCOeval) -> list[dict[str, float]]:
     ]
 
 
+def image_rows(coco: dict, evaluation: COCOeval, matches: dict[int, Matches]) -> list[dict]:
+    """AP of each image alone, lowest first, and what was found in it."""
+    names = {image["id"]: image["file_name"] for image in coco["images"]}
+    rows = [
+        {"image": names[image_id], "AP": round(ap_of_images(evaluation, np.array([index])), DECIMALS)}
+        | {"objects": matches[image_id].true_positives + matches[image_id].missed}
+        | {"right": matches[image_id].true_positives, "wrong": matches[image_id].false_positives}
+        for index, image_id in enumerate(evaluation.params.imgIds)
+    ]
+    return sorted(rows, key=lambda row: row["AP"])
+
+
 def main() -> None:
     """Detect, measure, draw."""
     keep_freed_memory()
     recipe = read_recipe()
     threshold = recipe.evaluate.score_threshold
     device = pick_device(recipe.train.device, recipe.train.deterministic)
-    network, spec = load_network(MODEL_DIR, device)
+    network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
     coco = read_json(COCO_PATH)
 
     results = detect_coco(network, spec, coco, IMAGE_DIR, device)
@@ -105,6 +119,13 @@ def main() -> None:
         | {"bbox_mAP_ids_from_0": map_with_ids_from_0(coco, results)}
         | precision_recall_f1(list(matches.values()))
     )
+    if recipe.evaluate.bootstrap:
+        low, high = ap_interval(evaluation, recipe.evaluate.bootstrap, recipe.train.seed)
+        metrics |= {"bbox_mAP_low": low, "bbox_mAP_high": high}
+    if recipe.evaluate.test_time:
+        views = detect_views(MODEL_DIR, coco, IMAGE_DIR, recipe.evaluate.test_time, recipe.model.test_wh, device)
+        together = coco_stats(run_cocoeval(coco, views))
+        metrics |= {f"views_{name}": value for name, value in together.items() if "mAP" in name}
     with replaced_dir(PLOTS_DIR / "images") as folder:
         drawn = coco | {"images": coco["images"][: recipe.evaluate.max_images]}
         draw_pictures(drawn, [r for r in results if r["score"] >= threshold], matches, folder)
@@ -114,6 +135,9 @@ def main() -> None:
         ["recall", *(f"precision_{round(100 * iou)}" for iou in CURVE_IOUS)],
     )
     write_csv(PLOTS_DIR / "ap_by_iou.csv", ap_by_iou_rows(evaluation), ["iou", "AP", "recall"])
+    write_csv(
+        PLOTS_DIR / "by_image.csv", image_rows(coco, evaluation, matches), ["image", "AP", "objects", "right", "wrong"]
+    )
     write_json(PLOTS_DIR / "errors.json", error_rows(coco, results, matched_annotations(evaluation), threshold))
     write_json(DETECTIONS_PATH, results)
     write_json(METRICS_PATH, {name: round(value, DECIMALS) for name, value in metrics.items()})

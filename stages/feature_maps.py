@@ -47,7 +47,7 @@ from stages.detection.params import FeatureMapsParams, read_recipe
 
 MODEL_DIR = Path("data/model")
 COCO_PATH = Path("data/coco/val.json")
-IMAGE_DIR = Path("data/raw/val")
+IMAGE_DIR = Path("data/raw")
 DETECTIONS_PATH = Path("data/detections.json")
 PICTURES_DIR = Path("plots/feature_maps")
 COLUMNS = 5
@@ -76,7 +76,7 @@ def layer_outputs(network: nn.Module, batch: torch.Tensor, names: list[str]) -> 
 
     Args:
         network: in eval mode.
-        batch: normalised, [1, 3, S, S].
+        batch: normalised, [1, 3, H, W].
         names: `backbone`, `neck`, one of their levels (C3 to C5, P3 to P7), or the path of a module.
 
     Returns:
@@ -136,9 +136,7 @@ def unknown_layer(name: str, short_names: list[str], modules: dict[str, nn.Modul
     return f"feature_maps.layers: this network has no layer {name!r}; it has {', '.join(short_names)}{below}"
 
 
-def reduce_channels(
-    title: str, values: torch.Tensor, params: FeatureMapsParams, image_size: int, letterbox: Letterbox
-) -> LayerMaps:
+def reduce_channels(title: str, values: torch.Tensor, params: FeatureMapsParams, letterbox: Letterbox) -> LayerMaps:
     """Reduce [C, h, w] to their mean, the strongest channel (`max`) or the strongest ones (`topk`).
 
     Reducing before the maps are enlarged gives the same and spares gigabytes. What is strongest is judged on the
@@ -147,7 +145,7 @@ def reduce_channels(
     if params.reduction == "mean":
         return LayerMaps(title, values.mean(0, keepdim=True), [])
     count = 1 if params.reduction == "max" else math.prod(params.topk)
-    channels = strongest_channels(crop_cells(values, image_size, letterbox), count)
+    channels = strongest_channels(crop_cells(values, letterbox), count)
     return LayerMaps(title, values[channels], channels.tolist())
 
 
@@ -161,34 +159,34 @@ def look_at(
 ) -> Shown:
     """Run the network on one image of a COCO data set; `found` are its detections in COCO's results format."""
     image = read_image(IMAGE_DIR / entry["file_name"])
-    letterbox = letterbox_of(image.shape[2], image.shape[1], spec.image_size)
-    square = letterbox_image(image, spec.image_size, spec.fill_rgb)
-    outputs = layer_outputs(network, prepare_images(square[None], spec, device), params.layers)
-    layers = [[reduce_channels(*layer, params, spec.image_size, letterbox) for layer in group] for group in outputs]
+    letterbox = letterbox_of(image.shape[2], image.shape[1], spec.input_wh)
+    canvas = letterbox_image(image, spec.input_wh, spec.fill_rgb)
+    outputs = layer_outputs(network, prepare_images(canvas[None], spec, device), params.layers)
+    layers = [[reduce_channels(*layer, params, letterbox) for layer in group] for group in outputs]
     boxes_xyxy = boxes_xyxy_of([result for result in found if result["score"] >= params.score_threshold])
     boxes_xyxy *= torch.tensor(letterbox.scale_xy * 2)
-    photograph = square[:, : letterbox.height, : letterbox.width].clone()
+    photograph = canvas[:, : letterbox.height, : letterbox.width].clone()
     return Shown(entry["file_name"], photograph, letterbox, boxes_xyxy, layers)
 
 
-def value_ranges(shown: list[Shown], image_size: int) -> dict[str, tuple[float, float]]:
+def value_ranges(shown: list[Shown]) -> dict[str, tuple[float, float]]:
     """Find each layer's smallest and largest value over all images, by the layer's title."""
     lows, highs = defaultdict(lambda: math.inf), defaultdict(lambda: -math.inf)
     for image in shown:
         for maps in (maps for group in image.layers for maps in group):
-            cells = crop_cells(maps.values, image_size, image.letterbox)
+            cells = crop_cells(maps.values, image.letterbox)
             lows[maps.title] = min(lows[maps.title], float(cells.min()))
             highs[maps.title] = max(highs[maps.title], float(cells.max()))
     return {title: (lows[title], highs[title]) for title in lows}
 
 
-def draw(image: Shown, ranges: dict[str, tuple[float, float]], params: FeatureMapsParams, image_size: int) -> Figure:
+def draw(image: Shown, ranges: dict[str, tuple[float, float]], params: FeatureMapsParams) -> Figure:
     """Draw the photograph and its maps; with `topk` a block of channels a layer."""
     grey = greyed(image.photograph)
 
     def fill(ax: Axes, title: str, maps: LayerMaps, index: int) -> None:
         show_image(ax, grey, title)
-        heat = crop_map(maps.values[index], image_size, image.letterbox).numpy()
+        heat = crop_map(maps.values[index], image.letterbox).numpy()
         show_heat(ax, heat, ranges[maps.title], params.overlay, params.colour_bar)
         draw_boxes(ax, image.boxes_xyxy, DETECTION, line_width=0.8)
 
@@ -197,7 +195,7 @@ def draw(image: Shown, ranges: dict[str, tuple[float, float]], params: FeatureMa
         draw_boxes(ax, image.boxes_xyxy, DETECTION)
 
     def stride(maps: LayerMaps) -> str:
-        return f"{maps.title}, stride {image_size / maps.values.shape[-1]:.4g}"
+        return f"{maps.title}, stride {image.letterbox.input_wh[0] / maps.values.shape[-1]:.4g}"
 
     if params.reduction == "topk":
         layers = [maps for group in image.layers for maps in group]
@@ -231,17 +229,17 @@ def main() -> None:
     recipe = read_recipe()
     params = recipe.feature_maps
     device = pick_device(recipe.train.device, recipe.train.deterministic)
-    network, spec = load_network(MODEL_DIR, device)
+    network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
     images = read_json(COCO_PATH)["images"]
     found = by_image(read_json(DETECTIONS_PATH))
     shown = [
         look_at(network, spec, entry, found[entry["id"]], params, device)
         for entry in tqdm(images[: params.max_images], desc="feature maps", unit="img")
     ]
-    ranges = value_ranges(shown, spec.image_size)
+    ranges = value_ranges(shown)
     with replaced_dir(PICTURES_DIR) as folder:
         for image in tqdm(shown, desc="pictures", unit="img"):
-            save_figure(draw(image, ranges, params, spec.image_size), picture_path(folder, image.file_name))
+            save_figure(draw(image, ranges, params), picture_path(folder, image.file_name))
     print(f"{len(shown)} of {len(images)} validation images drawn")
 
 

@@ -47,7 +47,7 @@ from stages.detection.params import GradCamParams, read_recipe
 
 MODEL_DIR = Path("data/model")
 COCO_PATH = Path("data/coco/val.json")
-IMAGE_DIR = Path("data/raw/val")
+IMAGE_DIR = Path("data/raw")
 PLOTS_DIR = Path("plots/grad_cam")
 METRICS_PATH = Path("metrics/grad_cam.json")
 SUMMARY_PATH = Path("metrics/grad_cam_summary.json")
@@ -92,7 +92,7 @@ def draw(
         params: how they are shown.
     """
     explained = [*look.detections, *look.missed]
-    photograph = look.square[:, : look.letterbox.height, : look.letterbox.width]
+    photograph = look.canvas[:, : look.letterbox.height, : look.letterbox.width]
     grey = greyed(photograph)
     # A cell is no narrower than its title, which leaves room for taller portraits.
     cell = cell_of(photograph, min(3.4, 2.6 * max(1.0, look.letterbox.height / look.letterbox.width)))
@@ -242,7 +242,7 @@ def main() -> None:
     recipe = read_recipe()
     params = recipe.grad_cam
     device = pick_device(recipe.train.device, recipe.train.deterministic)
-    network, spec = load_network(MODEL_DIR, device)
+    network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
     names = level_names(network)
     coco = read_json(COCO_PATH)
     annotations = by_image(coco["annotations"])
@@ -262,10 +262,7 @@ def main() -> None:
             coarse = {method: coarse_maps(method, network, look.passed, look.detections) for method in methods}
             if drawn:
                 coarse[methods[0]] += coarse_maps(methods[0], network, look.passed, look.missed[: params.max_mistakes])
-            maps = {
-                method: [enlarged(mine, spec.image_size, look.letterbox) for mine in coarse[method]]
-                for method in methods
-            }
+            maps = {method: [enlarged(mine, look.letterbox) for mine in coarse[method]] for method in methods}
             for key, value in measure_image(network, look, maps, names, slow):
                 values[key].append(value)
             if slow:

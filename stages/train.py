@@ -75,9 +75,32 @@ class History(NamedTuple):
     images: int
 
 
+def freeze(network: nn.Module, params: TrainParams) -> None:
+    """Keep early stages of the backbone, or its batch norms, as they start; call it after each `train()`.
+
+    Raises:
+        StageError: the backbone has fewer stages.
+    """
+    backbone = network.backbone
+    if params.frozen_stages > len(backbone.blocks):
+        raise StageError(
+            f"train.frozen_stages is {params.frozen_stages}, but the backbone has {len(backbone.blocks)} stages"
+        )
+    stem = [module for name, module in backbone.named_children() if name in ("conv_stem", "bn1")]
+    frozen = [*stem, *backbone.blocks[: params.frozen_stages]] if params.frozen_stages else []
+    if params.freeze_batch_norm:
+        frozen += [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    for module in frozen:
+        module.eval().requires_grad_(False)
+
+
 def make_optimizer(network: nn.Module, params: TrainParams) -> Optimizer:
-    """AdamW or SGD; biases and batch norm don't decay."""
-    groups = param_groups_weight_decay(network, params.weight_decay)
+    """AdamW or SGD; biases and batch norm don't decay, the backbone has a learning rate of its own."""
+    groups = []
+    for name, part in network.named_children():
+        lr = params.lr * (params.backbone_lr if name == "backbone" else 1)
+        groups += [group | {"lr": lr} for group in param_groups_weight_decay(part, params.weight_decay)]
+    groups = [group for group in groups if group["params"]]
     if params.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=params.lr, momentum=MOMENTUM, nesterov=True)
     return torch.optim.AdamW(groups, lr=params.lr)
@@ -95,7 +118,7 @@ def make_loader(images: TrainingSet, params: TrainParams, device: torch.device, 
     batches = (
         batch
         for epoch in range(first_epoch, params.epochs)
-        for batch in epoch_batches(len(images), params.batch_size, epoch, params.seed)
+        for batch in epoch_batches(len(images), params.batch_size, params.accumulate, epoch, params.seed)
     )
     workers = params.workers
     if workers == "auto":
@@ -138,9 +161,13 @@ def train(
         StageError: the loss stops being finite; the last checkpoint stays.
     """
     bench = DetBenchTrain(network).to(device).train()
+    freeze(network, params)
     average = ModelEmaV3(network, decay=params.ema_decay, use_warmup=True)
     optimizer = make_optimizer(network, params)
-    steps_per_epoch = len(images) // min(params.batch_size, len(images))
+    batch_size = min(params.batch_size, len(images))
+    batches_per_epoch = len(epoch_batches(len(images), params.batch_size, params.accumulate, 0, params.seed))
+    accumulate = min(params.accumulate, batches_per_epoch)
+    steps_per_epoch = batches_per_epoch // accumulate
     steps = params.epochs * steps_per_epoch
     warmup_steps = min(steps, round(params.warmup_epochs * steps_per_epoch))
     schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps, warmup_steps))
@@ -156,30 +183,32 @@ def train(
     epoch_losses, seconds, images_seen = [], history.seconds, history.images
     started = last_saved = time.perf_counter()
     saving = 0.0
-    batch_size = min(params.batch_size, len(images))
-    with tqdm(total=steps * batch_size, initial=images_seen, unit="img", desc="train", mininterval=2) as bar:
-        for step, (batch, targets) in enumerate(loader, start=first_epoch * steps_per_epoch + 1):
+    total = steps * accumulate * batch_size
+    with tqdm(total=total, initial=images_seen, unit="img", desc="train", mininterval=2) as bar:
+        for number, (batch, targets) in enumerate(loader, start=first_epoch * batches_per_epoch + 1):
             targets = {name: values.to(device, non_blocking=True) for name, values in targets.items()}
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 losses = bench(prepare_images(batch, spec, device), targets)
-            optimizer.zero_grad(set_to_none=True)
-            losses["loss"].backward()
-            nn.utils.clip_grad_norm_(network.parameters(), params.clip_norm)
-            lr = optimizer.param_groups[0]["lr"]
-            optimizer.step()
-            schedule.step()
-            average.update(network, step=step)
+            (losses["loss"] / accumulate).backward()
+            step = number // accumulate
+            if number % accumulate == 0:
+                nn.utils.clip_grad_norm_(network.parameters(), params.clip_norm)
+                lr = optimizer.param_groups[-1]["lr"]  # the heads'
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                schedule.step()
+                average.update(network, step=step)
             parts = [losses["loss"], losses["class_loss"], losses["box_loss"] * box_weight]
             epoch_losses.append(torch.stack(parts).detach())
             # The step before this one: reading the newest would make the GPU wait for the CPU.
-            check_finite(epoch_losses[-2:-1], step - 1)
+            check_finite(epoch_losses[-2:-1], number - 1)
             images_seen += len(batch)
             bar.update(len(batch))
-            if step % steps_per_epoch:
+            if number % batches_per_epoch:
                 continue
 
             epoch = step // steps_per_epoch
-            check_finite(epoch_losses[-1:], step)
+            check_finite(epoch_losses[-1:], number)
             loss, class_loss, box_loss = torch.stack(epoch_losses).mean(0).tolist()
             epoch_losses = []
             seconds += time.perf_counter() - started
@@ -224,24 +253,24 @@ def restore(training: Training, state: dict[str, Any], device: torch.device) -> 
         torch.cuda.set_rng_state(state["random_cuda"], device)
 
 
-def check_finite(losses: list[torch.Tensor], step: int) -> None:
+def check_finite(losses: list[torch.Tensor], batch: int) -> None:
     """Stop at a loss that is no number.
 
     Raises:
-        StageError: names the step and where the last good weights are.
+        StageError: names the batch, counted from 1 over all epochs, and where the last good weights are.
     """
     if losses and not torch.isfinite(losses[0]).all():
         newest = max(CHECKPOINT_DIR.glob("epoch_*.pt"), default=None)
         kept = f"the last good weights are in {newest}" if newest else "no epoch was finished"
         raise StageError(
-            f"the loss of step {step} is {float(losses[0][0])}; {kept}; lower train.lr or train.clip_norm, "
+            f"the loss of batch {batch} is {float(losses[0][0])}; {kept}; lower train.lr or train.clip_norm, "
             "or lengthen train.warmup_epochs"
         )
 
 
 def validate(network: nn.Module, spec: NetworkSpec, val_coco: dict, device: torch.device) -> dict[str, float]:
     """AP on the validation images, for the curve only: nothing is chosen by it."""
-    results = detect_coco(network.eval(), spec, val_coco, RAW_DIR / "val", device)
+    results = detect_coco(network.eval(), spec, val_coco, RAW_DIR, device)
     return coco_stats(run_cocoeval(val_coco, results))
 
 
@@ -251,18 +280,12 @@ def main() -> None:
     recipe = read_recipe()
     params = recipe.train
     device = pick_device(params.device, params.deterministic)
-    spec = make_spec(recipe.model.name, recipe.convert.categories, recipe.model.image_size)
+    spec = make_spec(recipe.model, recipe.convert.categories)
     torch.manual_seed(params.seed)
     network = build_network(spec)
-    print(f"{spec.name} at {spec.image_size} px on {device}, {load_start(network, INIT_DIR)}")
-    images = TrainingSet(
-        COCO_DIR / "train.json",
-        RAW_DIR / "train",
-        params.augment,
-        spec.image_size,
-        spec.fill_rgb,
-        params.seed,
-    )
+    width, height = spec.input_wh
+    print(f"{spec.name} at {width} x {height} px on {device}, {load_start(network, INIT_DIR)}")
+    images = TrainingSet(COCO_DIR / "train.json", RAW_DIR, params, spec.input_wh, spec.fill_rgb)
     settings = {"model": spec._asdict(), "train": params.model_dump(exclude={"device", "workers"})}
     key = training_key(settings, [COCO_DIR, RAW_DIR, INIT_DIR])
     trained, history = train(network, spec, images, read_json(COCO_DIR / "val.json"), params, device, key)

@@ -26,7 +26,7 @@ from stages.detection.network import build_network, level_names, make_spec
 from stages.detection.params import read_recipe
 
 COCO_PATHS = {split: Path(f"data/coco/{split}.json") for split in ("train", "val")}
-IMAGE_DIR = Path("data/raw/train")
+IMAGE_DIR = Path("data/raw")
 PICTURES_DIR = Path("plots/visualise/images")
 SIZES_PATH = Path("plots/visualise/box_sizes.csv")
 GRID = (4, 2)  # columns, rows
@@ -54,9 +54,9 @@ def draw_augmented(samples: list[Sample]) -> Figure:
     return figure
 
 
-def box_sizes_wh(coco: dict, image_size: int) -> np.ndarray:
+def box_sizes_wh(coco: dict, input_wh: tuple[int, int]) -> np.ndarray:
     """Collect the sizes of all boxes in px of the network's input, [N, 2]."""
-    scales = {i["id"]: letterbox_of(i["width"], i["height"], image_size).scale_xy for i in coco["images"]}
+    scales = {i["id"]: letterbox_of(i["width"], i["height"], input_wh).scale_xy for i in coco["images"]}
     sizes = [np.multiply(a["bbox"][2:], scales[a["image_id"]]) for a in coco["annotations"]]
     return np.array(sizes).reshape(-1, 2)
 
@@ -77,7 +77,7 @@ def size_rows(boxes_wh: dict[str, np.ndarray]) -> list[dict[str, float]]:
     ]
 
 
-def draw_box_shapes(boxes_wh: np.ndarray, anchors_wh: dict[str, np.ndarray], image_size: int) -> Figure:
+def draw_box_shapes(boxes_wh: np.ndarray, anchors_wh: dict[str, np.ndarray], input_wh: tuple[int, int]) -> Figure:
     """Plot sizes and aspect ratios of boxes and anchors: a box far from every anchor is hard to learn."""
     figure = Figure(figsize=(14, 6), layout="constrained")
     sizes, ratios = figure.subplots(1, 2)
@@ -87,12 +87,13 @@ def draw_box_shapes(boxes_wh: np.ndarray, anchors_wh: dict[str, np.ndarray], ima
         sizes.scatter(*shapes_wh.T, s=60, marker="x", color=f"C{index}", label=f"anchors of {level}")
     for ratio in sorted({round(float(np.log2(w / h)), 2) for w, h in anchors_wh["P5"]}):
         ratios.axvline(ratio, color="C1", linestyle="--", label="anchors" if ratio == 0 else None)
-    ticks = [size for size in (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048) if size <= 2 * image_size]
+    ticks = [size for size in (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048) if size <= 2 * max(input_wh)]
     sizes.set(xscale="log", yscale="log")
     for axis in (sizes.xaxis, sizes.yaxis):
         axis.set_ticks(ticks, [str(tick) for tick in ticks])
         axis.set_minor_locator(NullLocator())
-    sizes.set(xlabel="width [px]", ylabel="height [px]", title=f"Box sizes in an input of {image_size} px")
+    width, height = input_wh
+    sizes.set(xlabel="width [px]", ylabel="height [px]", title=f"Box sizes in an input of {width} x {height} px")
     sizes.legend(loc="upper left")
     ratios.set(xlabel="width : height", ylabel="boxes", title="Aspect ratios")
     ratios.set_xticks([-2, -1, 0, 1, 2], ["1:4", "1:2", "1:1", "2:1", "4:1"])
@@ -103,19 +104,17 @@ def draw_box_shapes(boxes_wh: np.ndarray, anchors_wh: dict[str, np.ndarray], ima
 def main() -> None:
     """Read both splits, count box sizes, draw three pictures of the training set."""
     recipe = read_recipe()
-    spec = make_spec(recipe.model.name, recipe.convert.categories, recipe.model.image_size)
+    spec = make_spec(recipe.model, recipe.convert.categories)
     shown = GRID[0] * GRID[1]
-    training_set = TrainingSet(
-        COCO_PATHS["train"], IMAGE_DIR, recipe.train.augment, spec.image_size, spec.fill_rgb, recipe.train.seed
-    )
+    training_set = TrainingSet(COCO_PATHS["train"], IMAGE_DIR, recipe.train, spec.input_wh, spec.fill_rgb)
     samples = [training_set[0, index] for index in range(min(shown, len(training_set)))]
     anchors_wh = anchor_sizes_wh(build_network(spec))
-    boxes_wh = {split: box_sizes_wh(read_json(path), spec.image_size) for split, path in COCO_PATHS.items()}
+    boxes_wh = {split: box_sizes_wh(read_json(path), spec.input_wh) for split, path in COCO_PATHS.items()}
     with replaced_dir(PICTURES_DIR) as folder:
         scenes = list(islice(read_scenes(COCO_PATHS["train"], IMAGE_DIR, SHOWN_SIDE_PX), shown))
         save_figure(draw_training_set(scenes), folder / "training_set.png")
         save_figure(draw_augmented(samples), folder / "augmented.png")
-        save_figure(draw_box_shapes(boxes_wh["train"], anchors_wh, spec.image_size), folder / "box_shapes.png")
+        save_figure(draw_box_shapes(boxes_wh["train"], anchors_wh, spec.input_wh), folder / "box_shapes.png")
     write_csv(SIZES_PATH, size_rows(boxes_wh), ["size", *boxes_wh])
     print(f"{len(training_set)} images, {len(boxes_wh['train'])} boxes, {len(training_set.cut_outs)} objects to paste")
 

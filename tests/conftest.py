@@ -137,16 +137,25 @@ def model(sample):
     """The same with an untrained network as data/model, biased so that it detects something."""
     import torch
 
-    from stages.detection.network import build_network, make_spec, save_network
+    from stages.detection.network import build_network, save_network
 
     torch.manual_seed(0)
-    spec = make_spec("tf_efficientdet_lite0", ["balloon"], 128)
+    spec = spec_of(128)
     network = build_network(spec)
     with torch.no_grad():
         network.class_net.predict.conv_pw.bias.fill_(0.0)
     Path("data/model").mkdir()
     save_network(network, spec, Path("data/model"))
     return sample
+
+
+def spec_of(image_size: int | list[int], categories: list[str] | None = None, name: str = "tf_efficientdet_lite0"):
+    """Describe a network."""
+    from stages.detection.network import make_spec
+    from stages.detection.params import ModelParams
+
+    model = ModelParams(name=name, init="random", image_size=image_size, test_size=None, anchor_scale=4.0)
+    return make_spec(model, categories or ["balloon"])
 
 
 def read(path: str) -> dict:

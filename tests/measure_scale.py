@@ -23,7 +23,7 @@ from stages import train
 from stages.detection.dataset import TrainingSet
 from stages.detection.params import read_recipe
 recipe = read_recipe()
-images = TrainingSet(train.COCO_DIR / "train.json", train.RAW_DIR / "train", recipe.train.augment, 256, (0, 0, 0), 0)
+images = TrainingSet(train.COCO_DIR / "train.json", train.RAW_DIR, recipe.train, (256, 256), (0, 0, 0))
 loader = train.make_loader(images, recipe.train, torch.device("cpu"), first_epoch=0)
 print(sum(len(batch) for batch, _ in loader), "samples")
 """
@@ -31,8 +31,10 @@ MODEL = """
 import torch
 from pathlib import Path
 from stages.detection.network import build_network, make_spec, save_network
+from stages.detection.params import read_recipe
 torch.manual_seed(0)
-spec = make_spec("tf_efficientdet_lite0", ["balloon"], 256)
+recipe = read_recipe()
+spec = make_spec(recipe.model, recipe.convert.categories)
 network = build_network(spec)
 torch.nn.init.constant_(network.class_net.predict.conv_pw.bias, 0.0)  # as many detections as there can be
 Path("data/model").mkdir()

@@ -6,22 +6,35 @@ from PIL import Image, ImageDraw
 from stages.detection.augment import (
     CutOut,
     CutOuts,
+    Object,
     Scene,
     augment,
+    copy_paste,
+    mosaic,
     paste,
     polygon_area,
+    random_cut_out,
     random_view,
     visible_box_xyxy,
 )
-from stages.detection.images import polygon_mask
+from stages.detection.images import blank_canvas, polygon_mask
 from stages.detection.params import AugmentParams
 
 GREY = (128, 128, 128)
+CANVAS = blank_canvas((200, 200), GREY)
 RED = torch.tensor([255, 0, 0], dtype=torch.uint8)
 
 
 def params(**changes):
-    defaults = {"scale": [1.0, 1.0], "flip": 0.0, "colour": 0.0, "copy_paste": 0}
+    defaults = {
+        "scale": [1.0, 1.0],
+        "flip": 0.0,
+        "colour": 0.0,
+        "copy_paste": 0,
+        "cluster": 0.0,
+        "mosaic": 0.0,
+        "plain_epochs": 0,
+    }
     return AugmentParams(**(defaults | changes))
 
 
@@ -47,8 +60,8 @@ def red_extent_xyxy(image):
 def test_a_box_is_the_extent_of_the_visible_pixels_whatever_the_view(scene, seed):
     torch.manual_seed(seed)
     before = scene.image.clone(), scene.polygons[0].clone()
-    sample = augment(scene, [], params(scale=[0.5, 3.0], flip=0.5), 128, GREY)
-    assert sample.image.shape == (3, 128, 128)
+    sample = augment([scene], 0, [], params(scale=[0.5, 3.0], flip=0.5), (128, 96), GREY)
+    assert sample.image.shape == (3, 96, 128)
     if len(sample.boxes_xyxy):
         # edges are blurred by resizing: one px of tolerance
         np.testing.assert_allclose(sample.boxes_xyxy[0], red_extent_xyxy(sample.image), atol=1.01)
@@ -58,15 +71,15 @@ def test_a_box_is_the_extent_of_the_visible_pixels_whatever_the_view(scene, seed
 
 def test_most_views_keep_the_object(scene):
     torch.manual_seed(0)
-    kept = [len(augment(scene, [], params(scale=[0.5, 3.0]), 128, GREY).labels) for _ in range(40)]
+    kept = [len(augment([scene], 0, [], params(scale=[0.5, 3.0]), (128, 128), GREY).labels) for _ in range(40)]
     assert 20 < sum(kept) < 40
 
 
 def test_a_mirrored_view_mirrors_the_box(scene):
     torch.manual_seed(0)
-    view = random_view(scene, params(), 200, GREY)
+    view = random_view(scene, params(), CANVAS)
     torch.manual_seed(0)
-    mirrored = random_view(scene, params(flip=1.0), 200, GREY)
+    mirrored = random_view(scene, params(flip=1.0), CANVAS)
     assert torch.equal(view.image.flip(2), mirrored.image)
     # x of 40 and 80 become 200 - 40 = 160 and 200 - 80 = 120
     assert mirrored.polygons[0][:, 0].tolist() == [160, 120, 120, 160]
@@ -75,7 +88,7 @@ def test_a_mirrored_view_mirrors_the_box(scene):
 
 def test_what_is_not_photograph_has_the_fill_colour(scene):
     torch.manual_seed(0)
-    view = random_view(scene, params(scale=[0.5, 0.5]), 200, GREY)
+    view = random_view(scene, params(scale=[0.5, 0.5]), CANVAS)
     assert (view.image == 128).all(0).sum() == 200 * 200 - 100 * 50
 
 
@@ -96,7 +109,7 @@ def test_a_pasted_object_takes_its_place_and_leaves_the_rest():
     torch.manual_seed(1)
     image = torch.zeros(3, 60, 80, dtype=torch.uint8)
     rgba = torch.full((4, 20, 30), 255, dtype=torch.uint8)
-    pasted, mask, area = paste(image, rgba)
+    pasted, mask, area = paste(image, rgba, (40, 30))
     assert area == 600
     assert (pasted[:, mask] == 255).all()
     assert (pasted[:, ~mask] == 0).all()
@@ -107,15 +120,15 @@ def test_boxes_under_a_pasted_object_shrink_to_what_is_visible():
     # An object of x 10..50 of which a paste covers x 30..60: x 10..30 is left.
     below = polygon_mask(rectangle(10, 10, 50, 40), 80, 60)
     above = polygon_mask(rectangle(30, 0, 60, 60), 80, 60)
-    assert visible_box_xyxy(below & ~above, 1200, (10, 10, 50, 40)) == (10, 10, 30, 40)
+    assert visible_box_xyxy(Object(1, below & ~above, 1200, (10, 10, 50, 40))) == (10, 10, 30, 40)
 
 
 def test_an_object_of_which_little_is_visible_is_dropped():
     mask = torch.zeros(60, 80, dtype=torch.bool)
     mask[10:20, 10:33] = True  # 230 px
-    assert visible_box_xyxy(mask, 1150, (0, 0, 80, 60)) == (10, 10, 33, 20)  # 230 / 1150 = 0.2
-    assert visible_box_xyxy(mask, 1160, (0, 0, 80, 60)) is None
-    assert visible_box_xyxy(mask & False, 1000, (0, 0, 80, 60)) is None
+    assert visible_box_xyxy(Object(1, mask, 1150, (0, 0, 80, 60))) == (10, 10, 33, 20)  # 230 / 1150 = 0.2
+    assert visible_box_xyxy(Object(1, mask, 1160, (0, 0, 80, 60))) is None
+    assert visible_box_xyxy(Object(1, mask & False, 1000, (0, 0, 80, 60))) is None
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -127,7 +140,7 @@ def test_boxes_of_pasted_ellipses_fit_what_can_be_seen_of_them(seed):
     objects = CutOuts([Scene(torch.from_numpy(np.array(image)).permute(2, 0, 1), [outline], [3])])
     empty = Scene(torch.zeros(3, 128, 128, dtype=torch.uint8), [], [])
     torch.manual_seed(seed)
-    sample = augment(empty, objects, params(copy_paste=1), 128, (0, 0, 0))
+    sample = augment([empty], 0, objects, params(copy_paste=1), (128, 128), (0, 0, 0))
     if not len(sample.labels):
         assert int((sample.image.sum(0) > 60).sum()) < 3000  # nothing pasted, or little of it in sight
         return
@@ -141,10 +154,110 @@ def test_boxes_of_pasted_ellipses_fit_what_can_be_seen_of_them(seed):
 def test_more_pastes_give_more_boxes(scene):
     (cut_out,) = CutOuts([scene])
     torch.manual_seed(0)
-    counts = [len(augment(scene, [CutOut(cut_out.rgba, 2)], params(copy_paste=5), 128, GREY).labels) for _ in range(20)]
+    counts = [
+        len(augment([scene], 0, [CutOut(cut_out.rgba, 2)], params(copy_paste=5), (128, 128), GREY).labels)
+        for _ in range(20)
+    ]
     assert max(counts) > 3
     assert sum(counts) / 20 > 1.5
 
 
 def test_the_area_of_a_polygon_does_not_depend_on_its_direction():
     assert polygon_area(rectangle(0, 0, 4, 3)) == polygon_area(rectangle(0, 0, 4, 3).flip(0)) == 12
+
+
+COLOURS = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [255, 0, 255]], dtype=torch.uint8)
+
+
+def discs():
+    """Scenes with one disc each, of a colour and label of its own, on black: what is visible of it can be counted."""
+    angles = torch.linspace(0, 2 * torch.pi, 97)[:-1]
+    outline = torch.stack([100 + 60 * angles.cos(), 75 + 60 * angles.sin()], 1)
+    mask = polygon_mask(outline, 200, 150)
+    return [Scene(mask * colour.view(3, 1, 1), [outline], [label]) for label, colour in enumerate(COLOURS, start=1)]
+
+
+def extent_of(image, label):
+    """Corners and count of the pixels nearest to a label's colour, among those of all labels and the background."""
+    distances = (image[None].int() - torch.cat([COLOURS, torch.zeros(1, 3)]).int().view(-1, 3, 1, 1)).abs().sum(1)
+    seen = distances.argmin(0) == label - 1
+    if not seen.any():
+        return None, 0
+    columns, rows = seen.any(0).nonzero(), seen.any(1).nonzero()
+    return [float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1], int(seen.sum())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_boxes_in_a_mosaic_are_the_extent_of_what_can_be_seen(seed):
+    torch.manual_seed(seed)
+    scenes = discs()
+    image, objects = mosaic(scenes[:4], params(scale=[0.5, 2.0], flip=0.5), (192, 160), (0, 0, 0))
+    assert image.shape == (3, 160, 192)
+    assert sorted(object_.label for object_ in objects) == [1, 2, 3, 4]
+    for object_ in objects:
+        box_xyxy, (extent, count) = visible_box_xyxy(object_), extent_of(image, object_.label)
+        assert int(object_.mask.sum()) == pytest.approx(count, abs=0.1 * count + 12)  # edges are blurred by resizing
+        if box_xyxy is not None:
+            np.testing.assert_allclose(box_xyxy, extent, atol=1.6)
+
+
+def cut_outs_without_colour_changes(monkeypatch):
+    monkeypatch.setattr("stages.detection.augment.v2.ColorJitter", lambda **_: lambda rgb: rgb)
+    return CutOuts(discs())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_boxes_of_objects_pasted_over_each_other_are_the_extent_of_what_is_left_of_them(seed, monkeypatch):
+    objects = cut_outs_without_colour_changes(monkeypatch)
+    torch.manual_seed(seed)
+    empty = torch.zeros(3, 160, 192, dtype=torch.uint8)
+    image, pasted = copy_paste(empty, [], objects, params(copy_paste=6, cluster=0.7))
+    labels = [object_.label for object_ in pasted]
+    for object_ in pasted:
+        if labels.count(object_.label) == 1 and (box_xyxy := visible_box_xyxy(object_)) is not None:
+            extent, count = extent_of(image, object_.label)
+            # Where soft edges mix, a colour that is neither's can be taken for a third: a few px.
+            assert int(object_.mask.sum()) == pytest.approx(count, abs=0.1 * count + 60)
+            if count > 400:
+                np.testing.assert_allclose(box_xyxy, extent, atol=3.01)
+
+
+def test_pasted_objects_are_turned_scaled_cut_off_at_edges_and_cover_each_other(monkeypatch):
+    objects = cut_outs_without_colour_changes(monkeypatch)
+    torch.manual_seed(0)
+    empty = torch.zeros(3, 160, 192, dtype=torch.uint8)
+    areas, hidden, cut_off = [], 0, 0
+    for _ in range(60):
+        _, pasted = copy_paste(empty, [], objects, params(copy_paste=6, cluster=0.5))
+        areas += [object_.area for object_ in pasted]
+        hidden += sum(visible_box_xyxy(object_) is None for object_ in pasted)
+        cut_off += sum(bool(object_.mask[:, 0].any() or object_.mask[:, -1].any()) for object_ in pasted)
+    assert max(areas) > 20 * min(areas)
+    assert hidden > 5
+    assert cut_off > 10
+
+
+def test_objects_in_a_cluster_touch():
+    torch.manual_seed(0)
+    objects = CutOuts(discs())
+    empty = torch.zeros(3, 400, 400, dtype=torch.uint8)
+
+    def distances(cluster):
+        apart = []
+        for _ in range(60):
+            _, pasted = copy_paste(empty, [], objects, params(copy_paste=2, cluster=cluster))
+            centres = [object_.mask.nonzero().float().mean(0) for object_ in pasted if object_.mask.any()]
+            if len(centres) == 2:
+                radii = sum((object_.area / torch.pi) ** 0.5 for object_ in pasted)
+                apart.append(float((centres[0] - centres[1]).norm()) / radii)
+        return apart
+
+    assert max(distances(1.0)) < 1.3
+    assert sum(distance > 1.3 for distance in distances(0.0)) > 10
+
+
+def test_a_pasted_object_is_not_enlarged_beyond_what_was_photographed():
+    rgba = torch.full((4, 20, 20), 255, dtype=torch.uint8)
+    torch.manual_seed(0)
+    assert max(max(random_cut_out(rgba, 300.0).shape[1:]) for _ in range(20)) <= 1.5 * 29  # 29: turned by 20 degrees
+    assert max(max(random_cut_out(rgba, 10.0).shape[1:]) for _ in range(20)) == 10

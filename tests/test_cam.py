@@ -6,6 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from conftest import spec_of
 from pytorch_grad_cam import ScoreCAM
 from torch import nn
 from torchvision.ops import box_iou
@@ -23,7 +24,7 @@ from stages.detection.cam import (
 )
 from stages.detection.detect import anchors_of, flat_outputs
 from stages.detection.images import letterbox_image, read_image
-from stages.detection.network import build_network, level_names, load_network, make_spec, prepare_images
+from stages.detection.network import build_network, level_names, load_network, prepare_images
 from stages.detection.params import CamMethod
 
 CPU = torch.device("cpu")
@@ -32,13 +33,13 @@ METHODS = get_args(CamMethod)
 
 @pytest.fixture
 def network(model):
-    return load_network(Path("data/model"), CPU)[0]
+    return load_network(Path("data/model"), CPU, (128, 128))[0]
 
 
 @pytest.fixture
 def passed(network) -> Pass:
-    spec = make_spec("tf_efficientdet_lite0", ["balloon"], 128)
-    image = letterbox_image(read_image(Path("data/raw/val/0000.jpg")), 128, spec.fill_rgb)
+    spec = spec_of(128)
+    image = letterbox_image(read_image(Path("data/raw/val/0000.jpg")), spec.input_wh, spec.fill_rgb)
     return forward_pass(network, prepare_images(image[None], spec, CPU))
 
 
@@ -208,7 +209,7 @@ def test_the_network_is_left_as_it_was(network, passed, method):
 @pytest.mark.parametrize("name", ["tf_efficientdet_d7x", "efficientdet_q0"])
 def test_networks_with_other_levels_or_another_neck_are_explained(name):
     torch.manual_seed(0)
-    network = build_network(make_spec(name, ["balloon"], 256)).eval()
+    network = build_network(spec_of(256, name=name)).eval()
     assert level_names(network) == (["P3", "P4", "P5", "P6", "P7", "P8"][: 6 if "d7x" in name else 5])
     with torch.no_grad():
         passed = forward_pass(network, torch.randn(1, 3, 256, 256))

@@ -59,7 +59,7 @@ def test_a_box_is_the_raw_extent_of_the_polygon_and_its_area(splits):
 def test_ids_count_from_1_in_the_order_of_file_names(splits):
     convert.main()
     coco = read("data/coco/train.json")
-    assert [(image["id"], image["file_name"]) for image in coco["images"]] == [(1, "a.png"), (2, "b.png")]
+    assert [(image["id"], image["file_name"]) for image in coco["images"]] == [(1, "train/a.png"), (2, "train/b.png")]
     assert [(a["id"], a["image_id"], a["category_id"]) for a in coco["annotations"]] == [(1, 1, 1), (2, 2, 1)]
     assert len(COCO("data/coco/train.json").anns) == 2
 
@@ -234,3 +234,52 @@ def test_the_balloon_data_give_the_known_counts(project):
     assert (counts["train_images"], counts["train_boxes"]) == (61, 255)
     assert (counts["val_images"], counts["val_boxes"]) == (13, 50)
     assert [counts[f"val_{size}"] for size in ("small", "medium", "large")] == [2, 12, 36]
+
+
+def files_of(split):
+    return [image["file_name"] for image in read(f"data/coco/{split}.json")["images"]]
+
+
+@pytest.fixture
+def nine(project):
+    """Six images to train and three to validate, a square in each."""
+    write_split("train", [via_entry(f"{number}.png", SQUARE) for number in range(6)])
+    write_split("val", [via_entry(f"{number}.png", SQUARE) for number in range(3)])
+
+
+def test_folds_are_disjoint_complete_and_the_same_again(nine):
+    everything = {f"train/{number}.png" for number in range(6)} | {f"val/{number}.png" for number in range(3)}
+    seen = []
+    for fold in range(4):
+        write_params({"convert.folds": 4, "convert.fold": fold})
+        convert.main()
+        train, val = files_of("train"), files_of("val")
+        assert set(train) | set(val) == everything
+        assert not set(train) & set(val)
+        assert len(val) in (2, 3)
+        for split in ("train", "val"):
+            coco = read(f"data/coco/{split}.json")
+            assert [a["id"] for a in coco["annotations"]] == list(range(1, len(coco["annotations"]) + 1))
+            assert {a["image_id"] for a in coco["annotations"]} == {image["id"] for image in coco["images"]}
+            assert all(Path("data/raw", image["file_name"]).is_file() for image in coco["images"])
+        seen += val
+        convert.main()
+        assert (files_of("train"), files_of("val")) == (train, val)
+    assert sorted(seen) == sorted(everything)
+    assert any(name.startswith("train/") for name in seen[:3])
+
+
+def test_more_folds_than_images_and_folds_without_boxes_are_errors(nine):
+    write_params({"convert.folds": 10})
+    with pytest.raises(StageError, match=r"convert\.folds is 10, but there are 9 images"):
+        convert.main()
+    write_split("train", [via_entry(f"{number}.png", *([SQUARE] if number == 0 else [])) for number in range(6)])
+    errors = 0
+    for fold in range(9):
+        write_params({"convert.folds": 9, "convert.fold": fold})
+        try:
+            convert.main()
+        except StageError as error:
+            errors += 1
+            assert str(error) == f"fold {fold} of 9 has no boxes to val; set convert.folds lower"
+    assert errors == 5

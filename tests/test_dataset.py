@@ -9,15 +9,17 @@ from stages.detection.augment import Sample
 from stages.detection.cli import StageError
 from stages.detection.dataset import TrainingSet, collate, epoch_batches, read_scenes
 from stages.detection.images import letterbox_image, letterbox_of, read_image
-from stages.detection.params import AugmentParams
+from stages.detection.params import read_recipe
 
 GREY = (128, 128, 128)
-AUGMENT = AugmentParams(scale=[0.6, 1.5], flip=0.5, colour=0.5, copy_paste=3)
-TRAIN = (Path("data/coco/train.json"), Path("data/raw/train"))
+AUGMENT = {"scale": [0.6, 1.5], "flip": 0.5, "colour": 0.5, "copy_paste": 3, "mosaic": 0.5, "plain_epochs": 1}
+TRAIN = (Path("data/coco/train.json"), Path("data/raw"))
 
 
 def training_set(seed=0):
-    return TrainingSet(*TRAIN, AUGMENT, 128, GREY, seed)
+    params = read_recipe().train
+    params = params.model_copy(update={"seed": seed, "epochs": 3, "augment": params.augment.model_copy(update=AUGMENT)})
+    return TrainingSet(*TRAIN, params, (128, 96), GREY)
 
 
 def test_the_same_seed_epoch_and_image_give_the_same_sample_on_any_worker_in_any_order(sample):
@@ -46,13 +48,29 @@ def test_a_sample_leaves_the_callers_random_numbers_alone(sample):
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_the_last_epochs_have_neither_pasted_objects_nor_mosaics(sample):
+    images = training_set()
+    boxes = [len(scene.polygons) for scene in images.scenes]
+    strong = [len(images[epoch, index].labels) for epoch in range(2) for index in range(len(images))]
+    plain = [len(images[2, index].labels) for index in range(len(images))]
+    assert sum(strong) / 2 > sum(boxes)
+    assert all(count <= most for count, most in zip(plain, boxes, strict=True))
+
+
+def test_a_step_takes_full_batches_and_an_epoch_full_steps():
+    assert len(epoch_batches(images=21, batch_size=4, accumulate=2, epoch=0, seed=0)) == 4
+    assert len(epoch_batches(images=21, batch_size=4, accumulate=5, epoch=0, seed=0)) == 5
+    assert len(epoch_batches(images=21, batch_size=4, accumulate=8, epoch=0, seed=0)) == 5  # one smaller step
+    assert len(epoch_batches(images=3, batch_size=8, accumulate=2, epoch=0, seed=0)) == 1
+
+
 def test_an_epoch_shows_each_image_at_most_once_in_full_batches():
-    batches = epoch_batches(images=10, batch_size=4, epoch=3, seed=0)
+    batches = epoch_batches(images=10, batch_size=4, accumulate=1, epoch=3, seed=0)
     shown = [index for batch in batches for epoch, index in batch]
     assert [len(batch) for batch in batches] == [4, 4]
     assert len(set(shown)) == 8
-    assert batches != epoch_batches(10, 4, epoch=4, seed=0)
-    assert [len(batch) for batch in epoch_batches(3, 8, 0, 0)] == [3]
+    assert batches != epoch_batches(10, 4, 1, epoch=4, seed=0)
+    assert [len(batch) for batch in epoch_batches(3, 8, 1, 0, 0)] == [3]
 
 
 def test_targets_are_yxyx_from_label_1_padded_with_minus_1():
@@ -84,8 +102,8 @@ def test_a_training_split_without_images_is_an_error(project):
 def test_a_letterboxed_photograph_lies_upper_left_on_the_fill_colour(size_wh):
     width, height = size_wh
     image = torch.full((3, height, width), 255, dtype=torch.uint8)
-    box = letterbox_of(width, height, 128)
-    canvas = letterbox_image(image, 128, GREY)
+    box = letterbox_of(width, height, (128, 128))
+    canvas = letterbox_image(image, (128, 128), GREY)
     assert max(box.width, box.height) == 128
     assert (canvas[:, : box.height, : box.width] == 255).all()
     assert int((canvas == 128).all(0).sum()) == 128 * 128 - box.width * box.height

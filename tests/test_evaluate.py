@@ -74,7 +74,7 @@ def test_box_sizes_are_shares_in_px_of_the_network_input(sample):
 def test_no_detections_at_all_are_drawn_and_scored(model):
     from stages.detection.network import load_network, save_network
 
-    network, spec = load_network(Path("data/model"), torch.device("cpu"))
+    network, spec = load_network(Path("data/model"), torch.device("cpu"), (128, 128))
     with torch.no_grad():
         network.class_net.predict.conv_pw.bias.fill_(-50.0)
     save_network(network, spec, Path("data/model"))

@@ -78,7 +78,7 @@ def test_pixels_count_within_the_photograph_and_the_letterbox_stays():
 
 
 def test_weights_become_random_from_the_heads_down_and_stay_so(model):
-    network, spec = load_network(Path("data/model"), CPU)
+    network, spec = load_network(Path("data/model"), CPU, (128, 128))
     before = {name: values.clone() for name, values in network.state_dict().items()}
     changed_by_step, order = [], []
     for part, path, random_network in randomised_networks(network, spec, seed=1):
@@ -98,7 +98,7 @@ def test_weights_become_random_from_the_heads_down_and_stay_so(model):
 
 
 def test_random_weights_come_from_the_seed(model):
-    network, spec = load_network(Path("data/model"), CPU)
+    network, spec = load_network(Path("data/model"), CPU, (128, 128))
     last = [list(randomised_networks(network, spec, seed))[-1][2].state_dict() for seed in (1, 1, 2)]
     assert all(torch.equal(values, last[1][name]) for name, values in last[0].items())
     assert not torch.equal(last[0]["backbone.conv_stem.weight"], last[2]["backbone.conv_stem.weight"])
@@ -145,5 +145,5 @@ def test_a_map_drawn_from_the_box_alone_ranks_its_middle_first_and_all_of_it_bef
 def test_cells_beside_the_photograph_are_left_out():
     values = torch.arange(16.0).view(4, 4)
     # 100 x 60 px in an input of 128: 128 x 77 px, which touches three of the four rows
-    assert crop_cells(values, 128, letterbox_of(100, 60, 128)).shape == (3, 4)
-    assert crop_cells(values, 128, letterbox_of(60, 100, 128)).shape == (4, 3)
+    assert crop_cells(values, letterbox_of(100, 60, (128, 128))).shape == (3, 4)
+    assert crop_cells(values, letterbox_of(60, 100, (128, 128))).shape == (4, 3)

@@ -34,10 +34,10 @@ def pictures():
 @pytest.mark.parametrize("stride", [8, 32, 128])
 def test_a_bright_dot_in_a_known_corner_stays_there(size_wh, stride):
     width, height = size_wh
-    letterbox = letterbox_of(width, height, 256)
+    letterbox = letterbox_of(width, height, (256, 256))
     values = torch.zeros(1, 256 // stride, 256 // stride)
     values[0, 0, 0] = 1  # the cell of the upper left corner: its centre is stride / 2
-    cropped = crop_map(values, 256, letterbox)[0]
+    cropped = crop_map(values, letterbox)[0]
     assert cropped.shape == (letterbox.height, letterbox.width)
     # linear interpolation: 1 up to the centre of the cell, half of it at the cell's edge
     assert cropped[0, 0] == 1
@@ -48,21 +48,21 @@ def test_a_bright_dot_in_a_known_corner_stays_there(size_wh, stride):
 
 @pytest.mark.parametrize(("size_wh", "row", "column"), [((200, 100), 10, 20), ((100, 200), 20, 10)])
 def test_a_dot_far_from_the_corner_is_found_at_its_place(size_wh, row, column):
-    letterbox = letterbox_of(*size_wh, 256)  # covers 256 x 128 or 128 x 256 px
+    letterbox = letterbox_of(*size_wh, (256, 256))  # covers 256 x 128 or 128 x 256 px
     values = torch.zeros(32, 32)
     values[row, column] = 1  # a cell of stride 8: x from 8 * column, y from 8 * row
-    y, x = divmod(int(crop_map(values, 256, letterbox).argmax()), letterbox.width)
+    y, x = divmod(int(crop_map(values, letterbox).argmax()), letterbox.width)
     assert 8 * column <= x < 8 * (column + 1)
     assert 8 * row <= y < 8 * (row + 1)
 
 
 def project_model():
     """A project's network, its spec and the params of this stage."""
-    return *load_network(Path("data/model"), CPU), read_recipe().feature_maps
+    return *load_network(Path("data/model"), CPU, (128, 128)), read_recipe().feature_maps
 
 
 def normalised(image, spec):
-    return prepare_images(letterbox_image(image, 128, spec.fill_rgb)[None], spec, CPU)
+    return prepare_images(letterbox_image(image, spec.input_wh, spec.fill_rgb)[None], spec, CPU)
 
 
 def test_the_network_sees_a_bright_square_where_it_is(model):
@@ -73,7 +73,7 @@ def test_the_network_sees_a_bright_square_where_it_is(model):
     bright = feature_maps.layer_outputs(network, normalised(image, spec), ["C3"])
     # stride 8, where a cell sees little else; px of the input, scaled by 128 / 200
     change = (bright[0][0][1] - empty[0][0][1]).abs().mean(0)
-    shown = crop_map(change, 128, letterbox_of(200, 100, 128))
+    shown = crop_map(change, letterbox_of(200, 100, (128, 128)))
     y, x = divmod(int(shown.argmax()), shown.shape[1])
     assert 160 - 20 <= x * 200 / 128 <= 180 + 20
     assert 70 - 20 <= y * 200 / 128 <= 90 + 20
@@ -130,14 +130,14 @@ def test_an_unknown_layer_lists_the_valid_ones(model, name, message):
 
 def test_channels_are_reduced_to_their_mean_the_strongest_or_the_strongest_ones(model):
     values = torch.stack([torch.full((2, 2), value) for value in (1.0, -3.0, 2.0)])
-    letterbox = letterbox_of(128, 64, 128)  # the upper half
+    letterbox = letterbox_of(128, 64, (128, 128))  # the upper half
     values[0, 1] = 100  # strong beside the photograph only
     params = read_recipe().feature_maps
     assert strongest_channels(values[:, :1], 2).tolist() == [1, 2]
 
     def reduced(reduction):
         changed = params.model_copy(update={"reduction": reduction, "topk": [1, 2]})
-        return feature_maps.reduce_channels("P7", values, changed, 128, letterbox)
+        return feature_maps.reduce_channels("P7", values, changed, letterbox)
 
     assert reduced("max").channels == [1]
     assert reduced("topk").channels == [1, 2]
@@ -151,7 +151,7 @@ def shown(values, letterbox):
 
 
 def test_colours_of_a_layer_span_the_same_values_in_all_images():
-    letterbox = letterbox_of(128, 64, 128)
+    letterbox = letterbox_of(128, 64, (128, 128))
     first, second = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
     first[0, 0, 0], second[0, 1, 1] = -2, 5
     second[0, 3, 3] = 99  # beside the photograph

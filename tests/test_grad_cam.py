@@ -29,14 +29,14 @@ FAST = {"grad_cam.methods": ["GradCAM"], "grad_cam.checked_images": 3, "grad_cam
 
 def look(model_params=None, number=NUMBER):
     """Look at a validation image; the untrained network scores about 0.5 everywhere."""
-    network, spec = load_network(Path("data/model"), CPU)
+    network, spec = load_network(Path("data/model"), CPU, (128, 128))
     params = read_recipe().grad_cam.model_copy(update=model_params or {})
     coco = read_json(COCO)
     entry = coco["images"][number]
     mine = by_image(coco["annotations"])[entry["id"]]
     return (
         network,
-        explain.look_at(network, spec, Path("data/raw/val"), coco, entry, mine, anchors_of(network, CPU), params, 0),
+        explain.look_at(network, spec, Path("data/raw"), coco, entry, mine, anchors_of(network, CPU), params, 0),
         params,
     )
 
@@ -74,7 +74,7 @@ def annotate_a_detection():
 def drawn(image, network, params, method="GradCAM"):
     rows = grad_cam.rows_to_draw(image, params)
     maps = explain.coarse_maps(method, network, image.passed, [*image.detections, *image.missed])
-    maps = [explain.enlarged(mine, 128, image.letterbox) for mine in maps]
+    maps = [explain.enlarged(mine, image.letterbox) for mine in maps]
     return grad_cam.draw(image, rows, maps, LEVELS, method, params)
 
 
@@ -131,7 +131,7 @@ def measured(image, maps, slow=False, network=None):
 
 
 def test_maps_are_measured_by_level_at_the_own_level_and_in_sum():
-    letterbox = letterbox_of(20, 10, 20)
+    letterbox = letterbox_of(20, 10, (20, 20))
     box_xyxy, polygon = np.array([0, 0, 10, 10]), torch.tensor([[0.0, 0], [5, 0], [5, 10], [0, 10]])
     target = Target(torch.tensor([0]), 1, 1, "score")
     right = explain.Explained("right", box_xyxy, polygon, 0.9, target, [], (0,))
@@ -156,7 +156,7 @@ def test_slow_checks_follow_each_fraction_of_pixels(model):
     network, image, _ = look({"score_threshold": 0.0})
     image = image._replace(detections=image.detections[:2])
     coarse = explain.coarse_maps("HiResCAM", network, image.passed, image.detections)
-    maps = {"HiResCAM": [explain.enlarged(mine, 128, image.letterbox) for mine in coarse]}
+    maps = {"HiResCAM": [explain.enlarged(mine, image.letterbox) for mine in coarse]}
     values = measured(image, maps, True, network)
     assert all(len(values["HiResCAM", "deletion", fraction]) == 2 for fraction in FRACTIONS)
     assert all(0 <= share < 10 for fraction in FRACTIONS for share in values["HiResCAM", "insertion", fraction])
@@ -325,7 +325,7 @@ def test_titles_keep_clear_of_each_other_and_of_the_edge(model, size_wh, thresho
     coco = read_json(COCO)
     coco["images"][NUMBER] |= {"width": width, "height": height}
     write_json(COCO, coco)
-    Image.new("RGB", size_wh).save(Path("data/raw/val") / coco["images"][NUMBER]["file_name"])
+    Image.new("RGB", size_wh).save(Path("data/raw") / coco["images"][NUMBER]["file_name"])
     network, image, params = look({"score_threshold": threshold, "max_boxes": 2})
     figure = drawn(image, network, params)
     figure.savefig(io.BytesIO(), format="png")  # lays the figure out
@@ -351,7 +351,7 @@ def test_labels_of_boxes_at_the_edges_stay_within_the_picture():
 
 def test_maps_are_those_of_the_photograph_without_the_letterbox():
     coarse = {0: np.ones((16, 16), dtype=np.float32)}
-    assert explain.enlarged(coarse, 128, letterbox_of(120, 60, 128))[0].shape == (64, 128)
+    assert explain.enlarged(coarse, letterbox_of(120, 60, (128, 128)))[0].shape == (64, 128)
 
 
 def test_a_network_with_six_levels_is_drawn_with_six(model):
@@ -360,7 +360,7 @@ def test_a_network_with_six_levels_is_drawn_with_six(model):
     assert level_names(network) == LEVELS
     rows = grad_cam.rows_to_draw(image, params)
     maps = explain.coarse_maps("GradCAM", network, image.passed, image.detections[:1])
-    maps = [explain.enlarged(mine, 128, image.letterbox) for mine in maps]
+    maps = [explain.enlarged(mine, image.letterbox) for mine in maps]
     figure = grad_cam.draw(image, rows, maps, [*LEVELS, "P8"], "GradCAM", params)
     assert len(figure.axes) == 8
     assert "P8: no gradient" in [ax.get_title() for ax in figure.axes]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from conftest import spec_of
 from effdet import DetBenchPredict
 from safetensors.torch import save_file
 from torchvision.ops import box_iou
@@ -17,7 +18,6 @@ from stages.detection.network import (
     build_network,
     load_network,
     load_start,
-    make_spec,
     pick_device,
     prepare_images,
     save_network,
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def spec():
-    return make_spec("tf_efficientdet_lite0", ["balloon", "kite"], 256)
+    return spec_of(256, ["balloon", "kite"])
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_decoding_agrees_with_effdet(network, spec):
         logits, codes = flat_outputs(*network(images))
     anchors = anchors_of(network, CPU)
     for row in range(2):
-        ours = decode(logits[row], codes[row], *anchors, letterbox_of(256, 256, 256))
+        ours = decode(logits[row], codes[row], *anchors, letterbox_of(256, 256, (256, 256)))
         theirs = expected[row][expected[row][:, 4] > 0]
         # effdet does not clip without sizes, so boxes that reach outside suppress each other differently: compare best
         inside = ((theirs[:, :2] >= 0) & (theirs[:, 2:4] <= 256)).all(1)
@@ -66,7 +66,7 @@ def test_a_detection_knows_its_anchor_and_level(network, spec):
     logits, codes = torch.full((len(levels), 2), -9.0), torch.zeros(len(levels), 4)
     chosen = int((levels == 2).nonzero()[9 * (8 * 4 + 4)])  # the middle of P5
     logits[chosen, 1] = 3.0
-    found = decode(logits, codes, anchors_yxyx, levels, letterbox_of(256, 256, 256)).best(0.5)
+    found = decode(logits, codes, anchors_yxyx, levels, letterbox_of(256, 256, (256, 256))).best(0.5)
     assert found.anchors.tolist() == [chosen]
     assert found.labels.tolist() == [2]
     assert found.levels.tolist() == [2]
@@ -82,20 +82,20 @@ def test_overlapping_boxes_of_one_class_are_suppressed_and_of_two_are_not(networ
     overlap[middle] = 0
     logits[middle, 0], logits[middle, 1], logits[overlap.argmax(), 0] = 3.0, 2.0, 1.0
     assert 0.5 < overlap.max() < 1
-    found = decode(logits, codes, anchors_yxyx, levels, letterbox_of(256, 256, 256)).best(0.5)
+    found = decode(logits, codes, anchors_yxyx, levels, letterbox_of(256, 256, (256, 256))).best(0.5)
     assert found.labels.tolist() == [1, 2]
 
 
 def test_boxes_stay_within_the_photograph_and_return_to_its_px(network, spec):
     anchors_yxyx, levels = anchors_of(network, CPU)
-    letterbox = letterbox_of(400, 200, 256)
+    letterbox = letterbox_of(400, 200, (256, 256))
     logits, codes = torch.full((len(levels), 2), -9.0), torch.zeros(len(levels), 4)
     logits[-9:, 0] = 3.0  # P7's last cell, far below the photograph of 256 x 128 px: its boxes reach into it
     found = decode(logits, codes, anchors_yxyx, levels, letterbox)
     assert len(found.scores)
     assert found.boxes_xyxy[:, 2].max() <= 256
     assert found.boxes_xyxy[:, 3].max() <= 128
-    for result in to_coco_results(found, 7, 400, 200, 256):
+    for result in to_coco_results(found, 7, letterbox):
         x, y, width, height = result["bbox"]
         assert 0 <= x <= x + width <= 400.01
         assert 0 <= y <= y + height <= 200.01
@@ -106,7 +106,7 @@ def test_saving_and_loading_gives_the_same_detections_and_the_same_bytes(network
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         save_network(network, spec, tmp_path / name)
-    loaded, loaded_spec = load_network(tmp_path / "one", CPU)
+    loaded, loaded_spec = load_network(tmp_path / "one", CPU, (256, 256))
     assert loaded_spec == spec
     images = torch.randn(1, 3, 256, 256)
     with torch.inference_mode():
@@ -119,12 +119,12 @@ def test_weights_and_spec_that_do_not_belong_together_are_refused(network, spec,
     save_network(network, spec, tmp_path)
     write_json(tmp_path / "model.json", spec._replace(categories=["balloon"])._asdict())
     with pytest.raises(StageError, match="does not belong to"):
-        load_network(tmp_path, CPU)
+        load_network(tmp_path, CPU, (256, 256))
 
 
 def test_an_unknown_network_is_named(spec):
     with pytest.raises(StageError, match=r"model\.name is 'yolo': effdet has no such network"):
-        make_spec("yolo", ["balloon"], 256)
+        spec_of(256, name="yolo")
 
 
 def test_cuda_without_a_gpu_is_an_error():
@@ -155,7 +155,7 @@ def start_from(folder: Path, weights: dict, name: str = "start.safetensors") -> 
 def test_a_detector_made_for_other_classes_starts_all_but_the_class_head(network, tmp_path, name):
     start_from(tmp_path, network.state_dict(), name)
     torch.manual_seed(1)
-    other = build_network(make_spec("tf_efficientdet_lite0", ["balloon"], 256))
+    other = build_network(spec_of(256))
     head = other.class_net.predict.conv_pw.weight.clone()
     load_start(other, tmp_path)
     assert torch.equal(other.backbone.conv_stem.weight, network.backbone.conv_stem.weight)
@@ -175,7 +175,7 @@ def test_timms_classifier_starts_the_backbone_only(network, spec, tmp_path):
 
 
 def test_weights_of_another_network_are_refused(spec, tmp_path):
-    start_from(tmp_path, build_network(make_spec("tf_efficientdet_lite1", ["balloon"], 256)).state_dict())
+    start_from(tmp_path, build_network(spec_of(256, name="tf_efficientdet_lite1")).state_dict())
     with pytest.raises(StageError, match="does not fit this network"):
         load_start(build_network(spec), tmp_path)
 
@@ -196,9 +196,9 @@ def test_a_pickle_that_would_run_code_is_refused(spec, project, suffix):
 
 
 def test_detect_coco_numbers_results_by_image(model):
-    network, spec = load_network(Path("data/model"), CPU)
+    network, spec = load_network(Path("data/model"), CPU, (128, 128))
     coco = read_json(Path("data/coco/val.json"))
-    results = detect_coco(network, spec, coco, Path("data/raw/val"), CPU)
+    results = detect_coco(network, spec, coco, Path("data/raw"), CPU)
     assert {result["image_id"] for result in results} == {1, 2, 3}
     for result in results:
         image = coco["images"][result["image_id"] - 1]

@@ -22,7 +22,7 @@ def test_the_committed_recipes_are_valid(project, recipe):
         ({"train.device": "tpu"}, "sample.train.device is 'tpu': input should be 'auto', 'cuda' or 'cpu'"),
         ({"train.epoch": 3}, "sample.train.epoch is not a known key"),
         ({"train.augment.scale": [2.0, 1.0]}, "sample.train.augment: scale: the first number must not be above"),
-        ({"model.image_size": 200}, "sample.model.image_size is 200: input should be a multiple of 32"),
+        ({"model.image_size": 200}, "sample.model.image_size.0 is 200: input should be a multiple of 32"),
         ({"fetch.source": "somewhere.zip"}, "sample.fetch: a block `rendered` is needed with `source: rendered`"),
     ],
 )
@@ -36,8 +36,8 @@ def test_a_wrong_value_is_named_with_what_is_allowed(project, changes, message):
 
 def test_a_small_learning_rate_in_exponent_form_is_a_number(project):
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("lr: 0.002", "lr: 2e-3"))
-    assert read_recipe().train.lr == 0.002
+    path.write_text(path.read_text().replace("lr: 0.004", "lr: 4e-3"))
+    assert read_recipe().train.lr == 0.004
 
 
 def test_an_unknown_recipe_is_named_with_the_known_ones(project):

@@ -1,15 +1,17 @@
+import copy
 import csv
 import math
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL, read, write_params
+from conftest import SMALL, read, spec_of, write_params
+from effdet import DetBenchTrain
 
 from stages import train
 from stages.detection.cli import StageError
-from stages.detection.dataset import TrainingSet
-from stages.detection.network import WEIGHTS_NAME, build_network, load_network, make_spec, read_weights
+from stages.detection.dataset import TrainingSet, collate, epoch_batches
+from stages.detection.network import WEIGHTS_NAME, build_network, load_network, prepare_images, read_weights
 from stages.detection.params import read_recipe
 
 CPU = torch.device("cpu")
@@ -46,8 +48,8 @@ def test_training_writes_curves_metrics_and_a_model_that_loads(sample):
     assert read("metrics/train.json")["steps"] == 3  # 6 images, batches of 4: one full batch an epoch
     assert read("metrics/train.json")["loss"] == pytest.approx(losses[-1]["loss"], abs=1e-3)
     assert set(read("metrics/timing.json")) == {"device", "images_per_second", "seconds", "torch"}
-    network, spec = load_network(Path("data/model"), CPU)
-    assert (spec.categories, spec.image_size, network.training) == (["balloon"], 128, False)
+    network, spec = load_network(Path("data/model"), CPU, (128, 128))
+    assert (spec.categories, spec.input_wh, network.training) == (["balloon"], (128, 128), False)
 
 
 def test_training_lowers_the_loss(sample):
@@ -60,7 +62,7 @@ def test_training_lowers_the_loss(sample):
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_biases_and_batch_norm_do_not_decay(project, optimizer):
     params = read_recipe().train.model_copy(update={"optimizer": optimizer, "weight_decay": 0.3})
-    network = build_network(make_spec("tf_efficientdet_lite0", ["balloon"], 128))
+    network = build_network(spec_of(128))
     groups = train.make_optimizer(network, params).param_groups
     decaying = [parameter for group in groups if group["weight_decay"] == 0.3 for parameter in group["params"]]
     still = [parameter for group in groups if group["weight_decay"] == 0 for parameter in group["params"]]
@@ -78,21 +80,78 @@ def test_the_learning_rate_rises_linearly_and_falls_along_a_cosine():
 
 def test_the_average_moves_slower_than_the_weights(sample):
     params = read_recipe().train.model_copy(update={"ema_decay": 0.9})
-    spec = make_spec("tf_efficientdet_lite0", ["balloon"], 128)
+    spec = spec_of(128)
     torch.manual_seed(0)
     network = build_network(spec)
     start = network.backbone.conv_stem.weight.detach().clone()
-    images = TrainingSet(Path("data/coco/train.json"), Path("data/raw/train"), params.augment, 128, (128,) * 3, 0)
+    images = TrainingSet(Path("data/coco/train.json"), Path("data/raw"), params, spec.input_wh, (128,) * 3)
     average, _ = train.train(network, spec, images, read("data/coco/val.json"), params, CPU, "key")
     moved = (network.backbone.conv_stem.weight - start).norm()
     assert 0 < (average.backbone.conv_stem.weight - start).norm() < moved
 
 
-def test_a_loss_that_stops_being_finite_names_the_step_and_keeps_the_last_good_weights(sample):
+def test_frozen_stages_and_batch_norms_stay_and_the_rest_moves(sample):
+    changes = {"frozen_stages": 2, "freeze_batch_norm": True, "backbone_lr": 0.5, "accumulate": 2, "batch_size": 2}
+    params = read_recipe().train.model_copy(update=changes)
+    spec = spec_of([192, 128])
+    torch.manual_seed(0)
+    network = build_network(spec)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    images = TrainingSet(Path("data/coco/train.json"), Path("data/raw"), params, spec.input_wh, (128,) * 3)
+    _, history = train.train(network, spec, images, read("data/coco/val.json"), params, CPU, "key")
+    assert (history.steps, history.images) == (2, 8)  # 6 images: one step of two batches of two an epoch
+    moved = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    norms = {name for name, module in network.backbone.named_modules() if isinstance(module, torch.nn.BatchNorm2d)}
+    early = ("backbone.conv_stem.", "backbone.bn1.", "backbone.blocks.0.", "backbone.blocks.1.")
+    assert not [key for key in moved if key.startswith(early)]
+    assert not [key for key in moved if key.removeprefix("backbone.").rpartition(".")[0] in norms]
+    assert "backbone.blocks.3.0.conv_pw.weight" in moved
+    assert any(key.startswith("fpn.") and "running_mean" in key for key in moved)
+
+
+def test_more_frozen_stages_than_there_are_is_an_error(project):
+    params = read_recipe().train.model_copy(update={"frozen_stages": 9})
+    with pytest.raises(StageError, match=r"train\.frozen_stages is 9, but the backbone has 7 stages"):
+        train.freeze(build_network(spec_of(128)), params)
+
+
+def test_the_backbone_learns_at_its_own_rate(project):
+    params = read_recipe().train.model_copy(update={"lr": 0.4, "backbone_lr": 0.25})
+    network = build_network(spec_of(128))
+    groups = train.make_optimizer(network, params).param_groups
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    for name, parameter in network.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(0.1 if name.startswith("backbone.") else 0.4)
+
+
+def test_batches_are_accumulated_into_one_step_of_their_mean_gradient(sample):
+    plain = {"optimizer": "sgd", "epochs": 1, "warmup_epochs": 0, "clip_norm": 1e9, "weight_decay": 0.0, "lr": 0.01}
+    params = read_recipe().train.model_copy(update=plain | {"batch_size": 2, "accumulate": 3})
+    torch.manual_seed(0)
+    spec = spec_of(128)
+    network = build_network(spec)
+    images = TrainingSet(Path("data/coco/train.json"), Path("data/raw"), params, spec.input_wh, (128,) * 3)
+
+    alone = copy.deepcopy(network)
+    for batch in epoch_batches(len(images), 2, 3, epoch=0, seed=params.seed):
+        pixels, targets = collate([images[key] for key in batch])
+        bench = DetBenchTrain(alone).train()
+        (bench(prepare_images(pixels, spec, CPU), targets)["loss"] / 3).backward()
+    weight = "class_net.predict.conv_pw.bias"
+    mean_gradient, start = alone.get_parameter(weight).grad, alone.get_parameter(weight).detach()
+
+    train.train(network, spec, images, read("data/coco/val.json"), params, CPU, "key")
+    step = network.get_parameter(weight).detach() - start
+    # the first step with Nesterov's momentum of 0.9 is 1.9 gradients long
+    torch.testing.assert_close(step, -0.01 * 1.9 * mean_gradient, rtol=1e-3, atol=1e-6)
+    assert step.abs().max() > 1e-4
+
+
+def test_a_loss_that_stops_being_finite_names_the_batch_and_keeps_the_last_good_weights(sample):
     write_params(SMALL | {"train.epochs": 12, "train.lr": 1e30, "train.warmup_epochs": 0, "train.optimizer": "sgd"})
     with pytest.raises(StageError) as error:
         train.main()
-    assert "the loss of step " in str(error.value)
+    assert "the loss of batch " in str(error.value)
     assert "lower train.lr" in str(error.value)
     assert not Path("data/model").exists()
     if "no epoch was finished" not in str(error.value):
@@ -103,7 +162,7 @@ def test_a_loss_that_stops_being_finite_names_the_step_and_keeps_the_last_good_w
 def test_losses_are_checked(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train.check_finite([torch.tensor([1.0, 0.5, 0.5])], 3)
-    with pytest.raises(StageError, match="the loss of step 4 is nan; no epoch was finished"):
+    with pytest.raises(StageError, match="the loss of batch 4 is nan; no epoch was finished"):
         train.check_finite([torch.tensor([math.nan, 0.5, math.nan])], 4)
 
 

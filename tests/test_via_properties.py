@@ -133,7 +133,7 @@ def check_coco(path: Path) -> None:
     for entry in truth:
         x, y, width, height = entry["bbox"]
         image = coco.imgs[entry["image_id"]]
-        assert SIZES_WH[image["file_name"]] == (image["width"], image["height"])
+        assert SIZES_WH[Path(image["file_name"]).name] == (image["width"], image["height"])
         assert x >= 0 and y >= 0 and width > 0 and height > 0
         assert x + width <= image["width"] + 1e-9
         assert y + height <= image["height"] + 1e-9

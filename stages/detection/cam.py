@@ -47,7 +47,7 @@ CHUNK = 8  # inputs a pass, where a method needs many
 class Pass(NamedTuple):
     """One image on its way through the network, with all that gradients need."""
 
-    batch: torch.Tensor  # float32 [1, 3, S, S], normalised
+    batch: torch.Tensor  # float32 [1, 3, H, W], normalised
     features: list[torch.Tensor]  # of the backbone
     pyramid: list[torch.Tensor]  # the neck's outputs from P3 on, [1, C, h, w] each
     logits: torch.Tensor  # [A, K]
@@ -76,7 +76,7 @@ class Target(NamedTuple):
 
 
 def forward_pass(network: nn.Module, batch: torch.Tensor) -> Pass:
-    """Run the network, in eval mode, on one normalised image [1, 3, S, S]."""
+    """Run the network, in eval mode, on one normalised image [1, 3, H, W]."""
     with torch.no_grad():
         features = network.backbone(batch)
     # BiFPN appends P6 and P7 to the list it is given.

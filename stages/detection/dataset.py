@@ -15,7 +15,7 @@ from stages.detection.cli import StageError
 from stages.detection.coco import by_image
 from stages.detection.files import read_json
 from stages.detection.images import read_image
-from stages.detection.params import AugmentParams
+from stages.detection.params import TrainParams
 
 STORE_DIR = Path("data")  # not the system's temporary folder: that one may itself be memory
 READ_AHEAD = 32  # images
@@ -64,18 +64,17 @@ class TrainingSet(Dataset):
         self,
         coco_path: Path,
         image_dir: Path,
-        params: AugmentParams,
-        image_size: int,
+        params: TrainParams,
+        input_wh: tuple[int, int],
         fill_rgb: tuple[int, int, int],
-        seed: int,
     ) -> None:
         """Decode every image once, no larger than the largest scale needs it."""
-        max_side = round(image_size * max(1.0, params.scale[1]))
+        max_side = round(max(input_wh) * max(1.0, params.augment.scale[1]))
         self.scenes = keep_on_disk(read_scenes(coco_path, image_dir, max_side))
         if not self.scenes:
             raise StageError(f"{coco_path} has no images")
         self.cut_outs = CutOuts(self.scenes)
-        self.params, self.image_size, self.fill_rgb, self.seed = params, image_size, fill_rgb, seed
+        self.params, self.input_wh, self.fill_rgb = params, input_wh, fill_rgb
 
     def __len__(self) -> int:
         """Count the images."""
@@ -84,26 +83,32 @@ class TrainingSet(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Make the sample of (epoch, image)."""
         epoch, index = key
+        params = self.params.augment
+        if epoch >= self.params.epochs - params.plain_epochs:
+            params = params.model_copy(update={"copy_paste": 0, "mosaic": 0.0})
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed_of(self.seed, epoch, index))
-            return augment(self.scenes[index], self.cut_outs, self.params, self.image_size, self.fill_rgb)
+            torch.manual_seed(_seed_of(self.params.seed, epoch, index))
+            return augment(self.scenes, index, self.cut_outs, params, self.input_wh, self.fill_rgb)
 
 
-def epoch_batches(images: int, batch_size: int, epoch: int, seed: int) -> list[list[tuple[int, int]]]:
-    """Shuffle an epoch into full batches of (epoch, image).
+def epoch_batches(images: int, batch_size: int, accumulate: int, epoch: int, seed: int) -> list[list[tuple[int, int]]]:
+    """Shuffle an epoch into full batches of (epoch, image), and full steps of `accumulate` batches.
 
-    The remainder is left out, other images each time: batch norm does badly on small batches.
+    The remainder is left out, other images each time: batch norm does badly on small batches. An epoch too short for a
+    step of so many batches is a step of fewer.
     """
     size = min(batch_size, images)
+    count = images // size
+    count -= count % min(accumulate, count)
     order = torch.randperm(images, generator=torch.Generator().manual_seed(_seed_of(seed, epoch))).tolist()
-    return [[(epoch, index) for index in order[start : start + size]] for start in range(0, images - size + 1, size)]
+    return [[(epoch, index) for index in order[start : start + size]] for start in range(0, count * size, size)]
 
 
 def collate(samples: list[Sample]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Stack samples; boxes and labels are padded with -1, which effdet ignores (zeros would be taken for objects).
 
     Returns:
-        Images, uint8 [B, 3, S, S]; effdet's targets: "bbox" float32 [B, M, 4] as yxyx px, "cls" float32 [B, M] from 1.
+        Images, uint8 [B, 3, H, W]; effdet's targets: "bbox" float32 [B, M, 4] as yxyx px, "cls" float32 [B, M] from 1.
     """
     most = max(1, *(len(sample.labels) for sample in samples))
     boxes_yxyx = torch.full((len(samples), most, 4), -1.0)

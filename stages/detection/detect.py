@@ -88,25 +88,48 @@ def decode(
     return Detections(boxes_xyxy[best], scores[best], labels[best], anchors[best], levels[anchors[best]])
 
 
+def mirror_boxes_xyxy(boxes_xyxy: torch.Tensor, width: float) -> torch.Tensor:
+    """Mirror boxes [N, 4] from left to right within a `width`; twice is where they were."""
+    return torch.stack([width - boxes_xyxy[:, 2], boxes_xyxy[:, 1], width - boxes_xyxy[:, 0], boxes_xyxy[:, 3]], 1)
+
+
 def detect_images(
-    network: nn.Module, spec: NetworkSpec, paths: list[Path], device: torch.device, batch_size: int = 8
+    network: nn.Module,
+    spec: NetworkSpec,
+    paths: list[Path],
+    device: torch.device,
+    mirrored: bool = False,
+    batch_size: int = 8,
 ) -> Iterator[Detections]:
-    """Detect objects in image files, in their order, in float32 on any device."""
+    """Detect objects in image files, in their order, in float32 on any device.
+
+    Args:
+        network: in eval mode.
+        spec: what it was built from.
+        paths: of the images.
+        device: the network's.
+        mirrored: show the network mirrored images; the boxes are those of the unmirrored ones.
+        batch_size: images at a time.
+    """
     anchors_yxyx, levels = anchors_of(network, device)
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(paths), batch_size):
             images = list(pool.map(read_image, paths[start : start + batch_size]))
-            batch = torch.stack([letterbox_image(image, spec.image_size, spec.fill_rgb) for image in images])
+            views = [image.flip(2) for image in images] if mirrored else images
+            batch = torch.stack([letterbox_image(view, spec.input_wh, spec.fill_rgb) for view in views])
             with torch.inference_mode():
                 logits, codes = flat_outputs(*network(prepare_images(batch, spec, device)))
             for image, image_logits, image_codes in zip(images, logits, codes, strict=True):
-                letterbox = letterbox_of(image.shape[2], image.shape[1], spec.image_size)
-                yield Detections(*(v.cpu() for v in decode(image_logits, image_codes, anchors_yxyx, levels, letterbox)))
+                letterbox = letterbox_of(image.shape[2], image.shape[1], spec.input_wh)
+                found = decode(image_logits, image_codes, anchors_yxyx, levels, letterbox)
+                if mirrored:
+                    found = found._replace(boxes_xyxy=mirror_boxes_xyxy(found.boxes_xyxy, letterbox.width))
+                yield Detections(*(values.cpu() for values in found))
 
 
-def to_coco_results(detections: Detections, image_id: int, width: int, height: int, image_size: int) -> list[dict]:
+def to_coco_results(detections: Detections, image_id: int, letterbox: Letterbox) -> list[dict]:
     """Turn detections into COCO's results format: xywh boxes in px of the original image."""
-    scale_x, scale_y = letterbox_of(width, height, image_size).scale_xy
+    scale_x, scale_y = letterbox.scale_xy
     results = []
     rows = zip(detections.boxes_xyxy.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True)
     for (x0, y0, x1, y1), score, label in rows:
@@ -122,10 +145,13 @@ def to_coco_results(detections: Detections, image_id: int, width: int, height: i
     return results
 
 
-def detect_coco(network: nn.Module, spec: NetworkSpec, coco: dict, image_dir: Path, device: torch.device) -> list[dict]:
+def detect_coco(
+    network: nn.Module, spec: NetworkSpec, coco: dict, image_dir: Path, device: torch.device, mirrored: bool = False
+) -> list[dict]:
     """Detect objects in all images of a COCO data set; COCO's results format."""
     paths = [image_dir / image["file_name"] for image in coco["images"]]
     results = []
-    for image, detections in zip(coco["images"], detect_images(network, spec, paths, device), strict=True):
-        results += to_coco_results(detections, image["id"], image["width"], image["height"], spec.image_size)
+    for image, detections in zip(coco["images"], detect_images(network, spec, paths, device, mirrored), strict=True):
+        letterbox = letterbox_of(image["width"], image["height"], spec.input_wh)
+        results += to_coco_results(detections, image["id"], letterbox)
     return results

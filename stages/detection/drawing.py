@@ -128,12 +128,12 @@ def draw_polygons(ax: Axes, polygons: list[torch.Tensor], colour: str) -> None:
 
 
 def picture_path(folder: Path, file_name: str) -> Path:
-    """Name the picture made of a validation image; no two images share one.
+    """Name the picture made of an image, such as `val/1.jpg`; no two images share one.
 
-    `dvc plots diff` fails on a folder in which some names are numbers and others are not, hence the prefix.
+    `dvc plots diff` fails on a folder in which some names are numbers and others are not; `val_` keeps clear of that.
     """
-    stem = file_name.removesuffix(".jpg")
-    return folder / f"val_{stem}.jpg"
+    stem = file_name.removesuffix(".jpg").replace("/", "_")
+    return folder / f"{stem}.jpg"
 
 
 def save_figure(figure: Figure, path: Path) -> None:

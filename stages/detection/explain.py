@@ -32,7 +32,7 @@ class Explained(NamedTuple):
 class Look(NamedTuple):
     """One image with what the network finds and misses in it."""
 
-    square: torch.Tensor  # uint8 [3, S, S], the network's input
+    canvas: torch.Tensor  # uint8 [3, H, W], the network's input
     letterbox: Letterbox
     passed: Pass
     detections: list[Explained]  # best first
@@ -66,13 +66,13 @@ def look_at(
     anchors_yxyx, levels = anchors
     device = anchors_yxyx.device
     image = read_image(image_dir / entry["file_name"])
-    letterbox = letterbox_of(image.shape[2], image.shape[1], spec.image_size)
-    square = letterbox_image(image, spec.image_size, spec.fill_rgb)
-    passed = forward_pass(network, prepare_images(square[None], spec, device))
+    letterbox = letterbox_of(image.shape[2], image.shape[1], spec.input_wh)
+    canvas = letterbox_image(image, spec.input_wh, spec.fill_rgb)
+    passed = forward_pass(network, prepare_images(canvas[None], spec, device))
     logits, codes = passed.logits.detach(), passed.codes.detach()
     found = decode(logits, codes, anchors_yxyx, levels, letterbox).best(params.score_threshold)
 
-    results = to_coco_results(found, entry["id"], entry["width"], entry["height"], spec.image_size)
+    results = to_coco_results(found, entry["id"], letterbox)
     alone = {**coco, "images": [entry], "annotations": annotations}
     matches = matched_annotations(run_cocoeval(alone, results))
     truth = {annotation["id"]: annotation for annotation in annotations}
@@ -100,7 +100,7 @@ def look_at(
             score = float(logits[near, label - 1].max().sigmoid())
             target = Target(near, label, int(levels[near[0]]), params.target)
             missed.append(explain("missed", box_xyxy, annotation, score, target))
-    return Look(square, letterbox, passed, detections, missed)
+    return Look(canvas, letterbox, passed, detections, missed)
 
 
 def coarse_maps(
@@ -111,9 +111,9 @@ def coarse_maps(
     return cams(method, network, passed, targets, gradients, [box.seed for box in explained], own_only)
 
 
-def enlarged(coarse: dict[int, np.ndarray], image_size: int, letterbox: Letterbox) -> dict[int, np.ndarray]:
+def enlarged(coarse: dict[int, np.ndarray], letterbox: Letterbox) -> dict[int, np.ndarray]:
     """Enlarge the maps of one box, by level, to the px of the photograph in the input, [H, W]."""
-    return {level: crop_map(torch.from_numpy(heat), image_size, letterbox).numpy() for level, heat in coarse.items()}
+    return {level: crop_map(torch.from_numpy(heat), letterbox).numpy() for level, heat in coarse.items()}
 
 
 def sum_of(maps: dict[int, np.ndarray]) -> np.ndarray:

@@ -29,7 +29,7 @@ Key = tuple[str, str, str | float]  # method, level, measure
 class Checked(NamedTuple):
     """What the slow checks of an image need after its pass is gone."""
 
-    square: torch.Tensor
+    canvas: torch.Tensor
     letterbox: Letterbox
     explained: list[Explained]  # without gradients
     own_maps: dict[str, list[np.ndarray]]  # by method, of each box, [h, w] of the whole input
@@ -41,7 +41,7 @@ def to_check(look: Look, coarse: dict[str, list[dict[int, np.ndarray]]]) -> Chec
     own_maps = {
         method: [maps[row][box.target.level] for row, box in enumerate(boxes)] for method, maps in coarse.items()
     }
-    return Checked(look.square, look.letterbox, boxes, own_maps)
+    return Checked(look.canvas, look.letterbox, boxes, own_maps)
 
 
 def measure_map(heat: np.ndarray, masks: dict[str, np.ndarray]) -> dict[str, float]:
@@ -102,16 +102,16 @@ def randomisation(
         steps.append((part, path))
         by_method = defaultdict(list)
         for image in checked:
-            passed = forward_pass(random_network, prepare_images(image.square[None], spec, device))
+            passed = forward_pass(random_network, prepare_images(image.canvas[None], spec, device))
             boxes = [box._replace(gradients=gradients_of(passed, box.target)) for box in image.explained]
             for method in methods:
                 maps = coarse_maps(method, random_network, passed, boxes, own_only=True)
                 for box, mine, real in zip(boxes, maps, image.own_maps[method], strict=True):
                     pair = torch.from_numpy(mine[box.target.level]), torch.from_numpy(real)
-                    cells = [crop_cells(map_, spec.image_size, image.letterbox).numpy() for map_ in pair]
+                    cells = [crop_cells(map_, image.letterbox).numpy() for map_ in pair]
                     by_method[method].append(rank_correlation(*cells))
                     if len(steps) == total:
-                        (heat,) = enlarged(mine, spec.image_size, image.letterbox).values()
+                        (heat,) = enlarged(mine, image.letterbox).values()
                         for name, value in measure_map(heat, masks_of(box, image.letterbox)).items():
                             values[method, "untrained", name].append(value)
         for method in methods:

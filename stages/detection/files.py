@@ -75,9 +75,11 @@ def read_json(path: Path) -> Any:
         raise StageError(f"{path} is not valid JSON ({error}); delete it and run `dvc repro`") from None
 
 
-def write_csv(path: Path, rows: list[dict[str, float]], columns: list[str]) -> None:
-    """Write flat rows for `dvc plots`, floats with six significant digits."""
+def write_csv(path: Path, rows: list[dict[str, float | str]], columns: list[str]) -> None:
+    """Write flat rows for `dvc plots`, numbers with six significant digits."""
     with replaced_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([format(row[column], ".6g") for column in columns] for row in rows)
+        for row in rows:
+            values = (row[column] for column in columns)
+            writer.writerow([value if isinstance(value, str) else format(value, ".6g") for value in values])

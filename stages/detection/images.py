@@ -1,4 +1,4 @@
-"""Photographs in memory: reading them upright, fitting them into the network's square input, the px of a polygon."""
+"""Photographs in memory: reading them upright, fitting them into the network's input, the px of a polygon."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ class Letterbox(NamedTuple):
     width: int  # px of the input that the photograph covers
     height: int
     scale_xy: tuple[float, float]  # input px per original px; both differ only by rounding to whole pixels
+    input_wh: tuple[int, int]  # px of the whole input
 
 
 def read_image(path: Path, max_side: int | None = None) -> torch.Tensor:
@@ -38,26 +39,26 @@ def read_image(path: Path, max_side: int | None = None) -> torch.Tensor:
     return torch.from_numpy(np.array(decode_image(path, max_side))).permute(2, 0, 1).contiguous()
 
 
-def letterbox_of(width: int, height: int, image_size: int) -> Letterbox:
-    """Fit an image of `width` x `height` px into a square of `image_size` px."""
-    scale = image_size / max(width, height)
-    fitted_width = max(1, min(image_size, round(width * scale)))
-    fitted_height = max(1, min(image_size, round(height * scale)))
-    return Letterbox(fitted_width, fitted_height, (fitted_width / width, fitted_height / height))
+def letterbox_of(width: int, height: int, input_wh: tuple[int, int]) -> Letterbox:
+    """Fit an image of `width` x `height` px into an input of `input_wh` px."""
+    scale = min(input_wh[0] / width, input_wh[1] / height)
+    fitted_width = max(1, min(input_wh[0], round(width * scale)))
+    fitted_height = max(1, min(input_wh[1], round(height * scale)))
+    return Letterbox(fitted_width, fitted_height, (fitted_width / width, fitted_height / height), input_wh)
 
 
-def letterbox_image(image: torch.Tensor, image_size: int, fill_rgb: tuple[int, int, int]) -> torch.Tensor:
-    """Put a photograph, uint8 [3, H, W], into the network's input, uint8 [3, image_size, image_size]."""
+def letterbox_image(image: torch.Tensor, input_wh: tuple[int, int], fill_rgb: tuple[int, int, int]) -> torch.Tensor:
+    """Put a photograph, uint8 [3, H, W], into the network's input, uint8 [3, input height, input width]."""
     _, height, width = image.shape
-    box = letterbox_of(width, height, image_size)
-    canvas = blank_canvas(image_size, fill_rgb)
+    box = letterbox_of(width, height, input_wh)
+    canvas = blank_canvas(input_wh, fill_rgb)
     canvas[:, : box.height, : box.width] = F.resize(image, [box.height, box.width], antialias=True)
     return canvas
 
 
-def blank_canvas(image_size: int, fill_rgb: tuple[int, int, int]) -> torch.Tensor:
-    """Make an empty input of one colour, uint8 [3, image_size, image_size]."""
-    return torch.tensor(fill_rgb, dtype=torch.uint8).view(3, 1, 1).repeat(1, image_size, image_size)
+def blank_canvas(size_wh: tuple[int, int], fill_rgb: tuple[int, int, int]) -> torch.Tensor:
+    """Make an empty image of one colour, uint8 [3, height, width]."""
+    return torch.tensor(fill_rgb, dtype=torch.uint8).view(3, 1, 1).repeat(1, size_wh[1], size_wh[0])
 
 
 def polygon_mask(polygon: torch.Tensor, width: int, height: int) -> torch.Tensor:

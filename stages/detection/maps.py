@@ -9,7 +9,7 @@ from torch.nn import functional
 from stages.detection.images import Letterbox
 
 
-def crop_map(values: torch.Tensor, image_size: int, letterbox: Letterbox) -> torch.Tensor:
+def crop_map(values: torch.Tensor, letterbox: Letterbox) -> torch.Tensor:
     """Enlarge maps [..., h, w] of the whole input to its px and cut out what the photograph covers.
 
     Cropping a coarse map before it is enlarged would shift it: one cell of P7 spans 128 px.
@@ -18,16 +18,17 @@ def crop_map(values: torch.Tensor, image_size: int, letterbox: Letterbox) -> tor
         [..., letterbox.height, letterbox.width].
     """
     flat = values.reshape(1, -1, *values.shape[-2:]).float()
-    enlarged = functional.interpolate(flat, (image_size, image_size), mode="bilinear", align_corners=False)
-    enlarged = enlarged.reshape(*values.shape[:-2], image_size, image_size)
+    width, height = letterbox.input_wh
+    enlarged = functional.interpolate(flat, (height, width), mode="bilinear", align_corners=False)
+    enlarged = enlarged.reshape(*values.shape[:-2], height, width)
     return enlarged[..., : letterbox.height, : letterbox.width]
 
 
-def crop_cells(values: torch.Tensor, image_size: int, letterbox: Letterbox) -> torch.Tensor:
+def crop_cells(values: torch.Tensor, letterbox: Letterbox) -> torch.Tensor:
     """Keep the cells of maps [..., h, w] that the photograph touches, for sums and ranks without the letterbox."""
     height, width = values.shape[-2:]
-    rows = math.ceil(letterbox.height * height / image_size)
-    columns = math.ceil(letterbox.width * width / image_size)
+    rows = math.ceil(letterbox.height * height / letterbox.input_wh[1])
+    columns = math.ceil(letterbox.width * width / letterbox.input_wh[0])
     return values[..., :rows, :columns]
 
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from stages.detection.cli import StageError
 from stages.detection.files import read_json, write_json
+from stages.detection.params import ModelParams
 
 WEIGHTS_NAME = "model.safetensors"
 SPEC_NAME = "model.json"
@@ -27,7 +28,8 @@ class NetworkSpec(NamedTuple):
 
     name: str  # effdet's
     categories: list[str]  # label 1 is the first
-    image_size: int  # px, square
+    input_wh: tuple[int, int]  # px
+    anchor_scale: float  # side of a level's smallest anchor, in its strides
     mean: list[float]  # of RGB in 0..1
     std: list[float]
 
@@ -38,20 +40,23 @@ class NetworkSpec(NamedTuple):
         return red, green, blue
 
 
-def make_spec(name: str, categories: list[str], image_size: int) -> NetworkSpec:
-    """Describe a network by effdet's name; mean and deviation are those its backbone was made for.
+def make_spec(model: ModelParams, categories: list[str]) -> NetworkSpec:
+    """Describe a network for training; mean and deviation are those its backbone was made for.
 
     Raises:
         StageError: effdet has no such network.
     """
-    backbone = timm.get_pretrained_cfg(effdet_config(name).backbone_name)
-    return NetworkSpec(name, categories, image_size, list(backbone.mean), list(backbone.std))
+    backbone = timm.get_pretrained_cfg(effdet_config(model.name).backbone_name)
+    return NetworkSpec(
+        model.name, categories, model.input_wh, model.anchor_scale, list(backbone.mean), list(backbone.std)
+    )
 
 
 def build_network(spec: NetworkSpec) -> EfficientDet:
     """Build the network with random weights from torch's default generator, in `channels_last` order."""
     config = effdet_config(spec.name)
-    config.image_size = (spec.image_size, spec.image_size)
+    config.image_size = spec.input_wh[::-1]
+    config.anchor_scale = spec.anchor_scale
     config.num_classes = len(spec.categories)
     return EfficientDet(config, pretrained_backbone=False).to(memory_format=torch.channels_last)
 
@@ -62,7 +67,7 @@ def level_names(network: nn.Module) -> list[str]:
 
 
 def prepare_images(images: torch.Tensor, spec: NetworkSpec, device: torch.device) -> torch.Tensor:
-    """Move uint8 [B, 3, S, S] to the device and normalise them."""
+    """Move uint8 [B, 3, H, W] to the device and normalise them."""
     images = images.to(device, non_blocking=True).to(memory_format=torch.channels_last).float()
     mean = torch.tensor(spec.mean, device=device).view(3, 1, 1) * 255
     std = torch.tensor(spec.std, device=device).view(3, 1, 1) * 255
@@ -159,13 +164,13 @@ def save_network(network: nn.Module, spec: NetworkSpec, folder: Path) -> None:
     write_json(folder / SPEC_NAME, spec._asdict())
 
 
-def load_network(folder: Path, device: torch.device) -> tuple[EfficientDet, NetworkSpec]:
-    """Rebuild a saved network, ready to detect.
+def load_network(folder: Path, device: torch.device, test_wh: tuple[int, int]) -> tuple[EfficientDet, NetworkSpec]:
+    """Rebuild a saved network, ready to detect in inputs of `test_wh` px: no weight depends on their size.
 
     Raises:
         StageError: files are absent, or weights and spec don't belong together.
     """
-    spec = NetworkSpec(**read_json(folder / SPEC_NAME))
+    spec = NetworkSpec(**read_json(folder / SPEC_NAME))._replace(input_wh=test_wh)
     network = build_network(spec)
     try:
         network.load_state_dict(read_weights(folder / WEIGHTS_NAME))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -15,6 +15,13 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 MaxImages = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=128, le=2048, multiple_of=32)]  # px of the network's input
+# one side of a square, or [width, height]
+Size = Annotated[
+    list[Side],
+    Field(min_length=2, max_length=2),
+    BeforeValidator(lambda size: size if isinstance(size, list) else [size] * 2),
+]
 CamMethod = Literal[
     "GradCAM",
     "GradCAM++",
@@ -64,6 +71,14 @@ class ConvertParams(Section):
     categories: Annotated[list[str], Field(min_length=1)]  # ids count from 1 in this order
     attribute: str | None  # region attribute that names the category; None: all are the first one
     bad_regions: Literal["error", "skip"]
+    folds: Annotated[int, Field(ge=2)] | None  # of all images; None: the splits as they come
+    fold: Annotated[int, Field(ge=0)]  # which one validates
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_the_folds(self) -> "ConvertParams":
+        if self.fold >= (self.folds or 1):
+            raise ValueError(f"fold is {self.fold}, but folds is {self.folds}: folds count from 0")
+        return self
 
 
 class ModelParams(Section):
@@ -71,7 +86,20 @@ class ModelParams(Section):
 
     name: str  # an EfficientDet of effdet
     init: str  # random, coco, imagenet or the path of a checkpoint
-    image_size: Annotated[int, Field(ge=128, le=2048, multiple_of=32)]  # px, square
+    image_size: Size
+    test_size: Size | None  # None: as in training
+    anchor_scale: Annotated[float, Field(ge=0.5, le=16)]  # smallest anchor's side, in strides of its level
+
+    @property
+    def input_wh(self) -> tuple[int, int]:
+        """Width and height of the input in training, px."""
+        return self.image_size[0], self.image_size[1]
+
+    @property
+    def test_wh(self) -> tuple[int, int]:
+        """Width and height of the input when detecting, px."""
+        width, height = self.test_size or self.image_size
+        return width, height
 
 
 class AugmentParams(Section):
@@ -81,6 +109,9 @@ class AugmentParams(Section):
     flip: Fraction
     colour: Fraction
     copy_paste: Annotated[int, Field(ge=0, le=100)]
+    cluster: Fraction
+    mosaic: Fraction
+    plain_epochs: Annotated[int, Field(ge=0)]  # the last ones: neither pasted objects nor mosaics
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> "AugmentParams":
@@ -94,8 +125,12 @@ class TrainParams(Section):
 
     epochs: Positive
     batch_size: Positive
+    accumulate: Positive  # batches that make one step
     optimizer: Literal["adamw", "sgd"]
     lr: Annotated[float, Field(gt=0)]
+    backbone_lr: Annotated[float, Field(gt=0, le=1)]  # share of lr
+    frozen_stages: Annotated[int, Field(ge=0)]  # of the backbone, from its stem on
+    freeze_batch_norm: bool  # of the backbone
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_epochs: Annotated[float, Field(ge=0)]
     clip_norm: Annotated[float, Field(gt=0)]
@@ -108,11 +143,20 @@ class TrainParams(Section):
     augment: AugmentParams
 
 
-class EvaluateParams(Section):
-    """What counts as a detection in precision, recall, F1 and the pictures."""
+class TestTimeParams(Section):
+    """Views whose detections are put together (test-time augmentation)."""
 
-    score_threshold: Fraction
+    scales: Annotated[list[Annotated[float, Field(ge=0.25, le=4)]], Field(min_length=1)]  # of the input's size
+    flip: bool  # each scale mirrored as well
+
+
+class EvaluateParams(Section):
+    """How detections are measured."""
+
+    score_threshold: Fraction  # what counts as a detection in precision, recall, F1 and the pictures
     max_images: MaxImages  # drawn; all are measured
+    bootstrap: Annotated[int, Field(ge=0)]  # samples of images for AP's confidence interval; 0: none
+    test_time: TestTimeParams | None  # measured beside the plain detections
 
 
 class FeatureMapsParams(Section):
