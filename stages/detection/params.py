@@ -202,6 +202,24 @@ def read_recipe(path: Path = PARAMS_PATH) -> Recipe:
     Raises:
         StageError: no such file or recipe, or a value that is not allowed; names `recipe.section.key`.
     """
+    params = _read_params(path)
+    name = params["recipe"]
+    try:
+        return Recipe.model_validate(params[name])
+    except ValidationError as error:
+        raise StageError(f"{path}: {'; '.join(_explain(name, line) for line in error.errors())}") from None
+
+
+def read_recipe_name(path: Path = PARAMS_PATH) -> str:
+    """Read which recipe is the current one.
+
+    Raises:
+        StageError: no such file or recipe.
+    """
+    return _read_params(path)["recipe"]
+
+
+def _read_params(path: Path) -> dict[str, Any]:
     # YAML 1.2 as DVC reads it; PyYAML would turn `1e-4` into a string and `no` into False.
     try:
         params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
@@ -213,10 +231,7 @@ def read_recipe(path: Path = PARAMS_PATH) -> Recipe:
     name = params.get("recipe") if isinstance(params, dict) else None
     if name not in recipes:
         raise StageError(f"{path}: recipe is {name!r}, allowed is one of {', '.join(map(str, recipes)) or 'nothing'}")
-    try:
-        return Recipe.model_validate(params[name])
-    except ValidationError as error:
-        raise StageError(f"{path}: {'; '.join(_explain(name, line) for line in error.errors())}") from None
+    return params
 
 
 def _explain(recipe: str, error: Any) -> str:
