@@ -8,10 +8,10 @@ from stages.detection.cli import StageError
 from stages.detection.params import read_recipe
 
 
-@pytest.mark.parametrize("recipe", ["balloon", "sample"])
+@pytest.mark.parametrize("recipe", ["balloon", "sample", "balloon_gpu"])
 def test_the_committed_recipes_are_valid(project, recipe):
     write_params(recipe=recipe)
-    assert read_recipe().model.name == "tf_efficientdet_lite0"
+    assert read_recipe().model.name.startswith("tf_efficientdet_")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_small_learning_rate_in_exponent_form_is_a_number(project):
 def test_an_unknown_recipe_is_named_with_the_known_ones(project):
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("recipe: sample", "recipe: samples"))
-    with pytest.raises(StageError, match="recipe is 'samples', allowed is one of balloon, sample"):
+    with pytest.raises(StageError, match="recipe is 'samples', allowed is one of balloon, sample, balloon_gpu"):
         read_recipe()
 
 
