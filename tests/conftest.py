@@ -21,6 +21,8 @@ SMALL = {  # the sample, small enough for tests
     "train.warmup_epochs": 1,
     "train.validate_every": 2,
     "train.device": "cpu",
+    "train.augment.plain_epochs": 1,
+    "evaluate.bootstrap": 50,
 }
 
 

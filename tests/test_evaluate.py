@@ -3,13 +3,14 @@ import json
 from pathlib import Path
 
 import torch
-from conftest import read, run_module, write_params
+from conftest import SMALL, read, run_module, write_params
 from PIL import Image
 
 from stages import evaluate, visualise
 from stages.detection.drawing import picture_path
 from stages.detection.errors import KINDS
 from stages.detection.files import write_json
+from stages.detection.scoring import STATS
 
 
 def pictures(folder):
@@ -21,7 +22,14 @@ def test_evaluate_writes_metrics_curve_detections_and_a_picture_for_each_image(m
     metrics = read("metrics/evaluate.json")
     expected = {"bbox_mAP", "bbox_mAP_50", "bbox_mAP_75", "bbox_mAP_s", "bbox_mAP_m", "bbox_mAP_l"}
     expected |= {"AR_1", "AR_10", "AR_100", "AR_s", "AR_m", "AR_l", "bbox_mAP_ids_from_0"}
-    assert set(metrics) == expected | {"precision", "recall", "f1"}
+    expected |= {"bbox_mAP_low", "bbox_mAP_high", "precision", "recall", "f1"}
+    assert set(metrics) == expected | {f"views_{name}" for name in expected if name in STATS and "mAP" in name}
+    assert metrics["bbox_mAP_low"] <= metrics["bbox_mAP"] <= metrics["bbox_mAP_high"]
+    with Path("plots/evaluate/by_image.csv").open() as file:
+        images = list(csv.DictReader(file))
+    assert sorted(row["image"] for row in images) == ["val/0000.jpg", "val/0001.jpg", "val/0002.jpg"]
+    assert [float(row["AP"]) for row in images] == sorted(float(row["AP"]) for row in images)
+    assert sum(int(row["objects"]) for row in images) == 12
     with Path("plots/evaluate/precision_recall.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 101
     with Path("plots/evaluate/ap_by_iou.csv").open() as file:
@@ -34,6 +42,12 @@ def test_evaluate_writes_metrics_curve_detections_and_a_picture_for_each_image(m
     results = json.loads(Path("data/detections.json").read_text())
     assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
     assert list(pictures("plots/evaluate/images")) == ["val_0000.jpg", "val_0001.jpg", "val_0002.jpg"]
+
+
+def test_views_and_bootstrap_can_be_left_out(model):
+    write_params(SMALL | {"evaluate.bootstrap": 0, "evaluate.test_time": None})
+    evaluate.main()
+    assert not [name for name in read("metrics/evaluate.json") if name.startswith("views") or name.endswith("_low")]
 
 
 def test_xywh_boxes_become_corners():
@@ -114,13 +128,13 @@ def test_box_sizes_are_those_of_the_networks_input():
         "annotations": [{"image_id": 1, "bbox": [0, 0, 50, 20]}],
     }
     # 200 px become 128: scale 0.64
-    assert visualise.box_sizes_wh(coco, 128).tolist() == [[32.0, 12.8]]
+    assert visualise.box_sizes_wh(coco, (128, 128)).tolist() == [[32.0, 12.8]]
 
 
 def test_visualise_takes_a_changed_augmentation(sample):
     visualise.main()
     before = pictures("plots/visualise/images")
-    write_params({"fetch.rendered.train_images": 6, "model.image_size": 128, "train.augment.copy_paste": 0})
+    write_params(SMALL | {"train.augment.copy_paste": 0})
     visualise.main()
     after = pictures("plots/visualise/images")
     assert before["augmented.png"] != after["augmented.png"]
@@ -128,7 +142,7 @@ def test_visualise_takes_a_changed_augmentation(sample):
 
 
 def test_every_picture_has_a_name_of_its_own_that_is_no_number():
-    names = [picture_path(Path(), name).name for name in ("17.jpg", "17.png", "a.b.jpg", "17.jpeg")]
+    names = [picture_path(Path(), name).name for name in ("val/17.jpg", "val/17.png", "val/a.b.jpg", "val/17.jpeg")]
     assert names == ["val_17.jpg", "val_17.png.jpg", "val_a.b.jpg", "val_17.jpeg.jpg"]
     # `dvc plots diff` can't sort numbers and other names in one folder
     assert not any(Path(name).stem.isdigit() for name in names)

@@ -156,7 +156,7 @@ def test_colours_of_a_layer_span_the_same_values_in_all_images():
     first[0, 0, 0], second[0, 1, 1] = -2, 5
     second[0, 3, 3] = 99  # beside the photograph
     images = [shown(first, letterbox), shown(second, letterbox)]
-    assert feature_maps.value_ranges(images, 128) == {"P3": (-2, 5)}
+    assert feature_maps.value_ranges(images) == {"P3": (-2, 5)}
 
 
 @pytest.mark.parametrize("reduction", ["mean", "max", "topk"])
@@ -176,7 +176,7 @@ def figure_of(changes):
     found = by_image(read_json(Path("data/detections.json")))
     entry = coco["images"][0]
     image = feature_maps.look_at(network, spec, entry, found[entry["id"]], params, CPU)
-    return feature_maps.draw(image, feature_maps.value_ranges([image], 128), params, 128), image
+    return feature_maps.draw(image, feature_maps.value_ranges([image]), params), image
 
 
 def titles_of(figure):
@@ -207,7 +207,7 @@ def test_overlay_detections_and_colour_bar_are_drawn_as_asked(evaluated):
     assert ax.images[1].get_alpha() == 0.3
     assert len(image.boxes_xyxy) > 3
     assert len(ax.patches) == len(image.boxes_xyxy)
-    low, high = feature_maps.value_ranges([image], 128)["P4"]
+    low, high = feature_maps.value_ranges([image])["P4"]
     assert ax.images[1].get_clim() == (low, high)
     (bar,) = ax.child_axes
     assert [text.get_text() for text in bar.get_xticklabels()] == [f"{low:.3g}", f"{high:.3g}"]
