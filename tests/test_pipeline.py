@@ -82,6 +82,7 @@ def test_the_whole_chain_runs_as_an_experiment(experiment):
         "plots/evaluate/images/val_0000.jpg",
         "plots/evaluate/precision_recall.csv",
         "plots/evaluate/ap_by_iou.csv",
+        "plots/evaluate/by_image.csv",
         "plots/evaluate/errors.json",
         "plots/feature_maps/val_0000.jpg",
         "plots/grad_cam/images/val_0000.jpg",
