@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 IDENTITY = (("user.name", "T"), ("user.email", "t@example.org"))
-RATES = {"sweep-1": 0.002, "sweep-2": 0.008}
+RATES = {"sweep-1": 0.001, "sweep-2": 0.004}
 HOSTILE = "</script><b>bold</b>&\"'"
 
 
@@ -80,7 +80,7 @@ def test_metrics_and_params_of_two_runs_differ_in_flat_rounded_rows(sweep):
     changed = json.loads(sweep.run("dvc", "metrics", "diff", "--json", *RATES))
     assert "metrics/dataset.json" not in changed
     params = json.loads(sweep.run("dvc", "params", "diff", "--json", *RATES))
-    assert params == {"params.yaml": {"sample.train.lr": {"old": 0.002, "new": 0.008, "diff": 0.006}}}
+    assert params == {"params.yaml": {"sample.train.lr": {"old": 0.001, "new": 0.004, "diff": 0.003}}}
 
 
 def test_each_curve_overlays_and_each_picture_has_its_counterpart(sweep):
@@ -132,7 +132,7 @@ def test_an_experiment_travels_between_two_clones(colleague, sweep):
     assert "sweep-2" in colleague.run("dvc", "exp", "list", "--all-commits", "hub")
     colleague.run("dvc", "exp", "pull", "hub", "sweep-2")
     colleague.run("dvc", "exp", "apply", "sweep-2")
-    assert "lr: 0.008" in (colleague.folder / "params.yaml").read_text()
+    assert "lr: 0.004" in (colleague.folder / "params.yaml").read_text()
     assert (colleague.folder / "data/model/model.safetensors").is_file()
     assert "Data and pipelines are up to date" in colleague.run("dvc", "repro", "--dry")
     colleague.run("dvc", "exp", "branch", "sweep-2", "best")
@@ -169,7 +169,7 @@ def test_the_page_holds_both_runs_and_asks_for_nothing(page, sweep):
     assert "default-src 'none'" in text
     metrics = json.loads(sweep.run("dvc", "metrics", "diff", "--json", *RATES))["metrics/train.json"]["loss"]
     assert f"<td>loss</td><td>{metrics['old']:.6g}</td><td>{metrics['new']:.6g}</td>" in text
-    assert "<td>sample.train.lr</td><td>0.002</td><td>0.008</td>" in text
+    assert "<td>sample.train.lr</td><td>0.001</td><td>0.004</td>" in text
     picture = (sweep.folder / "plots/visualise/images/training_set.png").read_bytes()
     assert base64.b64encode(picture).decode() in text  # both runs have it, once
     assert text.count(base64.b64encode(picture).decode()) == 1

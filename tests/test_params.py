@@ -36,8 +36,8 @@ def test_a_wrong_value_is_named_with_what_is_allowed(project, changes, message):
 
 def test_a_small_learning_rate_in_exponent_form_is_a_number(project):
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("lr: 0.004", "lr: 4e-3"))
-    assert read_recipe().train.lr == 0.004
+    path.write_text(path.read_text().replace("lr: 0.002", "lr: 2e-3"))
+    assert read_recipe().train.lr == 0.002
 
 
 def test_an_unknown_recipe_is_named_with_the_known_ones(project):
