@@ -82,12 +82,11 @@ def freeze(network: nn.Module, params: TrainParams) -> None:
         StageError: the backbone has fewer stages.
     """
     backbone = network.backbone
-    if params.frozen_stages > len(backbone.blocks):
-        raise StageError(
-            f"train.frozen_stages is {params.frozen_stages}, but the backbone has {len(backbone.blocks)} stages"
-        )
+    blocks = getattr(backbone, "blocks", ())  # ResNets have none
+    if params.frozen_stages > len(blocks):
+        raise StageError(f"train.frozen_stages is {params.frozen_stages}, but the backbone has {len(blocks)} blocks")
     stem = [module for name, module in backbone.named_children() if name in ("conv_stem", "bn1")]
-    frozen = [*stem, *backbone.blocks[: params.frozen_stages]] if params.frozen_stages else []
+    frozen = [*stem, *blocks[: params.frozen_stages]] if params.frozen_stages else []
     if params.freeze_batch_norm:
         frozen += [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     for module in frozen:

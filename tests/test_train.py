@@ -111,8 +111,19 @@ def test_frozen_stages_and_batch_norms_stay_and_the_rest_moves(sample):
 
 def test_more_frozen_stages_than_there_are_is_an_error(project):
     params = read_recipe().train.model_copy(update={"frozen_stages": 9})
-    with pytest.raises(StageError, match=r"train\.frozen_stages is 9, but the backbone has 7 stages"):
+    with pytest.raises(StageError, match=r"train\.frozen_stages is 9, but the backbone has 7 blocks"):
         train.freeze(build_network(spec_of(128)), params)
+
+
+def test_a_resnet_backbone_freezes_its_batch_norms_but_has_no_blocks(project):
+    network = build_network(spec_of(128, name="resdet50"))
+    params = read_recipe().train.model_copy(update={"freeze_batch_norm": True})
+    network.train()
+    train.freeze(network, params)
+    assert not network.backbone.bn1.training
+    assert network.fpn.training
+    with pytest.raises(StageError, match=r"train\.frozen_stages is 1, but the backbone has 0 blocks"):
+        train.freeze(network, params.model_copy(update={"frozen_stages": 1}))
 
 
 def test_the_backbone_learns_at_its_own_rate(project):
