@@ -79,7 +79,8 @@ def pick_device(name: str = "auto", deterministic: bool = True) -> torch.device:
 
     Args:
         name: of the device.
-        deterministic: on CUDA, have torch take only algorithms that give the same result again, for the whole process.
+        deterministic: have torch take only algorithms that give the same result again, for the whole process: on CUDA
+            those that torch knows, on a CPU those of AVX2. Call this before any computing, as torch then settles it.
 
     Raises:
         StageError: CUDA is asked for and absent.
@@ -87,6 +88,10 @@ def pick_device(name: str = "auto", deterministic: bool = True) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise StageError("train.device is cuda, but torch sees no CUDA GPU here; use auto or cpu")
     device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if deterministic and torch.cpu.get_capabilities().get("avx512_f"):
+        # AVX-512 code adds up in another order, so that training drifts; AVX2 is what nearly all CPUs have in common
+        os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     if device.type == "cuda" and deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it before its first use
         # a warning names what has no such algorithm, rather than ending a run that needs it

@@ -138,7 +138,7 @@ class TrainParams(Section):
     validate_every: Positive  # epochs
     seed: Seed
     device: Literal["auto", "cuda", "cpu"]
-    deterministic: bool  # on CUDA
+    deterministic: bool
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)]  # processes that prepare images
     augment: AugmentParams
 
