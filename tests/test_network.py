@@ -1,4 +1,7 @@
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +136,33 @@ def test_cuda_without_a_gpu_is_an_error():
     with pytest.raises(StageError, match=r"train\.device is cuda, but torch sees no CUDA GPU here"):
         pick_device("cuda")
     assert pick_device("auto") == CPU
+
+
+def gradients(deterministic: bool, **environment: str) -> str:
+    """The hash of a convolution's gradients, of a process of its own: torch settles its code at the first operation."""
+    code = f"""if True:
+        import hashlib, torch
+        from stages.detection.network import pick_device
+        pick_device("cpu", deterministic={deterministic})
+        torch.manual_seed(0)
+        layer = torch.nn.Conv2d(32, 32, 3)
+        layer(torch.randn(4, 32, 64, 64)).square().mean().backward()
+        print(hashlib.sha256(layer.weight.grad.numpy().tobytes()).hexdigest())
+    """
+    bare = {
+        name: value for name, value in os.environ.items() if name not in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=bare | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_cpu_with_avx512_computes_the_same_bytes_as_one_without():
+    if not torch.cpu.get_capabilities().get("avx512_f"):
+        pytest.skip("this CPU has no AVX-512")
+    without = gradients(False, ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2")
+    assert gradients(True) == without
+    assert gradients(False) != without
 
 
 def test_images_are_normalised_with_the_fill_colour_at_zero(spec):
