@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
+
+from viadet.project.yaml12 import load_yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMALL = {  # the sample, small enough for tests
@@ -36,13 +38,11 @@ def set_param(params: dict, key: str, value: object) -> None:
 
 def write_params(changes: dict | None = None, recipe: str = "sample") -> None:
     """Write params.yaml here: the repository's, with keys such as `train.lr` of one recipe changed."""
-    yaml = YAML()
-    params = yaml.load((REPOSITORY / "params.yaml").read_text())
+    params = load_yaml((REPOSITORY / "params.yaml").read_text())
     params["recipe"] = recipe
     for key, value in (changes or {}).items():
         set_param(params[recipe], key, value)
-    with Path("params.yaml").open("w") as file:
-        yaml.dump(params, file)
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 def run_module(name: str, **environment: str) -> subprocess.CompletedProcess:
@@ -139,7 +139,8 @@ def model(sample):
     """The same with an untrained network as data/model, biased so that it detects something."""
     import torch
 
-    from stages.detection.network import build_network, save_network
+    from viadet.network.build import build_network
+    from viadet.network.weights import save_network
 
     torch.manual_seed(0)
     spec = spec_of(128)
@@ -153,8 +154,8 @@ def model(sample):
 
 def spec_of(image_size: int | list[int], categories: list[str] | None = None, name: str = "tf_efficientdet_lite0"):
     """Describe a network."""
-    from stages.detection.network import make_spec
-    from stages.detection.params import ModelParams
+    from viadet.network.build import make_spec
+    from viadet.project.params import ModelParams
 
     model = ModelParams(name=name, init="random", image_size=image_size, test_size=None, anchor_scale=4.0)
     return make_spec(model, categories or ["balloon"])

@@ -4,7 +4,7 @@
 Run     uv run --with atheris tests/fuzz_via.py -max_total_time=1200
         uv run --with atheris tests/fuzz_via.py -merge=1 tests/corpus/via fuzz_corpus
 
-It starts from tests/corpus/via and adds to fuzz_corpus/ what reaches new code; any exception but StageError ends
+It starts from tests/corpus/via and adds to fuzz_corpus/ what reaches new code; any exception but UserError ends
 it, with the input in crash-*. The second command takes the finds into the corpus, which test_via_properties.py reads.
 """
 
@@ -18,6 +18,9 @@ from pathlib import Path
 import atheris
 from PIL import Image
 
+from viadet.annotations.coco import to_coco
+from viadet.annotations.convert import convert_folder
+
 # Import the JSON parser anew, so that the fuzzer sees its branches; those of the one in C stay hidden.
 for name in [name for name in sys.modules if name.partition(".")[0] == "json"]:
     del sys.modules[name]
@@ -29,9 +32,8 @@ with atheris.instrument_imports(include=["json", "stages"]):
     json.decoder.scanner.make_scanner = json.scanner.py_make_scanner
     json.decoder.scanstring = json.decoder.py_scanstring
 
-    from stages import convert
-    from stages.detection.cli import StageError
-    from stages.detection.params import ConvertParams
+    from viadet.project.errors import UserError
+    from viadet.project.params import ConvertParams
 
 PARAMS = [
     ConvertParams(categories=["balloon"], attribute=attribute, bad_regions=bad)
@@ -48,8 +50,8 @@ def test_one_input(data: bytes) -> None:
     params = PARAMS[len(data) % len(PARAMS)]
     with contextlib.redirect_stdout(io.StringIO()):
         try:
-            coco = convert.to_coco(convert.convert_folder(Path("train"), params), params.categories)
-        except StageError as error:
+            coco = to_coco(convert_folder(Path("train"), params), params.categories)
+        except UserError as error:
             if len(str(error).splitlines()) != 1:
                 raise RuntimeError("the error has several lines") from error
             return

@@ -3,22 +3,12 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from stages.detection.augment import (
-    CutOut,
-    CutOuts,
-    Object,
-    Scene,
-    augment,
-    copy_paste,
-    mosaic,
-    paste,
-    polygon_area,
-    random_cut_out,
-    random_view,
-    visible_box_xyxy,
-)
-from stages.detection.images import blank_canvas, polygon_mask
-from stages.detection.params import AugmentParams
+from viadet.augmentation.augment import augment
+from viadet.augmentation.copy_paste import CutOut, CutOuts, copy_paste, paste, random_cut_out
+from viadet.augmentation.objects import Object, Scene, polygon_area, visible_box_xyxy
+from viadet.augmentation.views import mosaic, random_view
+from viadet.images.pixels import blank_canvas, polygon_mask
+from viadet.project.params import AugmentParams
 
 GREY = (128, 128, 128)
 CANVAS = blank_canvas((200, 200), GREY)

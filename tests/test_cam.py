@@ -11,21 +11,15 @@ from pytorch_grad_cam import ScoreCAM
 from torch import nn
 from torchvision.ops import box_iou
 
-from stages.detection.cam import (
-    LIBRARY,
-    Pass,
-    Target,
-    ablated_values,
-    anchors_near,
-    cams,
-    forward_pass,
-    gradients_of,
-    masked_values,
-)
-from stages.detection.detect import anchors_of, flat_outputs
-from stages.detection.images import letterbox_image, read_image
-from stages.detection.network import build_network, level_names, load_network, prepare_images
-from stages.detection.params import CamMethod
+from viadet.explanation.cams import LIBRARY, cams
+from viadet.explanation.channel_weights import ablated_values, masked_values
+from viadet.explanation.targets import ForwardPass, Target, anchors_near, forward_pass, gradients_of
+from viadet.images.letterbox import letterbox_image
+from viadet.images.pixels import read_image
+from viadet.network.boxes import anchors_of, flat_outputs
+from viadet.network.build import build_network, level_names, prepare_images
+from viadet.network.weights import load_network
+from viadet.project.params import CamMethod
 
 CPU = torch.device("cpu")
 METHODS = get_args(CamMethod)
@@ -37,7 +31,7 @@ def network(model):
 
 
 @pytest.fixture
-def passed(network) -> Pass:
+def passed(network) -> ForwardPass:
     spec = spec_of(128)
     image = letterbox_image(read_image(Path("data/raw/val/0000.jpg")), spec.input_wh, spec.fill_rgb)
     return forward_pass(network, prepare_images(image[None], spec, CPU))

@@ -10,8 +10,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from stages import convert
-from stages.detection.cli import StageError
-from stages.detection.scoring import coco_stats, map_with_ids_from_0, run_cocoeval
+from viadet.evaluation.coco_metrics import coco_stats, map_with_ids_from_0, run_cocoeval
+from viadet.project.errors import UserError
 
 SQUARE = polygon((10, 20), (50, 20), (50, 80), (10, 80))
 ARCHIVE = REPOSITORY.parent / "shared/mirror/balloon_dataset.zip"
@@ -39,7 +39,7 @@ def annotations(split="train"):
 
 def error_of_train(entries):
     write_split("train", entries)
-    with pytest.raises(StageError) as error:
+    with pytest.raises(UserError) as error:
         convert.main()
     assert "\n" not in str(error.value)
     assert not Path("data/coco").exists()
@@ -189,7 +189,7 @@ def test_a_bad_region_is_an_error_that_names_it_or_is_skipped_and_counted(splits
 )
 def test_a_file_that_is_no_via_file_is_named_with_the_reason(splits, text, reason):
     (splits / "via_region_data.json").write_text(text)
-    with pytest.raises(StageError) as error:
+    with pytest.raises(UserError) as error:
         convert.main()
     assert reason in str(error.value)
     assert "data/raw/train" in str(error.value)
@@ -212,7 +212,7 @@ def test_an_unreadable_image_is_named_and_what_was_there_before_stays(splits, co
 
 def test_two_annotation_files_in_a_split_are_refused(splits):
     (splits / "other.json").write_text("{}")
-    with pytest.raises(StageError, match=r"exactly one VIA \.json file, found other.json, via_region_data.json"):
+    with pytest.raises(UserError, match=r"exactly one VIA \.json file, found other.json, via_region_data.json"):
         convert.main()
 
 
@@ -271,7 +271,7 @@ def test_folds_are_disjoint_complete_and_the_same_again(nine):
 
 def test_more_folds_than_images_and_folds_without_boxes_are_errors(nine):
     write_params({"convert.folds": 10})
-    with pytest.raises(StageError, match=r"convert\.folds is 10, but there are 9 images"):
+    with pytest.raises(UserError, match=r"convert\.folds is 10, but there are 9 images"):
         convert.main()
     write_split("train", [via_entry(f"{number}.png", *([SQUARE] if number == 0 else [])) for number in range(6)])
     errors = 0
@@ -279,7 +279,7 @@ def test_more_folds_than_images_and_folds_without_boxes_are_errors(nine):
         write_params({"convert.folds": 9, "convert.fold": fold})
         try:
             convert.main()
-        except StageError as error:
+        except UserError as error:
             errors += 1
             assert str(error) == f"fold {fold} of 9 has no boxes to val; set convert.folds lower"
     assert errors == 5

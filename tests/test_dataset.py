@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from stages.detection.augment import Sample
-from stages.detection.cli import StageError
-from stages.detection.dataset import TrainingSet, collate, epoch_batches, read_scenes
-from stages.detection.images import letterbox_image, letterbox_of, read_image
-from stages.detection.params import read_recipe
+from viadet.augmentation.objects import Sample
+from viadet.augmentation.scenes import read_scenes
+from viadet.augmentation.training_set import TrainingSet, collate, epoch_batches
+from viadet.images.letterbox import letterbox_image, letterbox_of
+from viadet.images.pixels import read_image
+from viadet.project.errors import UserError
+from viadet.project.params import read_recipe
 
 GREY = (128, 128, 128)
 AUGMENT = {"scale": [0.6, 1.5], "flip": 0.5, "colour": 0.5, "copy_paste": 3, "mosaic": 0.5, "plain_epochs": 1}
@@ -94,7 +96,7 @@ def test_scenes_are_reduced_with_their_polygons(sample):
 def test_a_training_split_without_images_is_an_error(project):
     TRAIN[0].parent.mkdir(parents=True)
     TRAIN[0].write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
-    with pytest.raises(StageError, match="has no images"):
+    with pytest.raises(UserError, match="has no images"):
         training_set()
 
 
@@ -136,5 +138,5 @@ def test_other_colour_modes_are_read_as_rgb(tmp_path, mode):
 
 def test_an_unreadable_image_is_named(tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"")
-    with pytest.raises(StageError, match=r"broken\.jpg can't be read as an image"):
+    with pytest.raises(UserError, match=r"broken\.jpg can't be read as an image"):
         read_image(tmp_path / "broken.jpg")

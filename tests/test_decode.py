@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from stages.detection.cli import StageError
-from stages.detection.decode import decode_image
+from viadet.images.decoding import decode_image
+from viadet.project.errors import UserError
 
 RED, BLUE = (200, 30, 40), (20, 60, 220)
 
@@ -73,7 +73,7 @@ def test_of_16_bit_grey_the_upper_8_bits_are_read(suffix, tmp_path):
 @pytest.mark.parametrize("values", [np.zeros((4, 4), np.int32), np.zeros((4, 4), np.float32)])
 def test_32_bit_pixels_are_refused(values, tmp_path):
     Image.fromarray(values).save(tmp_path / "a.tif")
-    with pytest.raises(StageError, match=r"a\.tif can't be read as an image \(its pixels have 32 bits"):
+    with pytest.raises(UserError, match=r"a\.tif can't be read as an image \(its pixels have 32 bits"):
         decode_image(tmp_path / "a.tif")
 
 
@@ -94,7 +94,7 @@ def test_transparent_pixels_show_white_not_what_hides_under_them(tmp_path):
 def test_several_frames_are_refused(suffix, tmp_path):
     others = [ImageOps.mirror(two_halves()), ImageOps.invert(two_halves())]
     two_halves().save(tmp_path / f"a.{suffix}", save_all=True, append_images=others)
-    with pytest.raises(StageError, match=rf"a\.{suffix} can't be read as an image \(it has 3 frames; save the one"):
+    with pytest.raises(UserError, match=rf"a\.{suffix} can't be read as an image \(it has 3 frames; save the one"):
         decode_image(tmp_path / f"a.{suffix}")
 
 
@@ -136,7 +136,7 @@ def jpeg(tmp_path: Path) -> bytes:
 def test_a_damaged_or_hostile_file_is_refused_by_name(damage, reason, tmp_path, recwarn):
     path = tmp_path / "a.jpg"
     path.write_bytes(damage(jpeg(tmp_path)))
-    with pytest.raises(StageError) as error:
+    with pytest.raises(UserError) as error:
         decode_image(path)
     assert str(error.value).startswith(f"{path} can't be read as an image (")
     assert reason in str(error.value).lower()
@@ -158,7 +158,7 @@ def test_any_change_of_a_byte_is_read_or_refused(tmp_path):
             (tmp_path / "a").write_bytes(data)
             try:
                 outcomes.add(decode_image(tmp_path / "a").mode)
-            except StageError as error:
+            except UserError as error:
                 outcomes.add("refused")
                 assert "\n" not in str(error)
     assert outcomes == {"RGB", "refused"}

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from stages.detection.errors import KINDS, ap50_without, average_precision, error_rows, find_errors
-from stages.detection.scoring import coco_stats, matched_annotations, run_cocoeval
+from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
+from viadet.evaluation.error_kinds import KINDS, ap50_without, average_precision, error_rows, find_errors
+from viadet.evaluation.matching import matched_annotations
 
 SQUARE = [100, 100, 100, 100]
 ELSEWHERE = [400, 400, 50, 50]

@@ -7,10 +7,11 @@ from conftest import SMALL, read, run_module, write_params
 from PIL import Image
 
 from stages import evaluate, visualise
-from stages.detection.drawing import picture_path
-from stages.detection.errors import KINDS
-from stages.detection.files import write_json
-from stages.detection.scoring import STATS
+from viadet.evaluation.coco_metrics import STATS
+from viadet.evaluation.error_kinds import KINDS
+from viadet.pictures.drawing import picture_path
+from viadet.pictures.training_set import box_sizes_wh
+from viadet.project.files import write_json
 
 
 def pictures(folder):
@@ -86,7 +87,7 @@ def test_box_sizes_are_shares_in_px_of_the_network_input(sample):
 
 
 def test_no_detections_at_all_are_drawn_and_scored(model):
-    from stages.detection.network import load_network, save_network
+    from viadet.network.weights import load_network, save_network
 
     network, spec = load_network(Path("data/model"), torch.device("cpu"), (128, 128))
     with torch.no_grad():
@@ -128,7 +129,7 @@ def test_box_sizes_are_those_of_the_networks_input():
         "annotations": [{"image_id": 1, "bbox": [0, 0, 50, 20]}],
     }
     # 200 px become 128: scale 0.64
-    assert visualise.box_sizes_wh(coco, (128, 128)).tolist() == [[32.0, 12.8]]
+    assert box_sizes_wh(coco, (128, 128)).tolist() == [[32.0, 12.8]]
 
 
 def test_visualise_takes_a_changed_augmentation(sample):

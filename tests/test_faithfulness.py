@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from stages.detection.cam import Pass, Target
-from stages.detection.detect import flat_outputs
-from stages.detection.faithfulness import FRACTIONS, deletion_insertion, randomised_networks, rank_correlation
-from stages.detection.images import letterbox_of
-from stages.detection.maps import centre_map, crop_cells, energy_share, inside_box, points_inside
-from stages.detection.network import build_network, load_network
+from viadet.explanation.faithfulness import FRACTIONS, deletion_insertion
+from viadet.explanation.maps import centre_map, crop_cells, energy_share, inside_box, points_inside
+from viadet.explanation.randomisation import randomised_networks, rank_correlation
+from viadet.explanation.targets import ForwardPass, Target
+from viadet.images.letterbox import letterbox_of
+from viadet.network.boxes import flat_outputs
+from viadet.network.build import build_network
+from viadet.network.weights import load_network
 
 CPU = torch.device("cpu")
 FIRST = Target(torch.tensor([0]), 1, 0, "score")
@@ -31,7 +33,7 @@ def passed(network):
     """A bright image of 20 x 20 px on its way through the network."""
     batch = torch.full((1, 3, 20, 20), 4.0)
     logits, codes = flat_outputs(*network(batch))
-    return Pass(batch, [], [], logits[0], codes[0])
+    return ForwardPass(batch, [], [], logits[0], codes[0])
 
 
 def square_map(height=20, width=20):

@@ -7,13 +7,16 @@ from conftest import SMALL, write_params
 from PIL import Image
 
 from stages import evaluate, feature_maps
-from stages.detection.cli import StageError
-from stages.detection.coco import by_image
-from stages.detection.files import read_json
-from stages.detection.images import letterbox_image, letterbox_of
-from stages.detection.maps import crop_map, strongest_channels
-from stages.detection.network import load_network, prepare_images
-from stages.detection.params import read_recipe
+from viadet.annotations.coco import by_image
+from viadet.explanation.layers import ImageMaps, LayerMaps, layer_outputs, map_image, reduce_channels, value_ranges
+from viadet.explanation.maps import crop_map, strongest_channels
+from viadet.images.letterbox import letterbox_image, letterbox_of
+from viadet.network.build import prepare_images
+from viadet.network.weights import load_network
+from viadet.pictures.feature_maps import draw_feature_maps
+from viadet.project.errors import UserError
+from viadet.project.files import read_json
+from viadet.project.params import read_recipe
 
 CPU = torch.device("cpu")
 NAMES = ["val_0000.jpg", "val_0001.jpg", "val_0002.jpg"]
@@ -68,9 +71,9 @@ def normalised(image, spec):
 def test_the_network_sees_a_bright_square_where_it_is(model):
     network, spec, _ = project_model()
     image = torch.zeros(3, 100, 200, dtype=torch.uint8)
-    empty = feature_maps.layer_outputs(network, normalised(image, spec), ["C3"])
+    empty = layer_outputs(network, normalised(image, spec), ["C3"])
     image[:, 70:90, 160:180] = 255
-    bright = feature_maps.layer_outputs(network, normalised(image, spec), ["C3"])
+    bright = layer_outputs(network, normalised(image, spec), ["C3"])
     # stride 8, where a cell sees little else; px of the input, scaled by 128 / 200
     change = (bright[0][0][1] - empty[0][0][1]).abs().mean(0)
     shown = crop_map(change, letterbox_of(200, 100, (128, 128)))
@@ -83,7 +86,7 @@ def test_layers_are_found_by_group_level_and_path(model):
     network, spec, _ = project_model()
     batch = normalised(torch.zeros(3, 64, 128, dtype=torch.uint8), spec)
     names = ["backbone", "neck", "P4", "C5", "backbone.blocks.2", "class_net.predict"]
-    outputs = feature_maps.layer_outputs(network, batch, names)
+    outputs = layer_outputs(network, batch, names)
     titles = [[title for title, _ in group] for group in outputs]
     assert titles == [
         ["C3", "C4", "C5"],
@@ -121,8 +124,8 @@ def test_layers_are_found_by_group_level_and_path(model):
 def test_an_unknown_layer_lists_the_valid_ones(model, name, message):
     network, spec, _ = project_model()
     batch = normalised(torch.zeros(3, 64, 128, dtype=torch.uint8), spec)
-    with pytest.raises(StageError) as error:
-        feature_maps.layer_outputs(network, batch, [name])
+    with pytest.raises(UserError) as error:
+        layer_outputs(network, batch, [name])
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert not any(module._forward_hooks for module in network.modules())
@@ -137,7 +140,7 @@ def test_channels_are_reduced_to_their_mean_the_strongest_or_the_strongest_ones(
 
     def reduced(reduction):
         changed = params.model_copy(update={"reduction": reduction, "topk": [1, 2]})
-        return feature_maps.reduce_channels("P7", values, changed, letterbox)
+        return reduce_channels("P7", values, changed, letterbox)
 
     assert reduced("max").channels == [1]
     assert reduced("topk").channels == [1, 2]
@@ -146,8 +149,8 @@ def test_channels_are_reduced_to_their_mean_the_strongest_or_the_strongest_ones(
 
 def shown(values, letterbox):
     photograph = torch.zeros(3, letterbox.height, letterbox.width, dtype=torch.uint8)
-    layers = [[feature_maps.LayerMaps("P3", values, [])]]
-    return feature_maps.Shown("a.jpg", photograph, letterbox, torch.zeros(0, 4), layers)
+    layers = [[LayerMaps("P3", values, [])]]
+    return ImageMaps("a.jpg", photograph, letterbox, torch.zeros(0, 4), layers)
 
 
 def test_colours_of_a_layer_span_the_same_values_in_all_images():
@@ -156,7 +159,7 @@ def test_colours_of_a_layer_span_the_same_values_in_all_images():
     first[0, 0, 0], second[0, 1, 1] = -2, 5
     second[0, 3, 3] = 99  # beside the photograph
     images = [shown(first, letterbox), shown(second, letterbox)]
-    assert feature_maps.value_ranges(images) == {"P3": (-2, 5)}
+    assert value_ranges(images) == {"P3": (-2, 5)}
 
 
 @pytest.mark.parametrize("reduction", ["mean", "max", "topk"])
@@ -175,8 +178,8 @@ def figure_of(changes):
     coco = read_json(Path("data/coco/val.json"))
     found = by_image(read_json(Path("data/detections.json")))
     entry = coco["images"][0]
-    image = feature_maps.look_at(network, spec, entry, found[entry["id"]], params, CPU)
-    return feature_maps.draw(image, feature_maps.value_ranges([image]), params), image
+    image = map_image(network, spec, entry, found[entry["id"]], params, CPU)
+    return draw_feature_maps(image, value_ranges([image]), params), image
 
 
 def titles_of(figure):
@@ -207,7 +210,7 @@ def test_overlay_detections_and_colour_bar_are_drawn_as_asked(evaluated):
     assert ax.images[1].get_alpha() == 0.3
     assert len(image.boxes_xyxy) > 3
     assert len(ax.patches) == len(image.boxes_xyxy)
-    low, high = feature_maps.value_ranges([image])["P4"]
+    low, high = value_ranges([image])["P4"]
     assert ax.images[1].get_clim() == (low, high)
     (bar,) = ax.child_axes
     assert [text.get_text() for text in bar.get_xticklabels()] == [f"{low:.3g}", f"{high:.3g}"]

@@ -17,8 +17,8 @@ import pytest
 from conftest import REPOSITORY, run_module, write_params
 
 from stages import fetch
-from stages.detection import download
-from stages.detection.cli import StageError
+from viadet.project.errors import UserError
+from viadet.sources.download import is_url
 
 FILES = {  # of a small data set; the contents are not looked at before the next stage
     "train/a.jpg": b"first" * 1000,
@@ -137,7 +137,7 @@ def left_behind() -> list[Path]:
 
 def failure() -> str:
     """Run fetch, which must fail in one line and leave nothing; returns the line."""
-    with pytest.raises(StageError) as caught:
+    with pytest.raises(UserError) as caught:
         fetch.main()
     assert "\n" not in str(caught.value)
     assert left_behind() == []
@@ -314,7 +314,7 @@ def test_a_failure_leaves_earlier_data_as_they_were(project):
     fetch.main()
     before = {path: path.stat().st_mtime_ns for path in left_behind()}
     use("absent.zip")
-    with pytest.raises(StageError, match=r"'absent\.zip': no such file"):
+    with pytest.raises(UserError, match=r"'absent\.zip': no such file"):
         fetch.main()
     assert {path: path.stat().st_mtime_ns for path in left_behind()} == before
 
@@ -557,7 +557,7 @@ def test_a_start_that_is_no_checkpoint_is_told_with_what_is_allowed(path, data_s
 
 
 def test_the_balloon_photographs_fit_the_committed_manifest(project, monkeypatch):
-    if not download.is_url(MIRROR) and not Path(MIRROR, ARCHIVE).is_file():
+    if not is_url(MIRROR) and not Path(MIRROR, ARCHIVE).is_file():
         pytest.skip(f"the photographs are not here: no {ARCHIVE} in {MIRROR}; name a mirror with BALLOON_MIRROR")
     monkeypatch.setenv("BALLOON_MIRROR", MIRROR)
     Path("data").mkdir()

@@ -9,16 +9,19 @@ from conftest import SMALL, read, run_module, write_params
 from PIL import Image
 
 from stages import grad_cam
-from stages.detection import explain
-from stages.detection.cam import Target
-from stages.detection.coco import by_image
-from stages.detection.detect import anchors_of
-from stages.detection.drawing import DETECTION, draw_boxes, new_figure, show_image
-from stages.detection.faithfulness import FRACTIONS, measure_image
-from stages.detection.files import read_json, write_json
-from stages.detection.images import letterbox_of
-from stages.detection.network import level_names, load_network
-from stages.detection.params import read_recipe
+from viadet.annotations.coco import by_image
+from viadet.explanation.explained import ExplainedBox, ExplainedImage, coarse_maps, enlarged, explain_image, masks_of
+from viadet.explanation.faithfulness import FRACTIONS, measure_image
+from viadet.explanation.summary import MEASURES, metrics_of
+from viadet.explanation.targets import Target
+from viadet.images.letterbox import letterbox_of
+from viadet.network.boxes import anchors_of
+from viadet.network.build import level_names
+from viadet.network.weights import load_network
+from viadet.pictures.cams import draw_cams, heading, rows_to_draw
+from viadet.pictures.drawing import DETECTION, draw_boxes, new_figure, show_image
+from viadet.project.files import read_json, write_json
+from viadet.project.params import read_recipe
 
 CPU = torch.device("cpu")
 COCO = Path("data/coco/val.json")
@@ -36,7 +39,7 @@ def look(model_params=None, number=NUMBER):
     mine = by_image(coco["annotations"])[entry["id"]]
     return (
         network,
-        explain.look_at(network, spec, Path("data/raw"), coco, entry, mine, anchors_of(network, CPU), params, 0),
+        explain_image(network, spec, Path("data/raw"), coco, entry, mine, anchors_of(network, CPU), params, 0),
         params,
     )
 
@@ -72,10 +75,10 @@ def annotate_a_detection():
 
 
 def drawn(image, network, params, method="GradCAM"):
-    rows = grad_cam.rows_to_draw(image, params)
-    maps = explain.coarse_maps(method, network, image.passed, [*image.detections, *image.missed])
-    maps = [explain.enlarged(mine, image.letterbox) for mine in maps]
-    return grad_cam.draw(image, rows, maps, LEVELS, method, params)
+    rows = rows_to_draw(image, params)
+    maps = coarse_maps(method, network, image.passed, [*image.detections, *image.missed])
+    maps = [enlarged(mine, image.letterbox) for mine in maps]
+    return draw_cams(image, rows, maps, LEVELS, method, params)
 
 
 def test_detections_are_right_or_wrong_and_the_rest_is_missed(model):
@@ -90,10 +93,10 @@ def test_detections_are_right_or_wrong_and_the_rest_is_missed(model):
     assert [box.score for box in image.detections] == sorted((box.score for box in image.detections), reverse=True)
     best = image.detections[0]
     # a polygon along the box covers it
-    masks = explain.masks_of(best, image.letterbox)
+    masks = masks_of(best, image.letterbox)
     assert (masks["box"] == masks["polygon"]).mean() > 0.98
     wrong = next(box for box in image.detections if box.kind == "wrong")
-    assert "polygon" not in explain.masks_of(wrong, image.letterbox)
+    assert "polygon" not in masks_of(wrong, image.letterbox)
 
 
 def test_a_missed_object_is_seen_through_the_anchors_nearest_to_it(model):
@@ -116,11 +119,11 @@ def test_the_best_detections_then_mistakes_are_drawn(model):
     _, image, params = look({"score_threshold": scores[4], "max_boxes": 2, "max_mistakes": 1})
     assert [box.kind for box in image.detections].count("wrong") >= 3
     found = len(image.detections)
-    rows = grad_cam.rows_to_draw(image, params)
+    rows = rows_to_draw(image, params)
     assert rows[:2] == [0, 1]
     assert [([*image.detections, *image.missed])[row].kind for row in rows[2:]] == ["wrong", "missed"]
     assert rows[3] == found
-    assert grad_cam.rows_to_draw(image, params.model_copy(update={"max_mistakes": 0})) == [0, 1]
+    assert rows_to_draw(image, params.model_copy(update={"max_mistakes": 0})) == [0, 1]
 
 
 def measured(image, maps, slow=False, network=None):
@@ -134,9 +137,9 @@ def test_maps_are_measured_by_level_at_the_own_level_and_in_sum():
     letterbox = letterbox_of(20, 10, (20, 20))
     box_xyxy, polygon = np.array([0, 0, 10, 10]), torch.tensor([[0.0, 0], [5, 0], [5, 10], [0, 10]])
     target = Target(torch.tensor([0]), 1, 1, "score")
-    right = explain.Explained("right", box_xyxy, polygon, 0.9, target, [], (0,))
+    right = ExplainedBox("right", box_xyxy, polygon, 0.9, target, [], (0,))
     wrong = right._replace(kind="wrong", polygon=None)
-    image = explain.Look(torch.zeros(3, 20, 20), letterbox, None, [right, wrong], [])
+    image = ExplainedImage(torch.zeros(3, 20, 20), letterbox, None, [right, wrong], [])
     in_polygon, in_box, outside = (np.full((10, 20), -1.0, dtype=np.float32) for _ in range(3))
     in_polygon[3, 2], in_box[3, 7], outside[3, 15] = 1, 2, 5
     values = measured(image, {"GradCAM": [{0: in_polygon, 1: in_box}, {0: outside, 1: outside}]})
@@ -155,8 +158,8 @@ def test_maps_are_measured_by_level_at_the_own_level_and_in_sum():
 def test_slow_checks_follow_each_fraction_of_pixels(model):
     network, image, _ = look({"score_threshold": 0.0})
     image = image._replace(detections=image.detections[:2])
-    coarse = explain.coarse_maps("HiResCAM", network, image.passed, image.detections)
-    maps = {"HiResCAM": [explain.enlarged(mine, image.letterbox) for mine in coarse]}
+    coarse = coarse_maps("HiResCAM", network, image.passed, image.detections)
+    maps = {"HiResCAM": [enlarged(mine, image.letterbox) for mine in coarse]}
     values = measured(image, maps, True, network)
     assert all(len(values["HiResCAM", "deletion", fraction]) == 2 for fraction in FRACTIONS)
     assert all(0 <= share < 10 for fraction in FRACTIONS for share in values["HiResCAM", "insertion", fraction])
@@ -168,7 +171,7 @@ def test_averages_are_by_method_and_level_and_none_without_a_value():
     values = {("GradCAM", "own", "energy_box"): [0.2, 0.4], ("GradCAM", "deletion", FRACTIONS[0]): [0.5, 0.7]}
     values = defaultdict(list, values)
     steps = [("heads", "heads"), ("neck", "a"), ("neck", "b"), ("backbone", "c")]
-    metrics = grad_cam.metrics_of(boxes, values, steps, {"GradCAM": [0.9, 0.5, 0.3, 0.1]}, LEVELS)
+    metrics = metrics_of(boxes, values, steps, {"GradCAM": [0.9, 0.5, 0.3, 0.1]}, LEVELS)
     assert {kind: metrics[kind] for kind in ("right", "wrong", "missed", "detections")} == {
         "right": 1,
         "wrong": 1,
@@ -242,7 +245,7 @@ def test_without_detections_pictures_say_so_and_metrics_count_none(model):
     metrics = read("metrics/grad_cam.json")
     assert (metrics["detections"], metrics["right"], metrics["wrong"]) == (0, 0, 0)
     assert metrics["missed"] == len(read_json(COCO)["annotations"])
-    assert metrics["GradCAM"]["own"] == dict.fromkeys(grad_cam.MEASURES)
+    assert metrics["GradCAM"]["own"] == dict.fromkeys(MEASURES)
     assert metrics["GradCAM"]["deletion"] is None
     assert metrics["chance"] == {"box": None, "polygon": None}
     summary = read("metrics/grad_cam_summary.json")
@@ -252,7 +255,7 @@ def test_without_detections_pictures_say_so_and_metrics_count_none(model):
     assert Path("plots/grad_cam/methods.png").is_file()
     network, image, params = look({"score_threshold": 1.0, "max_mistakes": 0})
     expected = f"GradCAM of the class score: no detections of 1 or more, {len(annotations())} missed"
-    assert grad_cam.heading(image, "GradCAM", params) == expected
+    assert heading(image, "GradCAM", params) == expected
     figure = drawn(image, network, params)
     assert [text.get_text() for text in figure.texts] == [expected]
     assert figure.axes[0].get_title() == "nothing to explain"
@@ -294,7 +297,7 @@ def test_titles_name_the_level_that_made_the_box_and_those_without_a_gradient(mo
     figure = drawn(image, network, params)
     titles = [ax.get_title() for ax in figure.axes]
     rows = [titles[:7], titles[7:14], titles[14:21]]
-    for row, index in zip(rows, grad_cam.rows_to_draw(image, params), strict=True):
+    for row, index in zip(rows, rows_to_draw(image, params), strict=True):
         box = [*image.detections, *image.missed][index]
         assert row[0].startswith(box.kind)
         own = box.target.level
@@ -306,7 +309,7 @@ def test_titles_name_the_level_that_made_the_box_and_those_without_a_gradient(mo
 
 def test_normalised_in_the_box_colours_span_the_map_inside_it(model):
     network, image, params = look({"score_threshold": 0.0, "max_boxes": 1, "max_mistakes": 0})
-    inside = explain.masks_of(image.detections[0], image.letterbox)["box"]
+    inside = masks_of(image.detections[0], image.letterbox)["box"]
     heats = {}
     for normalise in ("image", "box"):
         figure = drawn(image, network, params.model_copy(update={"normalise": normalise}), "LayerCAM")
@@ -351,16 +354,16 @@ def test_labels_of_boxes_at_the_edges_stay_within_the_picture():
 
 def test_maps_are_those_of_the_photograph_without_the_letterbox():
     coarse = {0: np.ones((16, 16), dtype=np.float32)}
-    assert explain.enlarged(coarse, letterbox_of(120, 60, (128, 128)))[0].shape == (64, 128)
+    assert enlarged(coarse, letterbox_of(120, 60, (128, 128)))[0].shape == (64, 128)
 
 
 def test_a_network_with_six_levels_is_drawn_with_six(model):
     """The committed networks have P3 to P7; tf_efficientdet_d7x, too large for a test of the stage, has P8 as well."""
     network, image, params = look({"score_threshold": 0.0, "max_boxes": 1, "max_mistakes": 0})
     assert level_names(network) == LEVELS
-    rows = grad_cam.rows_to_draw(image, params)
-    maps = explain.coarse_maps("GradCAM", network, image.passed, image.detections[:1])
-    maps = [explain.enlarged(mine, image.letterbox) for mine in maps]
-    figure = grad_cam.draw(image, rows, maps, [*LEVELS, "P8"], "GradCAM", params)
+    rows = rows_to_draw(image, params)
+    maps = coarse_maps("GradCAM", network, image.passed, image.detections[:1])
+    maps = [enlarged(mine, image.letterbox) for mine in maps]
+    figure = draw_cams(image, rows, maps, [*LEVELS, "P8"], "GradCAM", params)
     assert len(figure.axes) == 8
     assert "P8: no gradient" in [ax.get_title() for ax in figure.axes]

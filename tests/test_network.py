@@ -13,18 +13,14 @@ from effdet import DetBenchPredict
 from safetensors.torch import save_file
 from torchvision.ops import box_iou
 
-from stages.detection.cli import StageError
-from stages.detection.detect import anchors_of, decode, detect_coco, flat_outputs, to_coco_results
-from stages.detection.files import read_json, write_json
-from stages.detection.images import letterbox_of
-from stages.detection.network import (
-    build_network,
-    load_network,
-    load_start,
-    pick_device,
-    prepare_images,
-    save_network,
-)
+from viadet.images.letterbox import letterbox_of
+from viadet.network.boxes import anchors_of, decode, flat_outputs, to_coco_results
+from viadet.network.build import build_network, prepare_images
+from viadet.network.detect import detect_coco
+from viadet.network.device import pick_device
+from viadet.network.weights import load_network, load_start, save_network
+from viadet.project.errors import UserError
+from viadet.project.files import read_json, write_json
 
 CPU = torch.device("cpu")
 
@@ -121,19 +117,19 @@ def test_saving_and_loading_gives_the_same_detections_and_the_same_bytes(network
 def test_weights_and_spec_that_do_not_belong_together_are_refused(network, spec, tmp_path):
     save_network(network, spec, tmp_path)
     write_json(tmp_path / "model.json", spec._replace(categories=["balloon"])._asdict())
-    with pytest.raises(StageError, match="does not belong to"):
+    with pytest.raises(UserError, match="does not belong to"):
         load_network(tmp_path, CPU, (256, 256))
 
 
 def test_an_unknown_network_is_named(spec):
-    with pytest.raises(StageError, match=r"model\.name is 'yolo': effdet has no such network"):
+    with pytest.raises(UserError, match=r"model\.name is 'yolo': effdet has no such network"):
         spec_of(256, name="yolo")
 
 
 def test_cuda_without_a_gpu_is_an_error():
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    with pytest.raises(StageError, match=r"train\.device is cuda, but torch sees no CUDA GPU here"):
+    with pytest.raises(UserError, match=r"train\.device is cuda, but torch sees no CUDA GPU here"):
         pick_device("cuda")
     assert pick_device("auto") == CPU
 
@@ -206,7 +202,7 @@ def test_timms_classifier_starts_the_backbone_only(network, spec, tmp_path):
 
 def test_weights_of_another_network_are_refused(spec, tmp_path):
     start_from(tmp_path, build_network(spec_of(256, name="tf_efficientdet_lite1")).state_dict())
-    with pytest.raises(StageError, match="does not fit this network"):
+    with pytest.raises(UserError, match="does not fit this network"):
         load_start(build_network(spec), tmp_path)
 
 
@@ -220,7 +216,7 @@ def test_a_pickle_that_would_run_code_is_refused(spec, project, suffix):
     Path("init").mkdir()
     Path("init/start").with_suffix(suffix).write_bytes(pickle.dumps({"weight": Harmful()}))
     write_json(Path("init/start.json"), {"init": "path", "file": f"start{suffix}"})
-    with pytest.raises(StageError, match=f"start{suffix}"):
+    with pytest.raises(UserError, match=f"start{suffix}"):
         load_start(build_network(spec), Path("init"))
     assert not Path("harmed").exists()
 

@@ -4,8 +4,8 @@ import sys
 import pytest
 from conftest import run_module, write_params
 
-from stages.detection.cli import StageError
-from stages.detection.params import read_recipe
+from viadet.project.errors import UserError
+from viadet.project.params import read_recipe
 
 
 @pytest.mark.parametrize("recipe", ["balloon", "sample", "balloon_gpu"])
@@ -28,7 +28,7 @@ def test_the_committed_recipes_are_valid(project, recipe):
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(project, changes, message):
     write_params(changes)
-    with pytest.raises(StageError) as error:
+    with pytest.raises(UserError) as error:
         read_recipe()
     assert message in str(error.value)
     assert "\n" not in str(error.value)
@@ -43,14 +43,14 @@ def test_a_small_learning_rate_in_exponent_form_is_a_number(project):
 def test_an_unknown_recipe_is_named_with_the_known_ones(project):
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("recipe: sample", "recipe: samples"))
-    with pytest.raises(StageError, match="recipe is 'samples', allowed is one of balloon, sample, balloon_gpu"):
+    with pytest.raises(UserError, match="recipe is 'samples', allowed is one of balloon, sample, balloon_gpu"):
         read_recipe()
 
 
 @pytest.mark.parametrize("text", ["recipe: [", "- a list", "", "recipe: !!python/object/apply:os.getcwd []"])
 def test_a_file_that_is_no_table_of_params_is_refused(project, text):
     (project / "params.yaml").write_text(text)
-    with pytest.raises(StageError, match=r"params\.yaml"):
+    with pytest.raises(UserError, match=r"params\.yaml"):
         read_recipe()
 
 
@@ -58,7 +58,7 @@ def test_a_file_that_is_no_table_of_params_is_refused(project, text):
 def test_a_tag_that_would_construct_an_object_is_refused(project, tag):
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("clip_norm: 10.0", f"clip_norm: {tag}"))
-    with pytest.raises(StageError, match=r"params\.yaml is not valid YAML: could not determine a constructor"):
+    with pytest.raises(UserError, match=r"params\.yaml is not valid YAML: could not determine a constructor"):
         read_recipe()
     assert not (project / "evil").exists()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.detection.render import write_rendered_split
+from viadet.sample.split import write_rendered_split
 
 SIZE = 256
 

@@ -5,8 +5,8 @@ import re
 import pytest
 from conftest import Clone, small_changes
 
-from stages import repeat
-from stages.detection.cli import StageError
+from viadet.commands import repeat
+from viadet.project.errors import UserError
 
 
 def test_the_table_gives_mean_and_standard_deviation_and_leaves_out_what_has_no_meaning():
@@ -15,7 +15,7 @@ def test_the_table_gives_mean_and_standard_deviation_and_leaves_out_what_has_no_
         "b": dict.fromkeys(repeat.METRICS, 0.4) | {"bbox_mAP_s": -1.0},
         "c": dict.fromkeys(repeat.METRICS, 0.6) | {"bbox_mAP_s": 0.5},
     }
-    *_, last = repeat.table(figures).splitlines()
+    *_, last = repeat.markdown_table(figures).splitlines()
     cells = [cell.strip() for cell in last.strip("|").split("|")]
     assert cells[0] == "mean ± sd of 3"
     assert cells[1] == "0.400 ± 0.200"
@@ -24,7 +24,7 @@ def test_the_table_gives_mean_and_standard_deviation_and_leaves_out_what_has_no_
 
 @pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--folds", "-1"]])
 def test_a_number_below_1_is_an_error(arguments):
-    with pytest.raises(StageError, match="above 0"):
+    with pytest.raises(UserError, match="above 0"):
         repeat.main(arguments)
 
 

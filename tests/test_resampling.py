@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.detection.resampling import ap_interval, ap_of_images
-from stages.detection.scoring import coco_stats, run_cocoeval
+from viadet.evaluation.bootstrap import ap_interval, ap_of_images
+from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 
 
 def make(count, quality, seed=0, categories=2):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import SMALL, run_module, write_params
 
-from stages.detection.checkpoint import newest_state, save_state, training_key
+from viadet.training.checkpoint import newest_state, save_state, training_key
 
 OUTPUTS = ("data/model/model.safetensors", "data/model/model.json", "metrics/train.json")
 OUTPUTS += ("plots/train/loss.csv", "plots/train/ap.csv")

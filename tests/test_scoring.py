@@ -3,16 +3,9 @@ import copy
 import numpy as np
 import pytest
 
-from stages.detection.scoring import (
-    Matches,
-    coco_stats,
-    map_with_ids_from_0,
-    matched_annotations,
-    matches_by_image,
-    precision_recall_f1,
-    precision_recall_rows,
-    run_cocoeval,
-)
+from viadet.evaluation.coco_metrics import coco_stats, map_with_ids_from_0, run_cocoeval
+from viadet.evaluation.curves import precision_recall_rows
+from viadet.evaluation.matching import Matches, matched_annotations, matches_by_image, precision_recall_f1
 
 BOXES = {1: [[10, 10, 20, 20], [50, 50, 40, 40]], 2: [[0, 0, 100, 100]], 3: []}  # xywh by image
 

@@ -8,9 +8,10 @@ from conftest import SMALL, read, write_params
 from PIL import Image
 
 from stages import evaluate, feature_maps, grad_cam, train, visualise
-from stages.detection.detect import anchors_of
-from stages.detection.network import build_network, load_network, make_spec
-from stages.detection.params import read_recipe
+from viadet.network.boxes import anchors_of
+from viadet.network.build import build_network, make_spec
+from viadet.network.weights import load_network
+from viadet.project.params import read_recipe
 
 CPU = torch.device("cpu")
 SIZES = {"model.image_size": [192, 128], "model.test_size": [256, 160], "model.anchor_scale": 3.0}

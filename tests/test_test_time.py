@@ -6,11 +6,11 @@ import pytest
 import torch
 from conftest import read
 
-from stages.detection.detect import Detections, detect_coco, mirror_boxes_xyxy, to_coco_results
-from stages.detection.images import letterbox_of
-from stages.detection.network import load_network
-from stages.detection.params import TestTimeParams as Views  # pytest would take it for a test
-from stages.detection.test_time import detect_views, put_together, view_sizes_wh
+from viadet.evaluation.views import detect_views, fuse_views, view_sizes_wh
+from viadet.images.letterbox import letterbox_of
+from viadet.network.boxes import Detections, mirror_boxes_xyxy, to_coco_results
+from viadet.network.detect import detect_coco
+from viadet.network.weights import load_network
 
 CPU = torch.device("cpu")
 
@@ -75,5 +75,5 @@ def test_the_best_of_overlapping_detections_of_a_category_and_image_is_kept():
 
     coco = {"images": [{"id": 1}, {"id": 2}]}
     results = [found(1, 1, 0, 0.5), found(1, 1, 1, 0.9), found(1, 2, 1, 0.4), found(1, 1, 30, 0.3), found(2, 1, 0, 0.2)]
-    assert put_together(coco, results) == [results[1], results[2], results[3], results[4]]
-    assert put_together(coco, []) == []
+    assert fuse_views(coco, results) == [results[1], results[2], results[3], results[4]]
+    assert fuse_views(coco, []) == []

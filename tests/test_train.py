@@ -9,10 +9,13 @@ from conftest import SMALL, read, spec_of, write_params
 from effdet import DetBenchTrain
 
 from stages import train
-from stages.detection.cli import StageError
-from stages.detection.dataset import TrainingSet, collate, epoch_batches
-from stages.detection.network import WEIGHTS_NAME, build_network, load_network, prepare_images, read_weights
-from stages.detection.params import read_recipe
+from viadet.augmentation.training_set import TrainingSet, collate, epoch_batches
+from viadet.network.build import build_network, prepare_images
+from viadet.network.weights import WEIGHTS_NAME, load_network, read_weights
+from viadet.project.errors import UserError
+from viadet.project.params import read_recipe
+from viadet.training.loop import check_finite, train
+from viadet.training.optimiser import freeze, learning_rate_factor, make_optimizer
 
 CPU = torch.device("cpu")
 
@@ -63,7 +66,7 @@ def test_training_lowers_the_loss(sample):
 def test_biases_and_batch_norm_do_not_decay(project, optimizer):
     params = read_recipe().train.model_copy(update={"optimizer": optimizer, "weight_decay": 0.3})
     network = build_network(spec_of(128))
-    groups = train.make_optimizer(network, params).param_groups
+    groups = make_optimizer(network, params).param_groups
     decaying = [parameter for group in groups if group["weight_decay"] == 0.3 for parameter in group["params"]]
     still = [parameter for group in groups if group["weight_decay"] == 0 for parameter in group["params"]]
     assert decaying
@@ -72,7 +75,7 @@ def test_biases_and_batch_norm_do_not_decay(project, optimizer):
 
 
 def test_the_learning_rate_rises_linearly_and_falls_along_a_cosine():
-    factors = [train.learning_rate_factor(step, 14, 4) for step in range(15)]
+    factors = [learning_rate_factor(step, 14, 4) for step in range(15)]
     assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
     assert factors[9] == pytest.approx(0.5)  # half-way between step 4 and 14
     assert factors[14] == pytest.approx(0)
@@ -85,7 +88,7 @@ def test_the_average_moves_slower_than_the_weights(sample):
     network = build_network(spec)
     start = network.backbone.conv_stem.weight.detach().clone()
     images = TrainingSet(Path("data/coco/train.json"), Path("data/raw"), params, spec.input_wh, (128,) * 3)
-    average, _ = train.train(network, spec, images, read("data/coco/val.json"), params, CPU, "key")
+    average, _ = train(network, spec, images, read("data/coco/val.json"), params, CPU, "key")
     moved = (network.backbone.conv_stem.weight - start).norm()
     assert 0 < (average.backbone.conv_stem.weight - start).norm() < moved
 
@@ -98,7 +101,7 @@ def test_frozen_stages_and_batch_norms_stay_and_the_rest_moves(sample):
     network = build_network(spec)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     images = TrainingSet(Path("data/coco/train.json"), Path("data/raw"), params, spec.input_wh, (128,) * 3)
-    _, history = train.train(network, spec, images, read("data/coco/val.json"), params, CPU, "key")
+    _, history = train(network, spec, images, read("data/coco/val.json"), params, CPU, "key")
     assert (history.steps, history.images) == (2, 8)  # 6 images: one step of two batches of two an epoch
     moved = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
     norms = {name for name, module in network.backbone.named_modules() if isinstance(module, torch.nn.BatchNorm2d)}
@@ -111,25 +114,25 @@ def test_frozen_stages_and_batch_norms_stay_and_the_rest_moves(sample):
 
 def test_more_frozen_stages_than_there_are_is_an_error(project):
     params = read_recipe().train.model_copy(update={"frozen_stages": 9})
-    with pytest.raises(StageError, match=r"train\.frozen_stages is 9, but the backbone has 7 blocks"):
-        train.freeze(build_network(spec_of(128)), params)
+    with pytest.raises(UserError, match=r"train\.frozen_stages is 9, but the backbone has 7 blocks"):
+        freeze(build_network(spec_of(128)), params)
 
 
 def test_a_resnet_backbone_freezes_its_batch_norms_but_has_no_blocks(project):
     network = build_network(spec_of(128, name="resdet50"))
     params = read_recipe().train.model_copy(update={"freeze_batch_norm": True})
     network.train()
-    train.freeze(network, params)
+    freeze(network, params)
     assert not network.backbone.bn1.training
     assert network.fpn.training
-    with pytest.raises(StageError, match=r"train\.frozen_stages is 1, but the backbone has 0 blocks"):
-        train.freeze(network, params.model_copy(update={"frozen_stages": 1}))
+    with pytest.raises(UserError, match=r"train\.frozen_stages is 1, but the backbone has 0 blocks"):
+        freeze(network, params.model_copy(update={"frozen_stages": 1}))
 
 
 def test_the_backbone_learns_at_its_own_rate(project):
     params = read_recipe().train.model_copy(update={"lr": 0.4, "backbone_lr": 0.25})
     network = build_network(spec_of(128))
-    groups = train.make_optimizer(network, params).param_groups
+    groups = make_optimizer(network, params).param_groups
     rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
     for name, parameter in network.named_parameters():
         assert rates[id(parameter)] == pytest.approx(0.1 if name.startswith("backbone.") else 0.4)
@@ -151,7 +154,7 @@ def test_batches_are_accumulated_into_one_step_of_their_mean_gradient(sample):
     weight = "class_net.predict.conv_pw.bias"
     mean_gradient, start = alone.get_parameter(weight).grad, alone.get_parameter(weight).detach()
 
-    train.train(network, spec, images, read("data/coco/val.json"), params, CPU, "key")
+    train(network, spec, images, read("data/coco/val.json"), params, CPU, "key")
     step = network.get_parameter(weight).detach() - start
     # the first step with Nesterov's momentum of 0.9 is 1.9 gradients long
     torch.testing.assert_close(step, -0.01 * 1.9 * mean_gradient, rtol=1e-3, atol=1e-6)
@@ -160,7 +163,7 @@ def test_batches_are_accumulated_into_one_step_of_their_mean_gradient(sample):
 
 def test_a_loss_that_stops_being_finite_names_the_batch_and_keeps_the_last_good_weights(sample):
     write_params(SMALL | {"train.epochs": 12, "train.lr": 1e30, "train.warmup_epochs": 0, "train.optimizer": "sgd"})
-    with pytest.raises(StageError) as error:
+    with pytest.raises(UserError) as error:
         train.main()
     assert "the loss of batch " in str(error.value)
     assert "lower train.lr" in str(error.value)
@@ -172,15 +175,15 @@ def test_a_loss_that_stops_being_finite_names_the_batch_and_keeps_the_last_good_
 
 def test_losses_are_checked(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    train.check_finite([torch.tensor([1.0, 0.5, 0.5])], 3)
-    with pytest.raises(StageError, match="the loss of batch 4 is nan; no epoch was finished"):
-        train.check_finite([torch.tensor([math.nan, 0.5, math.nan])], 4)
+    check_finite([torch.tensor([1.0, 0.5, 0.5])], 3)
+    with pytest.raises(UserError, match="the loss of batch 4 is nan; no epoch was finished"):
+        check_finite([torch.tensor([math.nan, 0.5, math.nan])], 4)
 
 
 def test_cuda_without_a_gpu_stops_before_anything_is_written(sample):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     write_params(SMALL | {"train.device": "cuda"})
-    with pytest.raises(StageError, match="torch sees no CUDA GPU"):
+    with pytest.raises(UserError, match="torch sees no CUDA GPU"):
         train.main()
     assert not Path("data/model").exists()

@@ -16,7 +16,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from stages import convert
-from stages.detection.cli import StageError
+from viadet.project.errors import UserError
 
 SIZES_WH = {"a.png": (64, 48), "b.png": (30, 40)}
 CORPUS = REPOSITORY / "tests/corpus/via"
@@ -110,7 +110,7 @@ def check(train: bytes, bad_regions: str, attribute: str | None) -> str | None:
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 convert.main()
-        except StageError as error:
+        except UserError as error:
             assert len(str(error).splitlines()) == 1
             assert str(error).startswith(("data/raw/train/via.json", "data/raw/train/"))
             assert [path.name for path in Path("data/coco").iterdir()] == ["train.json"]

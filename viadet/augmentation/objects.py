@@ -1,0 +1,50 @@
+"""Photographs with their ground truth, and what of each object can be seen."""
+
+from typing import NamedTuple
+
+import torch
+
+MIN_VISIBLE_SHARE = 0.2  # of an object's area; with less of it in sight it is no ground truth any more
+MIN_SIDE_PX = 3.0
+
+
+class Scene(NamedTuple):
+    """A photograph with its ground truth."""
+
+    image: torch.Tensor  # uint8 [3, H, W]
+    polygons: list[torch.Tensor]  # float32 [points, 2], x and y
+    labels: list[int]  # from 1
+
+
+class Sample(NamedTuple):
+    """One network input with its ground truth."""
+
+    image: torch.Tensor  # uint8 [3, H, W]
+    boxes_xyxy: torch.Tensor  # float32 [M, 4]
+    labels: torch.Tensor  # int64 [M], from 1
+
+
+class Object(NamedTuple):
+    """What of an object can be seen in a sample."""
+
+    label: int
+    mask: torch.Tensor  # its visible pixels, bool [H, W]
+    area: float  # px of the whole object, its hidden parts included
+    bounds_xyxy: tuple[float, float, float, float]  # finer than whole pixels; its box never exceeds them
+
+
+def polygon_area(polygon: torch.Tensor) -> float:
+    """Area of a polygon [points, 2] in px (shoelace formula)."""
+    x, y = polygon.double().unbind(1)
+    return abs(float((x * y.roll(-1) - y * x.roll(-1)).sum())) / 2
+
+
+def visible_box_xyxy(object_: Object) -> tuple[float, float, float, float] | None:
+    """Box around what is visible of an object, or None if that is too little to count."""
+    count = int(object_.mask.sum())
+    if count == 0 or count < MIN_VISIBLE_SHARE * object_.area:
+        return None
+    columns, rows, bounds_xyxy = object_.mask.any(0).nonzero(), object_.mask.any(1).nonzero(), object_.bounds_xyxy
+    x0, y0 = max(float(columns[0]), bounds_xyxy[0]), max(float(rows[0]), bounds_xyxy[1])
+    x1, y1 = min(float(columns[-1]) + 1, bounds_xyxy[2]), min(float(rows[-1]) + 1, bounds_xyxy[3])
+    return (x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= MIN_SIDE_PX else None

@@ -1,0 +1,78 @@
+"""The training images, augmented anew in every epoch, whatever the number of workers."""
+
+from pathlib import Path
+
+import torch
+from torch.utils.data import Dataset
+
+from viadet.augmentation.augment import augment
+from viadet.augmentation.copy_paste import CutOuts
+from viadet.augmentation.objects import Sample
+from viadet.augmentation.randomness import seed_of
+from viadet.augmentation.scenes import keep_on_disk, read_scenes
+from viadet.project.errors import UserError
+from viadet.project.params import TrainParams
+
+Targets = dict[str, torch.Tensor]  # effdet's: "bbox" float32 [B, M, 4] as yxyx px, "cls" float32 [B, M] from 1
+
+
+class TrainingSet(Dataset):
+    """Augmented samples; the same (seed, epoch, image) gives the same sample on any worker, in any order."""
+
+    def __init__(
+        self,
+        coco_path: Path,
+        image_dir: Path,
+        params: TrainParams,
+        input_wh: tuple[int, int],
+        fill_rgb: tuple[int, int, int],
+    ) -> None:
+        """Decode every image once, no larger than the largest scale needs it."""
+        max_side = round(max(input_wh) * max(1.0, params.augment.scale[1]))
+        self.scenes = keep_on_disk(read_scenes(coco_path, image_dir, max_side))
+        if not self.scenes:
+            raise UserError(f"{coco_path} has no images")
+        self.cut_outs = CutOuts(self.scenes)
+        self.params, self.input_wh, self.fill_rgb = params, input_wh, fill_rgb
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.scenes)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Make the sample of (epoch, image)."""
+        epoch, index = key
+        params = self.params.augment
+        if epoch >= self.params.epochs - params.plain_epochs:
+            params = params.model_copy(update={"copy_paste": 0, "mosaic": 0.0})
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(self.params.seed, epoch, index))
+            return augment(self.scenes, index, self.cut_outs, params, self.input_wh, self.fill_rgb)
+
+
+def epoch_batches(images: int, batch_size: int, accumulate: int, epoch: int, seed: int) -> list[list[tuple[int, int]]]:
+    """Shuffle an epoch into full batches of (epoch, image), and full steps of `accumulate` batches.
+
+    The remainder is left out, other images each time: batch norm does badly on small batches. An epoch too short for a
+    step of so many batches is a step of fewer.
+    """
+    size = min(batch_size, images)
+    count = images // size
+    count -= count % min(accumulate, count)
+    order = torch.randperm(images, generator=torch.Generator().manual_seed(seed_of(seed, epoch))).tolist()
+    return [[(epoch, index) for index in order[start : start + size]] for start in range(0, count * size, size)]
+
+
+def collate(samples: list[Sample]) -> tuple[torch.Tensor, Targets]:
+    """Stack samples; boxes and labels are padded with -1, which effdet ignores (zeros would be taken for objects).
+
+    Returns:
+        Images, uint8 [B, 3, H, W], and effdet's targets.
+    """
+    max_objects = max(1, *(len(sample.labels) for sample in samples))
+    boxes_yxyx = torch.full((len(samples), max_objects, 4), -1.0)
+    labels = torch.full((len(samples), max_objects), -1.0)
+    for row, sample in enumerate(samples):
+        boxes_yxyx[row, : len(sample.labels)] = sample.boxes_xyxy[:, [1, 0, 3, 2]]
+        labels[row, : len(sample.labels)] = sample.labels.float()
+    return torch.stack([sample.image for sample in samples]), {"bbox": boxes_yxyx, "cls": labels}

@@ -1,0 +1,56 @@
+"""Decoding image files with Pillow: upright 8-bit RGB as VIA shows them, or refused with the reason."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from viadet.project.errors import UserError
+
+# What annotators' browsers show, and TIFF. Others are left out: EPS, say, would start another program.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+SEVERAL_VIEWS = "MPO"  # what Pillow calls a telephone's JPEG with a second view behind the first
+WHITE = (255, 255, 255, 255)
+# Pillow warns of large images before it refuses huge ones, and of odd EXIF data; all that matters here is an error.
+warnings.filterwarnings("ignore", module="PIL")
+
+
+def decode_image(path: Path, max_side: int | None = None) -> Image.Image:
+    """Decode a photograph whole and turn it upright (EXIF orientation).
+
+    Transparent images are laid on white; of 16-bit grey the upper 8 bits are taken.
+
+    Args:
+        path: of a BMP, GIF, JPEG, PNG, TIFF or WebP file, whatever its name ends in.
+        max_side: a larger photograph is reduced, in proportion, until its longer side is this many px.
+
+    Raises:
+        UserError: the file is absent, damaged, huge (Pillow's limit of 179 million px) or has several frames.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            if file.format != SEVERAL_VIEWS and (frames := getattr(file, "n_frames", 1)) > 1:
+                raise ValueError(f"it has {frames} frames; save the one that is annotated")
+            if max_side is not None:
+                file.draft("RGB", (max_side, max_side))  # lets the JPEG decoder itself reduce, never below max_side
+            image = _to_rgb(ImageOps.exif_transpose(file))
+    except FileNotFoundError:
+        raise UserError(f"{path} is annotated but absent; add it, or delete its entry from the VIA file") from None
+    except MemoryError:
+        raise UserError(f"{path} does not fit into memory; reduce it") from None
+    except Exception as error:  # damaged files make Pillow's decoders fail in many ways
+        raise UserError(f"{path} can't be read as an image ({' '.join(str(error).split())}); replace it") from None
+    if max_side is not None and max(image.size) > max_side:
+        image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits; save it with 8 bits a channel")
+    if image.has_transparency_data:
+        return Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,37 @@
+"""Fitting photographs into the input of the network."""
+
+from typing import NamedTuple
+
+import torch
+from torchvision.transforms.v2 import functional as F
+
+from viadet.images.pixels import blank_canvas
+
+
+class Letterbox(NamedTuple):
+    """Where a photograph lies in the network's input: scaled evenly, in the upper left corner.
+
+    A point of the original image lies at `point * scale_xy` in the input.
+    """
+
+    width: int  # px of the input that the photograph covers
+    height: int
+    scale_xy: tuple[float, float]  # input px per original px; both differ only by rounding to whole pixels
+    input_wh: tuple[int, int]  # px of the whole input
+
+
+def letterbox_of(width: int, height: int, input_wh: tuple[int, int]) -> Letterbox:
+    """Fit an image of `width` x `height` px into an input of `input_wh` px."""
+    scale = min(input_wh[0] / width, input_wh[1] / height)
+    fitted_width = max(1, min(input_wh[0], round(width * scale)))
+    fitted_height = max(1, min(input_wh[1], round(height * scale)))
+    return Letterbox(fitted_width, fitted_height, (fitted_width / width, fitted_height / height), input_wh)
+
+
+def letterbox_image(image: torch.Tensor, input_wh: tuple[int, int], fill_rgb: tuple[int, int, int]) -> torch.Tensor:
+    """Put a photograph, uint8 [3, H, W], into the network's input, uint8 [3, input height, input width]."""
+    _, height, width = image.shape
+    box = letterbox_of(width, height, input_wh)
+    canvas = blank_canvas(input_wh, fill_rgb)
+    canvas[:, : box.height, : box.width] = F.resize(image, [box.height, box.width], antialias=True)
+    return canvas

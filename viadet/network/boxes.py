@@ -1,0 +1,114 @@
+"""From network outputs to detections that know their anchor and the level that made them."""
+
+from typing import NamedTuple
+
+import torch
+from effdet.anchors import Anchors, clip_boxes_xyxy, decode_box_outputs
+from torch import nn
+from torchvision.ops import batched_nms
+
+from viadet.images.letterbox import Letterbox
+from viadet.network.build import level_names
+
+MIN_SCORE = 0.001  # as in the field's reports; AP looks at the whole ranking
+MAX_CANDIDATES = 5000  # anchors that go into NMS, effdet's number
+MAX_DETECTIONS = 100  # an image, COCO's number
+NMS_IOU = 0.5  # effdet's number
+
+
+class Detections(NamedTuple):
+    """Detections of one image, best first."""
+
+    boxes_xyxy: torch.Tensor  # float32 [N, 4], px of the network's input, within the photograph
+    scores: torch.Tensor  # float32 [N], 0..1
+    labels: torch.Tensor  # int64 [N], from 1
+    anchors: torch.Tensor  # int64 [N], index into all anchors, P3's first
+    levels: torch.Tensor  # int64 [N], index into the network's levels, P3 is 0
+
+    def best(self, score_threshold: float, count: int | None = None) -> "Detections":
+        """Keep at most `count` detections of at least `score_threshold`."""
+        kept = int((self.scores >= score_threshold).sum())
+        return Detections(*(values[: kept if count is None else min(kept, count)] for values in self))
+
+
+def flat_outputs(class_out: list[torch.Tensor], box_out: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put the outputs of all levels in the order of effdet's anchors.
+
+    Args:
+        class_out: by level, [B, 9 * K, H, W].
+        box_out: by level, [B, 9 * 4, H, W].
+
+    Returns:
+        Class logits [B, A, K] and box codes [B, A, 4].
+    """
+    images, num_classes = len(class_out[0]), class_out[0].shape[1] * 4 // box_out[0].shape[1]
+    logits = [level.permute(0, 2, 3, 1).reshape(images, -1, num_classes) for level in class_out]
+    codes = [level.permute(0, 2, 3, 1).reshape(images, -1, 4) for level in box_out]
+    return torch.cat(logits, 1), torch.cat(codes, 1)
+
+
+def anchors_of(network: nn.Module, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give all anchors, float32 [A, 4] as yxyx px of the network's input, and the level of each, int64 [A]."""
+    anchors = Anchors.from_config(network.config)
+    per_level = [
+        height * width * anchors.get_anchors_per_location()
+        for height, width in (size for size in anchors.feat_sizes[anchors.min_level : anchors.max_level + 1])
+    ]
+    levels = torch.arange(len(level_names(network))).repeat_interleave(torch.tensor(per_level))
+    return anchors.boxes.to(device), levels.to(device)
+
+
+def decode(
+    logits: torch.Tensor,
+    codes: torch.Tensor,
+    anchors_yxyx: torch.Tensor,
+    levels: torch.Tensor,
+    letterbox: Letterbox,
+) -> Detections:
+    """Decode one image's outputs: best candidates, boxes within the photograph, NMS for each class.
+
+    Args:
+        logits: [A, K].
+        codes: [A, 4].
+        anchors_yxyx: [A, 4], px of the network's input.
+        levels: [A].
+        letterbox: where the photograph lies in the input.
+    """
+    scores, order = logits.float().sigmoid().flatten().sort(descending=True, stable=True)
+    kept = scores[:MAX_CANDIDATES] >= MIN_SCORE
+    scores, order = scores[:MAX_CANDIDATES][kept], order[:MAX_CANDIDATES][kept]
+    anchors, labels = order // logits.shape[1], order % logits.shape[1] + 1
+    boxes_xyxy = decode_box_outputs(codes[anchors].float(), anchors_yxyx[anchors], output_xyxy=True)
+    boxes_xyxy = clip_boxes_xyxy(boxes_xyxy, boxes_xyxy.new_tensor([letterbox.width, letterbox.height]))
+    inside = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) > 0).all(1).nonzero().flatten()
+    best = inside[batched_nms(boxes_xyxy[inside], scores[inside], labels[inside], NMS_IOU)[:MAX_DETECTIONS]]
+    return Detections(boxes_xyxy[best], scores[best], labels[best], anchors[best], levels[anchors[best]])
+
+
+def mirror_boxes_xyxy(boxes_xyxy: torch.Tensor, width: float) -> torch.Tensor:
+    """Mirror boxes [N, 4] from left to right within a `width`; twice is where they were."""
+    return torch.stack([width - boxes_xyxy[:, 2], boxes_xyxy[:, 1], width - boxes_xyxy[:, 0], boxes_xyxy[:, 3]], 1)
+
+
+def to_coco_results(detections: Detections, image_id: int, letterbox: Letterbox) -> list[dict]:
+    """Turn detections into COCO's results format: xywh boxes in px of the original image."""
+    scale_x, scale_y = letterbox.scale_xy
+    results = []
+    rows = zip(detections.boxes_xyxy.tolist(), detections.scores.tolist(), detections.labels.tolist(), strict=True)
+    for (x0, y0, x1, y1), score, label in rows:
+        box_xywh = [x0 / scale_x, y0 / scale_y, (x1 - x0) / scale_x, (y1 - y0) / scale_y]
+        results.append(
+            {
+                "image_id": image_id,
+                "category_id": label,
+                "bbox": [round(value, 2) for value in box_xywh],
+                "score": round(score, 5),
+            }
+        )
+    return results
+
+
+def boxes_xyxy_of(entries: list[dict]) -> torch.Tensor:
+    """Turn the `bbox` (xywh) of COCO annotations or results into boxes, float32 [N, 4]."""
+    boxes_xywh = torch.tensor([entry["bbox"] for entry in entries], dtype=torch.float32).reshape(-1, 4)
+    return torch.cat([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], 1)

@@ -1,0 +1,59 @@
+"""Detecting objects in image files."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from viadet.images.letterbox import letterbox_image, letterbox_of
+from viadet.images.pixels import read_image
+from viadet.network.boxes import Detections, anchors_of, decode, flat_outputs, mirror_boxes_xyxy, to_coco_results
+from viadet.network.build import NetworkSpec, prepare_images
+
+
+def detect_images(
+    network: nn.Module,
+    spec: NetworkSpec,
+    paths: list[Path],
+    device: torch.device,
+    mirrored: bool = False,
+    batch_size: int = 8,
+) -> Iterator[Detections]:
+    """Detect objects in image files, in their order, in float32 on any device.
+
+    Args:
+        network: in eval mode.
+        spec: what it was built from.
+        paths: of the images.
+        device: the network's.
+        mirrored: show the network mirrored images; the boxes are those of the unmirrored ones.
+        batch_size: images at a time.
+    """
+    anchors_yxyx, levels = anchors_of(network, device)
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(paths), batch_size):
+            images = list(pool.map(read_image, paths[start : start + batch_size]))
+            views = [image.flip(2) for image in images] if mirrored else images
+            batch = torch.stack([letterbox_image(view, spec.input_wh, spec.fill_rgb) for view in views])
+            with torch.inference_mode():
+                logits, codes = flat_outputs(*network(prepare_images(batch, spec, device)))
+            for image, image_logits, image_codes in zip(images, logits, codes, strict=True):
+                letterbox = letterbox_of(image.shape[2], image.shape[1], spec.input_wh)
+                found = decode(image_logits, image_codes, anchors_yxyx, levels, letterbox)
+                if mirrored:
+                    found = found._replace(boxes_xyxy=mirror_boxes_xyxy(found.boxes_xyxy, letterbox.width))
+                yield Detections(*(values.cpu() for values in found))
+
+
+def detect_coco(
+    network: nn.Module, spec: NetworkSpec, coco: dict, image_dir: Path, device: torch.device, mirrored: bool = False
+) -> list[dict]:
+    """Detect objects in all images of a COCO data set; COCO's results format."""
+    paths = [image_dir / image["file_name"] for image in coco["images"]]
+    results = []
+    for image, detections in zip(coco["images"], detect_images(network, spec, paths, device, mirrored), strict=True):
+        letterbox = letterbox_of(image["width"], image["height"], spec.input_wh)
+        results += to_coco_results(detections, image["id"], letterbox)
+    return results

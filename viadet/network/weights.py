@@ -1,0 +1,89 @@
+"""Weights: what training starts from, saving and loading a network."""
+
+from pathlib import Path
+
+import torch
+from effdet import EfficientDet
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from viadet.network.build import NetworkSpec, build_network
+from viadet.project.errors import UserError
+from viadet.project.files import read_json, write_json
+
+WEIGHTS_NAME = "model.safetensors"
+SPEC_NAME = "model.json"
+
+
+def load_start(network: nn.Module, init_dir: Path) -> str:
+    """Load the starting weights that `fetch` laid into `init_dir`; returns a line that says which.
+
+    A whole detector and a bare backbone are both taken. Head layers made for another number of classes stay random.
+
+    Raises:
+        UserError: the file is no weights file, holds pickled code, or fits another network.
+    """
+    start = read_json(init_dir / "start.json")
+    if "file" not in start:
+        return "random weights"
+    path = init_dir / start["file"]
+    weights = read_weights(path)
+    weights = {key.removeprefix("module.").removeprefix("model."): value for key, value in weights.items()}
+    own = network.state_dict()
+    if not any(key.startswith(("class_net.", "fpn.")) for key in weights):
+        # timm's classifiers: the part behind the last feature map has no place in a detector
+        behind = ("conv_head.", "bn2.", "classifier.")
+        weights = {f"backbone.{key}": value for key, value in weights.items() if not key.startswith(behind)}
+        own = {key: value for key, value in own.items() if key.startswith("backbone.")}
+    head = {key for key in own if key.startswith("class_net.predict.")}
+    fitting = {key: value for key, value in weights.items() if key in own and value.shape == own[key].shape}
+    missing = sorted(key for key in own.keys() - fitting.keys() - head if not key.endswith("num_batches_tracked"))
+    if missing:
+        raise UserError(f"{path} does not fit this network: {len(missing)} weights, such as {missing[0]}, are missing")
+    network.load_state_dict(fitting, strict=False)
+    return f"{start['init']} weights from {start['file']}, {len(fitting)} of {len(network.state_dict())} tensors"
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file or a torch checkpoint; pickled code is never run.
+
+    Raises:
+        UserError: the file is neither.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
+        raise UserError(f"{path} is no readable weights file ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # weights_only reports anything but tensors as UnpicklingError and its kin
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} holds more than weights and is not loaded, as it could run code ({reason})") from None
+    for key in ("state_dict_ema", "state_dict", "model"):
+        checkpoint = checkpoint.get(key, checkpoint) if isinstance(checkpoint, dict) else checkpoint
+    if not isinstance(checkpoint, dict) or not all(isinstance(value, torch.Tensor) for value in checkpoint.values()):
+        raise UserError(f"{path} holds no table of weights")
+    return checkpoint
+
+
+def save_network(network: nn.Module, spec: NetworkSpec, folder: Path) -> None:
+    """Write weights and spec into an existing folder; the same weights give the same bytes."""
+    weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    (folder / WEIGHTS_NAME).write_bytes(save(weights))  # safetensors' own save_file has its own error for a full disk
+    write_json(folder / SPEC_NAME, spec._asdict())
+
+
+def load_network(folder: Path, device: torch.device, test_wh: tuple[int, int]) -> tuple[EfficientDet, NetworkSpec]:
+    """Rebuild a saved network, ready to detect in inputs of `test_wh` px: no weight depends on their size.
+
+    Raises:
+        UserError: files are absent, or weights and spec don't belong together.
+    """
+    spec = NetworkSpec(**read_json(folder / SPEC_NAME))._replace(input_wh=test_wh)
+    network = build_network(spec)
+    try:
+        network.load_state_dict(read_weights(folder / WEIGHTS_NAME))
+    except RuntimeError:
+        raise UserError(f"{folder}: {WEIGHTS_NAME} does not belong to {SPEC_NAME}; run `dvc repro train`") from None
+    return network.to(device).eval(), spec

@@ -1,0 +1,246 @@
+"""The recipes of params.yaml, checked before any work is done."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from yaml import YAMLError
+
+from viadet.project.errors import UserError
+from viadet.project.yaml12 import load_yaml
+
+PARAMS_PATH = Path("params.yaml")
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+MaxImages = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=128, le=2048, multiple_of=32)]  # px of the network's input
+# one side of a square, or [width, height]
+Size = Annotated[
+    list[Side],
+    Field(min_length=2, max_length=2),
+    BeforeValidator(lambda size: size if isinstance(size, list) else [size] * 2),
+]
+CamMethod = Literal[
+    "GradCAM",
+    "GradCAM++",
+    "HiResCAM",
+    "XGradCAM",
+    "LayerCAM",
+    "EigenCAM",
+    "EigenGradCAM",
+    "AblationCAM",
+    "ScoreCAM",
+    "RandomCAM",
+]
+
+
+class Section(BaseModel):
+    """A section of a recipe: unknown keys and silent type changes ("yes" for true, "3" for 3) are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class RenderedParams(Section):
+    """Size of the rendered sample."""
+
+    train_images: Positive
+    val_images: Positive
+    image_size: Annotated[int, Field(ge=64, le=4096)]  # px, the longer side
+    seed: Seed
+
+
+class FetchParams(Section):
+    """Where the photographs come from."""
+
+    source: str  # URL or path of a zip, path of a folder, or "rendered"
+    manifest: str | None  # sha256 of every file that belongs to the data set; None: not checked
+    rendered: RenderedParams | None  # of the sample; None: not rendered
+
+    @model_validator(mode="after")
+    def _rendered_needs_sizes(self) -> "FetchParams":
+        if (self.source == "rendered") != (self.rendered is not None):
+            raise ValueError("a block `rendered` is needed with `source: rendered`, and only there")
+        return self
+
+
+class ConvertParams(Section):
+    """How VIA regions become COCO annotations."""
+
+    categories: Annotated[list[str], Field(min_length=1)]  # ids count from 1 in this order
+    attribute: str | None  # region attribute that names the category; None: all are the first one
+    bad_regions: Literal["error", "skip"]
+    folds: Annotated[int, Field(ge=2)] | None  # of all images; None: the splits as they come
+    fold: Annotated[int, Field(ge=0)]  # which one validates
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_the_folds(self) -> "ConvertParams":
+        if self.fold >= (self.folds or 1):
+            raise ValueError(f"fold is {self.fold}, but folds is {self.folds}: folds count from 0")
+        return self
+
+
+class ModelParams(Section):
+    """The network and where its weights start."""
+
+    name: str  # an EfficientDet of effdet
+    init: str  # random, coco, imagenet or the path of a checkpoint
+    image_size: Size
+    test_size: Size | None  # None: as in training
+    anchor_scale: Annotated[float, Field(ge=0.5, le=16)]  # smallest anchor's side, in strides of its level
+
+    @property
+    def input_wh(self) -> tuple[int, int]:
+        """Width and height of the input in training, px."""
+        return self.image_size[0], self.image_size[1]
+
+    @property
+    def test_wh(self) -> tuple[int, int]:
+        """Width and height of the input when detecting, px."""
+        width, height = self.test_size or self.image_size
+        return width, height
+
+
+class AugmentParams(Section):
+    """What a training image goes through."""
+
+    scale: Annotated[list[Annotated[float, Field(gt=0, le=8)]], Field(min_length=2, max_length=2)]
+    flip: Fraction
+    colour: Fraction
+    copy_paste: Annotated[int, Field(ge=0, le=100)]
+    cluster: Fraction
+    mosaic: Fraction
+    plain_epochs: Annotated[int, Field(ge=0)]  # the last ones: neither pasted objects nor mosaics
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> "AugmentParams":
+        if self.scale[0] > self.scale[1]:
+            raise ValueError("scale: the first number must not be above the second")
+        return self
+
+
+class TrainParams(Section):
+    """The schedule."""
+
+    epochs: Positive
+    batch_size: Positive
+    accumulate: Positive  # batches that make one step
+    optimizer: Literal["adamw", "sgd"]
+    lr: Annotated[float, Field(gt=0)]
+    backbone_lr: Annotated[float, Field(gt=0, le=1)]  # share of lr
+    frozen_stages: Annotated[int, Field(ge=0)]  # of the backbone, from its stem on
+    freeze_batch_norm: bool  # of the backbone
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup_epochs: Annotated[float, Field(ge=0)]
+    clip_norm: Annotated[float, Field(gt=0)]
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    validate_every: Positive  # epochs
+    seed: Seed
+    device: Literal["auto", "cuda", "cpu"]
+    deterministic: bool
+    workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)]  # processes that prepare images
+    augment: AugmentParams
+
+
+class ViewsParams(Section):
+    """Views whose detections are put together (test-time augmentation)."""
+
+    scales: Annotated[list[Annotated[float, Field(ge=0.25, le=4)]], Field(min_length=1)]  # of the input's size
+    flip: bool  # each scale mirrored as well
+
+
+class EvaluateParams(Section):
+    """How detections are measured."""
+
+    score_threshold: Fraction  # what counts as a detection in precision, recall, F1 and the pictures
+    max_images: MaxImages  # drawn; all are measured
+    bootstrap: Annotated[int, Field(ge=0)]  # samples of images for AP's confidence interval; 0: none
+    test_time: ViewsParams | None  # measured beside the plain detections
+
+
+class FeatureMapsParams(Section):
+    """Which layers are shown, and how their channels become pictures."""
+
+    layers: Annotated[list[str], Field(min_length=1)]  # backbone, neck, a level (C3.., P3..) or a module's path
+    reduction: Literal["mean", "max", "topk"]
+    topk: Annotated[list[Positive], Field(min_length=2, max_length=2)]  # rows and columns of channels
+    overlay: Fraction  # 0: photograph only, 1: map only
+    colour_bar: bool
+    score_threshold: Fraction  # of the detections drawn over the maps
+    max_images: MaxImages
+
+
+class GradCamParams(Section):
+    """What is explained, how, and how much of it is drawn and checked."""
+
+    methods: Annotated[list[CamMethod], Field(min_length=1)]  # all are measured, the first is drawn
+    target: Literal["score", "box", "both"]
+    normalise: Literal["image", "box"]
+    score_threshold: Fraction
+    max_boxes: Positive  # drawn, the best of an image
+    max_mistakes: Annotated[int, Field(ge=0)]  # drawn, false positives and missed objects of an image, each
+    max_images: MaxImages  # drawn
+    checked_images: MaxImages  # whose detections go through the slow checks
+
+
+class Recipe(Section):
+    """One complete recipe: a section a stage, plus the network that several stages share."""
+
+    fetch: FetchParams
+    convert: ConvertParams
+    model: ModelParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    feature_maps: FeatureMapsParams
+    grad_cam: GradCamParams
+
+
+def read_recipe(path: Path = PARAMS_PATH) -> Recipe:
+    """Read the recipe that `path` names as the current one and check all of it.
+
+    Raises:
+        UserError: no such file or recipe, or a value that is not allowed; names `recipe.section.key`.
+    """
+    params = _read_params(path)
+    name = params["recipe"]
+    try:
+        return Recipe.model_validate(params[name])
+    except ValidationError as error:
+        raise UserError(f"{path}: {'; '.join(_explain(name, line) for line in error.errors())}") from None
+
+
+def read_recipe_name(path: Path = PARAMS_PATH) -> str:
+    """Read which recipe is the current one.
+
+    Raises:
+        UserError: no such file or recipe.
+    """
+    return _read_params(path)["recipe"]
+
+
+def _read_params(path: Path) -> dict[str, Any]:
+    try:
+        params = load_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no {path} in {Path.cwd()}; run the stages from the project's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    recipes = [key for key in params if key != "recipe"] if isinstance(params, dict) else []
+    name = params.get("recipe") if isinstance(params, dict) else None
+    if name not in recipes:
+        raise UserError(f"{path}: recipe is {name!r}, allowed is one of {', '.join(map(str, recipes)) or 'nothing'}")
+    return params
+
+
+def _explain(recipe: str, error: Any) -> str:
+    """Turn one pydantic error into `recipe.section.key is VALUE: what is allowed`."""
+    key = ".".join(map(str, (recipe, *error["loc"])))
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"{key} is not a known key"
+    message = error["msg"].removeprefix("Value error, ")
+    if isinstance(error["input"], dict | BaseModel):
+        return f"{key}: {message}"
+    return f"{key} is {error['input']!r}: {message[:1].lower()}{message[1:]}"

@@ -1,0 +1,106 @@
+"""The state of a training on disk: a killed one continues and ends with the bytes of an undisturbed one."""
+
+import hashlib
+import io
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from viadet.project.files import remove_leftovers, replaced_file
+
+KEPT = 2  # the newest ones: if one is damaged, the one before it serves
+SAVING_SHARE = 20  # at the end of an epoch, if training has since taken this many times what saving takes
+ROOT_DIR = Path(__file__).resolve().parents[2]
+CODE_DIRS = (ROOT_DIR / "stages", ROOT_DIR / "viadet")
+LIBRARIES = ("effdet", "numpy", "pillow", "pycocotools", "timm", "torch", "torchvision")
+
+
+class Checkpoints:
+    """The checkpoints of one training; those of other runs in the same folder are not taken."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        """Name the folder, and the training by its `training_key`."""
+        self.folder, self.key = folder, key
+        self.saved_at, self.saving_seconds = time.perf_counter(), 0.0
+
+    def newest(self) -> dict[str, Any] | None:
+        """Read the newest whole state of this training; None if there is none."""
+        return newest_state(self.folder, self.key)
+
+    def newest_path(self) -> Path | None:
+        """Find the newest file; None if there is none."""
+        return max(self.folder.glob("epoch_*.pt"), default=None)
+
+    def save_if_due(self, state: Callable[[], dict[str, Any]], epoch: int, is_last: bool) -> None:
+        """Save after the last epoch, and after others as often as SAVING_SHARE allows."""
+        started = time.perf_counter()
+        if is_last or started - self.saved_at >= SAVING_SHARE * self.saving_seconds:
+            save_state(self.folder, state(), epoch, self.key)
+            self.saved_at = time.perf_counter()
+            self.saving_seconds = self.saved_at - started
+
+    def remove(self) -> None:
+        """Remove the folder once its training has ended."""
+        shutil.rmtree(self.folder)
+
+
+def training_key(settings: dict[str, Any], inputs: list[Path]) -> str:
+    """Name a training by all that its result depends on, so that no checkpoint of another one is taken for it.
+
+    Args:
+        settings: params, as JSON can hold them.
+        inputs: folders whose files are read.
+
+    Returns:
+        Hexadecimal digits of a sha256 over settings, input files, libraries, and all of this project's code loaded now.
+    """
+    loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    code = {Path(file).resolve() for file in loaded if file}
+    code = {path for path in code if any(path.is_relative_to(folder) for folder in CODE_DIRS)}
+    files = {path.relative_to(ROOT_DIR).as_posix(): path for path in code}
+    files |= {path.as_posix(): path for folder in inputs for path in folder.rglob("*") if path.is_file()}
+    parts = {"settings": settings, "libraries": {name: version(name) for name in LIBRARIES}, "files": {}}
+    for name, path in files.items():
+        with path.open("rb") as file:
+            parts["files"][name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def save_state(folder: Path, state: dict[str, Any], epoch: int, key: str) -> None:
+    """Write a state of tensors, numbers and text; a kill at any moment leaves the ones before it whole.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    buffer = io.BytesIO()
+    torch.save(state | {"epoch": epoch, "key": key}, buffer)  # into a file, a full disk would be a RuntimeError
+    with replaced_file(folder / f"epoch_{epoch:05d}.pt") as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+    # By time: an earlier training may have got further.
+    for path in sorted(folder.glob("epoch_*.pt"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT]:
+        path.unlink(missing_ok=True)
+
+
+def newest_state(folder: Path, key: str) -> dict[str, Any] | None:
+    """Read the newest whole state of the training with this key; None if there is none.
+
+    Pickled code is never run.
+    """
+    remove_leftovers(folder)
+    for path in sorted(folder.glob("epoch_*.pt"), reverse=True):
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged zip or pickle fails in many ways
+            print(f"{path} is damaged and ignored ({' '.join(str(error).split())[:200]})")
+            continue
+        if isinstance(state, dict) and state.get("key") == key:
+            return state
+        print(f"{path} is a checkpoint of another run (other params, code or data) and ignored")
+    return None

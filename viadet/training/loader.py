@@ -1,0 +1,34 @@
+"""Batches of all epochs, prepared by other processes."""
+
+import os
+import sys
+
+import torch
+from torch.utils.data import DataLoader
+
+from viadet.augmentation.training_set import TrainingSet, collate, epoch_batches
+from viadet.project.params import TrainParams
+
+MAX_WORKERS = 8
+
+
+def make_loader(images: TrainingSet, params: TrainParams, device: torch.device, first_epoch: int) -> DataLoader:
+    """Serve the batches of all epochs from one on in one go, so that no worker starts anew between epochs."""
+    batches = (
+        batch
+        for epoch in range(first_epoch, params.epochs)
+        for batch in epoch_batches(len(images), params.batch_size, params.accumulate, epoch, params.seed)
+    )
+    workers = params.workers
+    if workers == "auto":
+        # On the CPU the network needs the cores; one worker is enough to have the next batch ready.
+        workers = min(MAX_WORKERS, max(1, (os.cpu_count() or 1) - 1)) if device.type == "cuda" else 1
+    return DataLoader(
+        images,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=device.type == "cuda",
+        # forked workers share the images; others would get copies of them
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+    )

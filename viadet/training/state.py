@@ -1,0 +1,68 @@
+"""All that changes while a network is trained: setting it up, capturing it for a checkpoint, restoring it."""
+
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import torch
+from effdet import DetBenchTrain
+from timm.utils import ModelEmaV3
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from viadet.network.build import NetworkSpec
+from viadet.project.params import TrainParams
+from viadet.training.history import History
+from viadet.training.optimiser import freeze, make_optimizer
+from viadet.training.schedule import Schedule
+
+
+class Training(NamedTuple):
+    """All that takes part in a training step."""
+
+    bench: DetBenchTrain  # the network with its loss
+    network: nn.Module
+    average: ModelEmaV3  # moving average of the network's weights
+    optimizer: Optimizer
+    lr_schedule: LambdaLR
+    schedule: Schedule
+    params: TrainParams
+    spec: NetworkSpec
+    device: torch.device
+
+
+def set_up(
+    network: nn.Module, spec: NetworkSpec, params: TrainParams, device: torch.device, schedule: Schedule
+) -> Training:
+    """Set a training up: move the network to the device, freeze what stays, make average and optimizer."""
+    bench = DetBenchTrain(network).to(device).train()
+    freeze(network, params)
+    average = ModelEmaV3(network, decay=params.ema_decay, use_warmup=True)
+    optimizer = make_optimizer(network, params)
+    lr_schedule = LambdaLR(optimizer, schedule.learning_rate_factor)
+    return Training(bench, network, average, optimizer, lr_schedule, schedule, params, spec, device)
+
+
+def capture(training: Training, history: History) -> dict[str, Any]:
+    """Collect all that training continues from, beside the data, which (seed, epoch, image) give."""
+    is_cuda = training.device.type == "cuda"
+    return {
+        "network": training.network.state_dict(),
+        "state_dict_ema": training.average.module.state_dict(),  # under this name `model.init` takes it for weights
+        "optimizer": training.optimizer.state_dict(),
+        "lr_schedule": training.lr_schedule.state_dict(),
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state(training.device) if is_cuda else None,
+        "history": asdict(history),
+    }
+
+
+def restore(training: Training, state: dict[str, Any]) -> None:
+    """Put a captured state back into a training that was just set up."""
+    training.network.load_state_dict(state["network"])
+    training.average.module.load_state_dict(state["state_dict_ema"])
+    training.optimizer.load_state_dict(state["optimizer"])
+    training.lr_schedule.load_state_dict(state["lr_schedule"])
+    torch.set_rng_state(state["random"])
+    if training.device.type == "cuda" and state["random_cuda"] is not None:
+        torch.cuda.set_rng_state(state["random_cuda"], training.device)
