@@ -1,4 +1,4 @@
-"""What a training image goes through: a random view of one photograph or of four, pasted objects, changed colours.
+"""The whole augmentation: a random view of one photograph or a mosaic of four, pasted objects, changed colours.
 
 Points and boxes are in px, x to the right, y down, the upper left corner of the upper left pixel at (0, 0): a mirrored
 x is `width - x`. All randomness comes from torch's default generator, which the training set seeds for each sample.

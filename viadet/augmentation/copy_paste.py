@@ -13,8 +13,8 @@ from viadet.augmentation.randomness import uniform
 from viadet.images.pixels import polygon_mask
 from viadet.project.params import AugmentParams
 
-MIN_CUT_OUT_PX = 12  # shorter side; smaller objects and slivers tell too little to be worth copying
-MAX_ENLARGED = 1.5  # a pasted object at most so much larger than it was photographed
+MIN_CUT_OUT_PX = 12  # shorter side; smaller objects and slivers are not worth copying
+MAX_ENLARGED = 1.5  # a pasted object is at most this much larger than in its photograph
 PASTED_SIDE = (0.05, 0.6)  # longer side of a pasted object, as a share of the input's shorter side
 PASTED_TURN_DEG = 20.0
 CLUSTER_SCALE = (0.7, 1.4)  # size of an object in a cluster against that of the one before
@@ -31,7 +31,7 @@ class CutOut(NamedTuple):
 class CutOuts(Sequence):
     """The objects of all scenes that can be pasted, each cut out when it is asked for.
 
-    Those at a photograph's edge are left, as part of them is missing.
+    Those at a photograph's edge are not used, as part of them is missing.
     """
 
     def __init__(self, scenes: list[Scene]) -> None:
@@ -62,7 +62,7 @@ class CutOuts(Sequence):
 def copy_paste(
     image: torch.Tensor, objects: list[Object], cut_outs: Sequence[CutOut], params: AugmentParams
 ) -> tuple[torch.Tensor, list[Object]]:
-    """Paste a random number of cut-outs over an image, some of them in clusters; objects beneath lose what is covered.
+    """Paste a random number of cut-outs over an image, some of them in clusters; objects underneath lose pixels.
 
     After Dwibedi et al. 2017 and Ghiasi et al. 2021.
     """
@@ -105,7 +105,7 @@ def random_cut_out(rgba: torch.Tensor, side: float) -> torch.Tensor:
 def paste(
     image: torch.Tensor, rgba: torch.Tensor, centre_xy: tuple[float, float]
 ) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Lay a cut-out over an image, its centre at `centre_xy`; what lies outside is lost.
+    """Paste a cut-out over an image, its centre at `centre_xy`; parts beyond the image are cut off.
 
     Returns:
         The new image, the pasted object's pixels (bool [H, W]) and its whole area in px, the part outside included.

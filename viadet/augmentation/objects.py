@@ -1,10 +1,10 @@
-"""Photographs with their ground truth, and what of each object can be seen."""
+"""Photographs and samples with their ground truth, and the visible parts of objects."""
 
 from typing import NamedTuple
 
 import torch
 
-MIN_VISIBLE_SHARE = 0.2  # of an object's area; with less of it in sight it is no ground truth any more
+MIN_VISIBLE_SHARE = 0.2  # of an object's area; with less visible it no longer counts as ground truth
 MIN_SIDE_PX = 3.0
 
 
@@ -25,7 +25,7 @@ class Sample(NamedTuple):
 
 
 class Object(NamedTuple):
-    """What of an object can be seen in a sample."""
+    """The visible part of an object in a sample."""
 
     label: int
     mask: torch.Tensor  # its visible pixels, bool [H, W]
@@ -40,7 +40,7 @@ def polygon_area(polygon: torch.Tensor) -> float:
 
 
 def visible_box_xyxy(object_: Object) -> tuple[float, float, float, float] | None:
-    """Box around what is visible of an object, or None if that is too little to count."""
+    """Compute the box around the visible part of an object, or None if too little is visible."""
     count = int(object_.mask.sum())
     if count == 0 or count < MIN_VISIBLE_SHARE * object_.area:
         return None

@@ -34,9 +34,9 @@ def read_scenes(coco_path: Path, image_dir: Path, max_side: int) -> Iterator[Sce
 
 
 def keep_on_disk(scenes: Iterator[Scene]) -> list[Scene]:
-    """Move the scenes' images into a nameless file that is mapped into memory.
+    """Move the scenes' images into an unnamed file that is mapped into memory.
 
-    The system keeps as much of it in memory as there is room for, and all workers share that.
+    The system caches as much of it as fits into memory, and all workers share that.
     """
     moved, places = [], []
     with tempfile.TemporaryFile(dir=STORE_DIR) as file:
@@ -47,7 +47,7 @@ def keep_on_disk(scenes: Iterator[Scene]) -> list[Scene]:
         if not moved:
             return []
         file.flush()
-        stored = torch.from_numpy(np.memmap(file, np.uint8, mode="c"))  # "c": torch warns about what it can't write to
+        stored = torch.from_numpy(np.memmap(file, np.uint8, mode="c"))  # "c": torch warns about read-only arrays
     return [
         scene._replace(image=stored[start : start + shape.numel()].view(shape))
         for scene, (start, shape) in zip(moved, places, strict=True)

@@ -1,4 +1,4 @@
-"""The training images, augmented anew in every epoch, whatever the number of workers."""
+"""The training set: samples by (epoch, image), and the batches of an epoch."""
 
 from pathlib import Path
 
@@ -53,8 +53,8 @@ class TrainingSet(Dataset):
 def epoch_batches(images: int, batch_size: int, accumulate: int, epoch: int, seed: int) -> list[list[tuple[int, int]]]:
     """Shuffle an epoch into full batches of (epoch, image), and full steps of `accumulate` batches.
 
-    The remainder is left out, other images each time: batch norm does badly on small batches. An epoch too short for a
-    step of so many batches is a step of fewer.
+    The remainder is left out, other images each time: batch norm works poorly on small batches. An epoch with too
+    few batches for a step of `accumulate` is a single step of all of them.
     """
     size = min(batch_size, images)
     count = images // size

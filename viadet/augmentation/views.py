@@ -1,4 +1,4 @@
-"""Random views of a photograph, or of four beside each other."""
+"""Random views of a photograph: scale, shift and mirror; mosaics of four."""
 
 import torch
 from torchvision.transforms.v2 import functional as F
@@ -14,7 +14,7 @@ MOSAIC_CENTRE = (0.3, 0.7)  # where the four views of a mosaic meet, as a share 
 def mosaic(
     scenes: list[Scene], params: AugmentParams, input_wh: tuple[int, int], fill_rgb: tuple[int, int, int]
 ) -> tuple[torch.Tensor, list[Object]]:
-    """Put random views of four scenes beside each other (Bochkovskiy et al. 2020), the first at a random corner."""
+    """Tile random views of four scenes (Bochkovskiy et al. 2020), the first at a random corner."""
     width, height = input_wh
     x, y = (round(uniform(*MOSAIC_CENTRE) * side) for side in input_wh)
     tiles_xyxy = [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
@@ -28,7 +28,7 @@ def mosaic(
 def place_view(
     image: torch.Tensor, tile_xyxy: tuple[int, int, int, int], scene: Scene, params: AugmentParams
 ) -> tuple[torch.Tensor, list[Object]]:
-    """Lay a random view of a scene into a tile of an image, which shows where there is no photograph."""
+    """Place a random view of a scene into a tile of an image, which stays visible beside the photograph."""
     x0, y0, x1, y1 = tile_xyxy
     view = random_view(scene, params, image[:, y0:y1, x0:x1])
     image = image.clone()

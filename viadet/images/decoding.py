@@ -8,37 +8,38 @@ from PIL import Image, ImageOps
 
 from viadet.project.errors import UserError
 
-# What annotators' browsers show, and TIFF. Others are left out: EPS, say, would start another program.
+# What annotators' browsers show, and TIFF. No others: EPS, for example, would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-SEVERAL_VIEWS = "MPO"  # what Pillow calls a telephone's JPEG with a second view behind the first
+MULTI_PICTURE = "MPO"  # what Pillow calls a phone's JPEG with a second picture after the first
 WHITE = (255, 255, 255, 255)
+
 # Pillow warns of large images before it refuses huge ones, and of odd EXIF data; all that matters here is an error.
 warnings.filterwarnings("ignore", module="PIL")
 
 
 def decode_image(path: Path, max_side: int | None = None) -> Image.Image:
-    """Decode a photograph whole and turn it upright (EXIF orientation).
+    """Decode a photograph completely and turn it upright (EXIF orientation).
 
-    Transparent images are laid on white; of 16-bit grey the upper 8 bits are taken.
+    Transparent images are composited onto white; of 16-bit grey the upper 8 bits are kept.
 
     Args:
         path: of a BMP, GIF, JPEG, PNG, TIFF or WebP file, whatever its name ends in.
         max_side: a larger photograph is reduced, in proportion, until its longer side is this many px.
 
     Raises:
-        UserError: the file is absent, damaged, huge (Pillow's limit of 179 million px) or has several frames.
+        UserError: the file is missing, damaged, huge (Pillow's limit of 179 million px) or has several frames.
     """
     try:
         with Image.open(path, formats=FORMATS) as file:
-            if file.format != SEVERAL_VIEWS and (frames := getattr(file, "n_frames", 1)) > 1:
+            if file.format != MULTI_PICTURE and (frames := getattr(file, "n_frames", 1)) > 1:
                 raise ValueError(f"it has {frames} frames; save the one that is annotated")
             if max_side is not None:
                 file.draft("RGB", (max_side, max_side))  # lets the JPEG decoder itself reduce, never below max_side
             image = _to_rgb(ImageOps.exif_transpose(file))
     except FileNotFoundError:
-        raise UserError(f"{path} is annotated but absent; add it, or delete its entry from the VIA file") from None
+        raise UserError(f"{path} is annotated but missing; add it, or delete its entry from the VIA file") from None
     except MemoryError:
-        raise UserError(f"{path} does not fit into memory; reduce it") from None
+        raise UserError(f"{path} does not fit into memory; scale it down") from None
     except Exception as error:  # damaged files make Pillow's decoders fail in many ways
         raise UserError(f"{path} can't be read as an image ({' '.join(str(error).split())}); replace it") from None
     if max_side is not None and max(image.size) > max_side:

@@ -1,4 +1,4 @@
-"""Photographs as tensors: reading them upright, empty ones, the pixels of a polygon."""
+"""Photographs as tensors, empty canvases, the pixels inside a polygon."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def read_image(path: Path, max_side: int | None = None) -> torch.Tensor:
         uint8 [3, H, W].
 
     Raises:
-        UserError: the file is absent or can't be decoded.
+        UserError: the file is missing or can't be decoded.
     """
     return torch.from_numpy(np.array(decode_image(path, max_side))).permute(2, 0, 1).contiguous()
 
@@ -31,6 +31,6 @@ def blank_canvas(size_wh: tuple[int, int], fill_rgb: tuple[int, int, int]) -> to
 
 
 def polygon_mask(polygon: torch.Tensor, width: int, height: int) -> torch.Tensor:
-    """Pixels inside a polygon [points, 2], which may reach outside; bool [height, width]."""
+    """Mark the pixels inside a polygon [points, 2], which may reach beyond the image; bool [height, width]."""
     outline = mask_tools.frPyObjects([polygon.double().flatten().tolist()], height, width)
     return torch.from_numpy(mask_tools.decode(outline)[:, :, 0].astype(bool))

@@ -1,4 +1,4 @@
-"""From network outputs to detections that know their anchor and the level that made them."""
+"""Decoding boxes: from network outputs to detections with their anchors and pyramid levels; COCO results."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ from torchvision.ops import batched_nms
 from viadet.images.letterbox import Letterbox
 from viadet.network.build import level_names
 
-MIN_SCORE = 0.001  # as in the field's reports; AP looks at the whole ranking
+MIN_SCORE = 0.001  # the usual floor; AP depends on the whole ranking
 MAX_CANDIDATES = 5000  # anchors that go into NMS, effdet's number
-MAX_DETECTIONS = 100  # an image, COCO's number
+MAX_DETECTIONS = 100  # per image, COCO's number
 NMS_IOU = 0.5  # effdet's number
 
 
@@ -32,7 +32,7 @@ class Detections(NamedTuple):
 
 
 def flat_outputs(class_out: list[torch.Tensor], box_out: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Put the outputs of all levels in the order of effdet's anchors.
+    """Concatenate the outputs of all levels in the order of effdet's anchors.
 
     Args:
         class_out: by level, [B, 9 * K, H, W].
@@ -48,7 +48,7 @@ def flat_outputs(class_out: list[torch.Tensor], box_out: list[torch.Tensor]) -> 
 
 
 def anchors_of(network: nn.Module, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give all anchors, float32 [A, 4] as yxyx px of the network's input, and the level of each, int64 [A]."""
+    """Make all anchors, float32 [A, 4] as yxyx px of the network's input, and the level of each, int64 [A]."""
     anchors = Anchors.from_config(network.config)
     per_level = [
         height * width * anchors.get_anchors_per_location()

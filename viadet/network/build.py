@@ -14,7 +14,7 @@ from viadet.project.params import ModelParams
 
 
 class NetworkSpec(NamedTuple):
-    """All it takes to rebuild a network for its weights."""
+    """All that is needed to rebuild a network for its weights."""
 
     name: str  # effdet's
     categories: list[str]  # label 1 is the first
@@ -25,7 +25,7 @@ class NetworkSpec(NamedTuple):
 
     @property
     def fill_rgb(self) -> tuple[int, int, int]:
-        """The colour beside a letterboxed photograph: the mean, so zero once normalised."""
+        """The colour of the padding beside a letterboxed photograph: the mean, which is zero once normalised."""
         red, green, blue = (round(255 * value) for value in self.mean)
         return red, green, blue
 

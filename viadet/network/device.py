@@ -14,11 +14,11 @@ def pick_device(name: str = "auto", deterministic: bool = True) -> torch.device:
 
     Args:
         name: of the device.
-        deterministic: have torch take only algorithms that give the same result again, for the whole process: on CUDA
-            those that torch knows, on a CPU those of AVX2. Call this before any computing, as torch then settles it.
+        deterministic: have torch use only algorithms that give the same result again, for the whole process: on CUDA
+            those that torch knows, on a CPU those of AVX2. Call this before any computation, as torch decides then.
 
     Raises:
-        UserError: CUDA is asked for and absent.
+        UserError: CUDA is requested but not available.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device is cuda, but torch sees no CUDA GPU here; use auto or cpu")
@@ -29,7 +29,7 @@ def pick_device(name: str = "auto", deterministic: bool = True) -> torch.device:
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     if device.type == "cuda" and deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it before its first use
-        # a warning names what has no such algorithm, rather than ending a run that needs it
+        # operations without such an algorithm cause a warning, not an error that ends the run
         torch.use_deterministic_algorithms(True, warn_only=True)
     return device
 
@@ -42,7 +42,7 @@ def describe_device(device: torch.device) -> str:
 def keep_freed_memory() -> None:
     """Have glibc keep freed memory for the next step.
 
-    By default it hands every large activation back to the system, which then clears each page anew: half the time of a
+    By default it returns every large activation to the system, which then clears each page again: half the time of a
     training step on two CPU cores (0.93 s against 0.55 s for eight images of 256 px), and of a detection.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):

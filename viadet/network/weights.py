@@ -17,12 +17,12 @@ SPEC_NAME = "model.json"
 
 
 def load_start(network: nn.Module, init_dir: Path) -> str:
-    """Load the starting weights that `fetch` laid into `init_dir`; returns a line that says which.
+    """Load the starting weights that `fetch` put into `init_dir`; returns a line that names them.
 
-    A whole detector and a bare backbone are both taken. Head layers made for another number of classes stay random.
+    Both a detector and a bare backbone are accepted. Head layers made for another number of classes stay random.
 
     Raises:
-        UserError: the file is no weights file, holds pickled code, or fits another network.
+        UserError: the file is not a weights file, contains pickled code, or belongs to another network.
     """
     start = read_json(init_dir / "start.json")
     if "file" not in start:
@@ -30,15 +30,15 @@ def load_start(network: nn.Module, init_dir: Path) -> str:
     path = init_dir / start["file"]
     weights = read_weights(path)
     weights = {key.removeprefix("module.").removeprefix("model."): value for key, value in weights.items()}
-    own = network.state_dict()
+    expected = network.state_dict()
     if not any(key.startswith(("class_net.", "fpn.")) for key in weights):
-        # timm's classifiers: the part behind the last feature map has no place in a detector
-        behind = ("conv_head.", "bn2.", "classifier.")
-        weights = {f"backbone.{key}": value for key, value in weights.items() if not key.startswith(behind)}
-        own = {key: value for key, value in own.items() if key.startswith("backbone.")}
-    head = {key for key in own if key.startswith("class_net.predict.")}
-    fitting = {key: value for key, value in weights.items() if key in own and value.shape == own[key].shape}
-    missing = sorted(key for key in own.keys() - fitting.keys() - head if not key.endswith("num_batches_tracked"))
+        # timm's classifiers: a detector does not have the layers after the last feature map
+        classifier_layers = ("conv_head.", "bn2.", "classifier.")
+        weights = {f"backbone.{key}": value for key, value in weights.items() if not key.startswith(classifier_layers)}
+        expected = {key: value for key, value in expected.items() if key.startswith("backbone.")}
+    head = {key for key in expected if key.startswith("class_net.predict.")}
+    fitting = {key: value for key, value in weights.items() if key in expected and value.shape == expected[key].shape}
+    missing = sorted(key for key in expected.keys() - fitting.keys() - head if not key.endswith("num_batches_tracked"))
     if missing:
         raise UserError(f"{path} does not fit this network: {len(missing)} weights, such as {missing[0]}, are missing")
     network.load_state_dict(fitting, strict=False)
@@ -56,14 +56,16 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, EOFError) as error:
-        raise UserError(f"{path} is no readable weights file ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path} is not a readable weights file ({str(error).splitlines()[0]})") from None
     except Exception as error:  # weights_only reports anything but tensors as UnpicklingError and its kin
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path} holds more than weights and is not loaded, as it could run code ({reason})") from None
+        raise UserError(
+            f"{path} contains more than weights and is not loaded, as it could run code ({reason})"
+        ) from None
     for key in ("state_dict_ema", "state_dict", "model"):
         checkpoint = checkpoint.get(key, checkpoint) if isinstance(checkpoint, dict) else checkpoint
     if not isinstance(checkpoint, dict) or not all(isinstance(value, torch.Tensor) for value in checkpoint.values()):
-        raise UserError(f"{path} holds no table of weights")
+        raise UserError(f"{path} does not contain a state dict")
     return checkpoint
 
 
@@ -78,7 +80,7 @@ def load_network(folder: Path, device: torch.device, test_wh: tuple[int, int]) -
     """Rebuild a saved network, ready to detect in inputs of `test_wh` px: no weight depends on their size.
 
     Raises:
-        UserError: files are absent, or weights and spec don't belong together.
+        UserError: files are missing, or weights and spec don't belong together.
     """
     spec = NetworkSpec(**read_json(folder / SPEC_NAME))._replace(input_wh=test_wh)
     network = build_network(spec)

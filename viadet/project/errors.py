@@ -1,9 +1,10 @@
-"""How a stage starts and how it fails: one line for people, exit code 1."""
+"""How a stage or command starts and how it fails: one line for people, exit code 1."""
 
 import argparse
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -19,24 +20,36 @@ def run_stage(main: Callable[[], None], doc: str) -> None:
         doc: the stage module's docstring.
     """
     argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    try:
+    with one_line_errors(Path(sys.argv[0]).stem, "run `dvc repro` again"):
         main()
+
+
+@contextmanager
+def one_line_errors(name: str, again: str) -> Iterator[None]:
+    """End the process with exit code 1 and one line if the user can fix what went wrong, or interrupted it.
+
+    Args:
+        name: of the stage or command, which begins the line.
+        again: how to start it again.
+    """
+    try:
+        yield
     except UserError as error:
-        sys.exit(f"{Path(sys.argv[0]).stem}: {error}")
+        sys.exit(f"{name}: {error}")
     except OSError as error:
-        sys.exit(f"{Path(sys.argv[0]).stem}: {os_error_line(error)}")
+        sys.exit(f"{name}: {os_error_reason(error)} and {again}")
     except KeyboardInterrupt:
-        sys.exit(f"{Path(sys.argv[0]).stem}: interrupted; `dvc repro` continues")
+        sys.exit(f"{name}: interrupted; {again} to continue")
 
 
-def os_error_line(error: OSError) -> str:
-    """Describe in one line what the system refused, and what to do."""
+def os_error_reason(error: OSError) -> str:
+    """Describe what the system refused, and what to do about it."""
     advice = {
-        errno.ENOSPC: "free some space and run `dvc repro` again",
-        errno.EDQUOT: "free some space and run `dvc repro` again",
+        errno.ENOSPC: "free some space",
+        errno.EDQUOT: "free some space",
         errno.EACCES: "check your write permission there",
         errno.EPERM: "check your write permission there",
         errno.EROFS: "check your write permission there",
-    }.get(error.errno, "fix this and run `dvc repro` again")
+    }.get(error.errno, "fix this")
     place = f"{error.filename}: " if error.filename else ""
     return f"{place}{error.strerror or ' '.join(str(error).split())}; {advice}"

@@ -1,4 +1,4 @@
-"""Reading and writing JSON, CSV and folders so that nothing half-written is ever left under a final name."""
+"""Reading and writing JSON, CSV and folders so that no file is ever half-written under its final name."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from viadet.project.errors import UserError
 def replaced_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes `path`'s place only if the block ends without an error.
 
-    Its bytes are on the disk before its name is: a machine that goes away leaves the old file or the new one.
+    Its bytes are on the disk before its name is: after a power cut either the old file or the new one is there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, path.name)
@@ -65,12 +65,12 @@ def read_json(path: Path) -> Any:
     """Read a JSON file that an earlier stage wrote.
 
     Raises:
-        UserError: the file is absent or is no JSON.
+        UserError: the file is missing or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; `dvc repro` makes it") from None
+        raise UserError(f"{path} is missing; run `dvc repro` to create it") from None
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}); delete it and run `dvc repro`") from None
 

@@ -23,15 +23,15 @@ LIBRARIES = ("effdet", "numpy", "pillow", "pycocotools", "timm", "torch", "torch
 
 
 class Checkpoints:
-    """The checkpoints of one training; those of other runs in the same folder are not taken."""
+    """The checkpoints of one training; those of other runs in the same folder are ignored."""
 
     def __init__(self, folder: Path, key: str) -> None:
-        """Name the folder, and the training by its `training_key`."""
+        """Take the folder and the training's `training_key`."""
         self.folder, self.key = folder, key
         self.saved_at, self.saving_seconds = time.perf_counter(), 0.0
 
     def newest(self) -> dict[str, Any] | None:
-        """Read the newest whole state of this training; None if there is none."""
+        """Read the newest intact state of this training; None if there is none."""
         return newest_state(self.folder, self.key)
 
     def newest_path(self) -> Path | None:
@@ -52,7 +52,7 @@ class Checkpoints:
 
 
 def training_key(settings: dict[str, Any], inputs: list[Path]) -> str:
-    """Name a training by all that its result depends on, so that no checkpoint of another one is taken for it.
+    """Name a training by all that its result depends on, so that no other run's checkpoint is taken for its own.
 
     Args:
         settings: params, as JSON can hold them.
@@ -74,7 +74,7 @@ def training_key(settings: dict[str, Any], inputs: list[Path]) -> str:
 
 
 def save_state(folder: Path, state: dict[str, Any], epoch: int, key: str) -> None:
-    """Write a state of tensors, numbers and text; a kill at any moment leaves the ones before it whole.
+    """Write a state of tensors, numbers and text; a kill at any moment leaves the earlier ones intact.
 
     Raises:
         OSError: it can't be written.
@@ -89,7 +89,7 @@ def save_state(folder: Path, state: dict[str, Any], epoch: int, key: str) -> Non
 
 
 def newest_state(folder: Path, key: str) -> dict[str, Any] | None:
-    """Read the newest whole state of the training with this key; None if there is none.
+    """Read the newest intact state of the training with this key; None if there is none.
 
     Pickled code is never run.
     """

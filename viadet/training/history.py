@@ -1,4 +1,4 @@
-"""What a training reports: losses and AP by epoch, images and seconds."""
+"""The record of a training: losses and AP by epoch, images and seconds."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""Batches of all epochs, prepared by other processes."""
+"""Loading the batches of all epochs with worker processes."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ MAX_WORKERS = 8
 
 
 def make_loader(images: TrainingSet, params: TrainParams, device: torch.device, first_epoch: int) -> DataLoader:
-    """Serve the batches of all epochs from one on in one go, so that no worker starts anew between epochs."""
+    """Load the batches of all epochs from `first_epoch` on with one iterator, so that workers are never restarted."""
     batches = (
         batch
         for epoch in range(first_epoch, params.epochs)
@@ -21,7 +21,7 @@ def make_loader(images: TrainingSet, params: TrainParams, device: torch.device, 
     )
     workers = params.workers
     if workers == "auto":
-        # On the CPU the network needs the cores; one worker is enough to have the next batch ready.
+        # On a CPU the network needs the cores; one worker is enough to have the next batch ready.
         workers = min(MAX_WORKERS, max(1, (os.cpu_count() or 1) - 1)) if device.type == "cuda" else 1
     return DataLoader(
         images,

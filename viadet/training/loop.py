@@ -97,7 +97,7 @@ def train_epoch(
 
 
 def backward(training: Training, images: torch.Tensor, targets: Targets) -> torch.Tensor:
-    """Add one batch's gradients to those of the step; gives loss, class loss and box loss, [3] on the device."""
+    """Add one batch's gradients to those of the step; returns loss, class loss and box loss, [3] on the device."""
     device = training.device
     targets = {name: values.to(device, non_blocking=True) for name, values in targets.items()}
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -108,7 +108,7 @@ def backward(training: Training, images: torch.Tensor, targets: Targets) -> torc
 
 
 def take_step(training: Training, step: int) -> float:
-    """Move the weights, then their average; gives the learning rate of the heads."""
+    """Update the weights, then their average; returns the learning rate of the heads."""
     optimizer = training.optimizer
     nn.utils.clip_grad_norm_(training.network.parameters(), training.params.clip_norm)
     lr = optimizer.param_groups[-1]["lr"]
@@ -120,7 +120,7 @@ def take_step(training: Training, step: int) -> float:
 
 
 def check_finite(losses: list[torch.Tensor], batch: int, checkpoints: Checkpoints) -> None:
-    """Stop at a loss that is no number.
+    """Stop at a loss that is not finite.
 
     Args:
         losses: of one batch, or none.

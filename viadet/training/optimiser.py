@@ -1,4 +1,4 @@
-"""The optimizer, and what of the backbone it leaves as it is."""
+"""The optimizer and the frozen parts of the backbone."""
 
 import torch
 from timm.optim import param_groups_weight_decay
@@ -12,7 +12,7 @@ MOMENTUM = 0.9  # of SGD
 
 
 def freeze(network: nn.Module, params: TrainParams) -> None:
-    """Keep early stages of the backbone, or its batch norms, as they start; call it after each `train()`.
+    """Freeze early stages of the backbone, or its batch norms; call it after each `train()`.
 
     Raises:
         UserError: the backbone has fewer stages.

@@ -34,7 +34,7 @@ class Training(NamedTuple):
 def set_up(
     network: nn.Module, spec: NetworkSpec, params: TrainParams, device: torch.device, schedule: Schedule
 ) -> Training:
-    """Set a training up: move the network to the device, freeze what stays, make average and optimizer."""
+    """Set up a training: move the network to the device, freeze parts of it, make average and optimizer."""
     bench = DetBenchTrain(network).to(device).train()
     freeze(network, params)
     average = ModelEmaV3(network, decay=params.ema_decay, use_warmup=True)
@@ -44,7 +44,7 @@ def set_up(
 
 
 def capture(training: Training, history: History) -> dict[str, Any]:
-    """Collect all that training continues from, beside the data, which (seed, epoch, image) give."""
+    """Collect all that training continues from; samples need no state, as (seed, epoch, image) determine them."""
     is_cuda = training.device.type == "cuda"
     return {
         "network": training.network.state_dict(),
@@ -58,7 +58,7 @@ def capture(training: Training, history: History) -> dict[str, Any]:
 
 
 def restore(training: Training, state: dict[str, Any]) -> None:
-    """Put a captured state back into a training that was just set up."""
+    """Load a captured state into a training that was just set up."""
     training.network.load_state_dict(state["network"])
     training.average.module.load_state_dict(state["state_dict_ema"])
     training.optimizer.load_state_dict(state["optimizer"])
