@@ -1,118 +1,15 @@
-"""Small real projects for the tests: rendered photographs, the repository's own params with a few keys changed."""
+"""Fixtures: an empty project, one with the small sample, one with a model; each test has a copy of its own."""
 
-import copy
-import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
-from viadet.project.yaml12 import load_yaml
+# One thread a process: tests run side by side, and networks are tiny. Before torch is imported, here and in stages.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-SMALL = {  # the sample, small enough for tests
-    "fetch.rendered.train_images": 6,
-    "fetch.rendered.val_images": 3,
-    "fetch.rendered.image_size": 128,
-    "model.image_size": 128,
-    "train.epochs": 2,
-    "train.warmup_epochs": 1,
-    "train.validate_every": 2,
-    "train.device": "cpu",
-    "train.augment.plain_epochs": 1,
-    "evaluate.bootstrap": 50,
-}
-
-
-def set_param(params: dict, key: str, value: object) -> None:
-    """Change one value in place, named as in `train.lr`."""
-    *path, last = key.split(".")
-    for name in path:
-        params = params[name]
-    params[last] = value
-
-
-def write_params(changes: dict | None = None, recipe: str = "sample") -> None:
-    """Write params.yaml here: the repository's, with keys such as `train.lr` of one recipe changed."""
-    params = load_yaml((REPOSITORY / "params.yaml").read_text())
-    params["recipe"] = recipe
-    for key, value in (changes or {}).items():
-        set_param(params[recipe], key, value)
-    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-
-
-def run_module(name: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run a stage here as DVC does."""
-    return subprocess.run(
-        [sys.executable, "-m", f"stages.{name}"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        check=False,
-    )
-
-
-def small_changes() -> list[str]:
-    """SMALL as arguments of `dvc exp run`."""
-    return [argument for key, value in SMALL.items() for argument in ("-S", f"sample.{key}={value}")]
-
-
-class Clone:
-    """A copy of the working tree as a git repository of its own, with an empty home."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "clone"
-        (folder / "home").mkdir()
-        hidden = ("GIT_", "DVC_", "XDG_", "BALLOON_")
-        self.environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
-        self.environment |= {
-            "HOME": str(folder / "home"),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        }
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        for name in filter(None, listed.stdout.split("\0")):
-            if (REPOSITORY / name).is_file():
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(REPOSITORY / name, self.folder / name)
-        self.run("git", "init", "--quiet")
-        self.run("git", "add", "--all")
-        self.run("git", "-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "start")
-
-    def at(self, folder: Path) -> "Clone":
-        """The same git and DVC surroundings in another folder."""
-        other = copy.copy(self)
-        other.folder = folder
-        return other
-
-    def call(self, *command: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
-        )
-
-    def run(self, *command: str) -> str:
-        result = self.call(*command)
-        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
-        return result.stdout
-
-
-def via_entry(name: str, *shapes: dict, attributes: dict | None = None) -> dict:
-    regions = [{"shape_attributes": shape, "region_attributes": attributes or {}} for shape in shapes]
-    return {"filename": name, "size": 0, "regions": regions, "file_attributes": {}}
-
-
-def polygon(*points: tuple[float, float]) -> dict:
-    xs, ys = zip(*points, strict=True)
-    return {"name": "polygon", "all_points_x": list(xs), "all_points_y": list(ys)}
+from projects import SMALL, spec_of, write_params
 
 
 @pytest.fixture
@@ -124,19 +21,31 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def sample(project):
-    """A project with the small sample fetched and converted."""
+@pytest.fixture(scope="session")
+def finished_sample(tmp_path_factory):
+    """The small sample fetched and converted, once for all tests; nobody changes it."""
     from stages import convert, fetch
 
-    fetch.main()
-    convert.main()
+    folder = tmp_path_factory.mktemp("sample")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_params(SMALL)
+        fetch.main()
+        convert.main()
+    return folder
+
+
+@pytest.fixture
+def sample(project, finished_sample):
+    """A project with the small sample fetched and converted."""
+    for name in ("data", "metrics"):
+        shutil.copytree(finished_sample / name, project / name)
     return project
 
 
-@pytest.fixture
-def model(sample):
-    """The same with an untrained network as data/model, biased so that it detects something."""
+@pytest.fixture(scope="session")
+def untrained_model(tmp_path_factory):
+    """A model folder with an untrained network, biased so that it detects something; nobody changes it."""
     import torch
 
     from viadet.network.build import build_network
@@ -147,19 +56,13 @@ def model(sample):
     network = build_network(spec)
     with torch.no_grad():
         network.class_net.predict.conv_pw.bias.fill_(0.0)
-    Path("data/model").mkdir()
-    save_network(network, spec, Path("data/model"))
+    folder = tmp_path_factory.mktemp("model")
+    save_network(network, spec, folder)
+    return folder
+
+
+@pytest.fixture
+def model(sample, untrained_model):
+    """The small sample with the untrained network as data/model."""
+    shutil.copytree(untrained_model, Path("data/model"))
     return sample
-
-
-def spec_of(image_size: int | list[int], categories: list[str] | None = None, name: str = "tf_efficientdet_lite0"):
-    """Describe a network."""
-    from viadet.network.build import make_spec
-    from viadet.project.params import ModelParams
-
-    model = ModelParams(name=name, init="random", image_size=image_size, test_size=None, anchor_scale=4.0)
-    return make_spec(model, categories or ["balloon"])
-
-
-def read(path: str) -> dict:
-    return json.loads(Path(path).read_text())

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import psutil
-from conftest import run_module, write_params
+from projects import run_module, write_params
 
 PARAMS = {"train.device": "cpu", "train.epochs": 1, "train.warmup_epochs": 0}
 EPOCH = """

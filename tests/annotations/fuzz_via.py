@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Fuzz the VIA reader, guided by coverage (atheris, libFuzzer).
 
-Run     uv run --with atheris tests/fuzz_via.py -max_total_time=1200
-        uv run --with atheris tests/fuzz_via.py -merge=1 tests/corpus/via fuzz_corpus
+Run     uv run --with atheris tests/annotations/fuzz_via.py -max_total_time=1200
+        uv run --with atheris tests/annotations/fuzz_via.py -merge=1 tests/annotations/corpus/via fuzz_corpus
 
-It starts from tests/corpus/via and adds to fuzz_corpus/ what reaches new code; any exception but UserError ends
-it, with the input in crash-*. The second command takes the finds into the corpus, which test_via_properties.py reads.
+It starts from tests/annotations/corpus/via and adds to fuzz_corpus/ what reaches new code; any exception but UserError ends
+it, with the input in crash-*. The second command adds the finds to the corpus,
+which test_via_properties.py reads.
 """
 
 import contextlib

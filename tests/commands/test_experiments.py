@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY, Clone, small_changes
+from projects import REPOSITORY, Clone, small_changes
 from ruamel.yaml import YAML
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

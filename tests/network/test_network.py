@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import spec_of
 from effdet import DetBenchPredict
+from projects import spec_of
 from safetensors.torch import save_file
 from torchvision.ops import box_iou
 

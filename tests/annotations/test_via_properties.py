@@ -9,17 +9,17 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, polygon, via_entry, write_params
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from projects import REPOSITORY, polygon, via_entry, write_params
 from pycocotools.coco import COCO
 
 from stages import convert
 from viadet.project.errors import UserError
 
 SIZES_WH = {"a.png": (64, 48), "b.png": (30, 40)}
-CORPUS = REPOSITORY / "tests/corpus/via"
+CORPUS = REPOSITORY / "tests/annotations/corpus/via"
 EARLIER = "what an earlier run wrote"
 VALID = {"v": via_entry("a.png", polygon((1, 1), (9, 1), (9, 9)), attributes={"kind": "balloon"})}
 

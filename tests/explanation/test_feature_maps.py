@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, write_params
 from PIL import Image
+from projects import SMALL, write_params
 
 from stages import evaluate, feature_maps
 from viadet.annotations.coco import by_image

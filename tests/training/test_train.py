@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL, read, spec_of, write_params
 from effdet import DetBenchTrain
+from projects import SMALL, read, spec_of, write_params
 
 from stages import train
 from viadet.augmentation.training_set import TrainingSet, collate, epoch_batches

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL, read, write_params
 from PIL import Image
+from projects import SMALL, read, write_params
 
 from stages import evaluate, feature_maps, grad_cam, train, visualise
 from viadet.network.boxes import anchors_of

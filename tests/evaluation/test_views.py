@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import read
+from projects import read
 
 from viadet.evaluation.views import detect_views, fuse_views, view_sizes_wh
 from viadet.images.letterbox import letterbox_of
 from viadet.network.boxes import Detections, mirror_boxes_xyxy, to_coco_results
 from viadet.network.detect import detect_coco
 from viadet.network.weights import load_network
+from viadet.project.params import ViewsParams
 
 CPU = torch.device("cpu")
 
@@ -63,7 +64,9 @@ def test_one_plain_view_gives_the_plain_detections(model):
     coco = read("data/coco/val.json")
     network, spec = load_network(Path("data/model"), CPU, (128, 128))
     plain = detect_coco(network, spec, coco, Path("data/raw"), CPU)
-    view = detect_views(Path("data/model"), coco, Path("data/raw"), Views(scales=[1.0], flip=False), (128, 128), CPU)
+    view = detect_views(
+        Path("data/model"), coco, Path("data/raw"), ViewsParams(scales=[1.0], flip=False), (128, 128), CPU
+    )
     # Boxes are rounded between the two NMS, so that one at the very threshold may be lost.
     assert len(plain) - 5 <= len(view) <= len(plain) > 100
     assert all(result in plain for result in view)

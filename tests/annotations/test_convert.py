@@ -5,8 +5,8 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, polygon, read, run_module, via_entry, write_params
 from PIL import Image
+from projects import REPOSITORY, polygon, read, run_module, via_entry, write_params
 from pycocotools.coco import COCO
 
 from stages import convert

@@ -3,8 +3,8 @@ import json
 from pathlib import Path
 
 import torch
-from conftest import SMALL, read, run_module, write_params
 from PIL import Image
+from projects import SMALL, read, run_module, write_params
 
 from stages import evaluate, visualise
 from viadet.evaluation.coco_metrics import STATS

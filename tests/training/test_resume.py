@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL, run_module, write_params
+from projects import SMALL, run_module, write_params
 
 from viadet.training.checkpoint import newest_state, save_state, training_key
 

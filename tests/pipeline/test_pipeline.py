@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, Clone, set_param, small_changes
+from projects import REPOSITORY, Clone, set_param, small_changes
 from ruamel.yaml import YAML
 
 PIPELINE = YAML(typ="safe", pure=True).load((REPOSITORY / "dvc.yaml").read_text())

@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import run_module, write_params
+from projects import run_module, write_params
 
 from viadet.project.errors import UserError
 from viadet.project.params import read_recipe

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import Clone, small_changes
+from projects import Clone, small_changes
 from ruamel.yaml import YAML
 
 ONE = {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}

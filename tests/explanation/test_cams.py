@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from conftest import spec_of
+from projects import spec_of
 from pytorch_grad_cam import ScoreCAM
 from torch import nn
 from torchvision.ops import box_iou

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, Clone, run_module, small_changes, write_params
+from projects import SMALL, Clone, run_module, small_changes, write_params
 
 STAGES = ("fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam")
 

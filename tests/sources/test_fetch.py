@@ -14,10 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, run_module, write_params
+from projects import REPOSITORY, run_module, write_params
 
 from stages import fetch
 from viadet.project.errors import UserError
+from viadet.sources import download
 from viadet.sources.download import is_url
 
 FILES = {  # of a small data set; the contents are not looked at before the next stage

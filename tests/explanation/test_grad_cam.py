@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, read, run_module, write_params
 from PIL import Image
+from projects import SMALL, read, run_module, write_params
 
 from stages import grad_cam
 from viadet.annotations.coco import by_image

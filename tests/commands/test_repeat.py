@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import Clone, small_changes
+from projects import Clone, small_changes
 
 from viadet.commands import repeat
 from viadet.project.errors import UserError
