@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from viadet.annotations.coco import by_image
-from viadet.explanation.layers import map_image, value_ranges
+from viadet.explanation.feature_maps import map_image, value_ranges
 from viadet.network.device import keep_freed_memory, pick_device
 from viadet.network.weights import load_network
 from viadet.pictures.drawing import picture_path, save_figure
@@ -35,17 +35,18 @@ def main() -> None:
     params = recipe.feature_maps
     device = pick_device(recipe.train.device, recipe.train.deterministic)
     network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
-    images = read_json(COCO_PATH)["images"]
-    found = by_image(read_json(DETECTIONS_PATH))
-    shown = [
-        map_image(network, spec, IMAGE_DIR, entry, found[entry["id"]], params, device)
-        for entry in tqdm(images[: params.max_images], desc="feature maps", unit="img")
+    entries = read_json(COCO_PATH)["images"]
+    results = by_image(read_json(DETECTIONS_PATH))
+
+    images = [
+        map_image(network, spec, IMAGE_DIR, entry, results[entry["id"]], params)
+        for entry in tqdm(entries[: params.max_images], desc="feature maps", unit="img")
     ]
-    ranges = value_ranges(shown)
+    ranges = value_ranges(images)
     with replaced_dir(PICTURES_DIR) as folder:
-        for image in tqdm(shown, desc="pictures", unit="img"):
+        for image in tqdm(images, desc="pictures", unit="img"):
             save_figure(draw_feature_maps(image, ranges, params), picture_path(folder, image.file_name))
-    print(f"{len(shown)} of {len(images)} validation images drawn")
+    print(f"{len(images)} of {len(entries)} validation images drawn")
 
 
 if __name__ == "__main__":

@@ -17,19 +17,25 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from viadet.annotations.coco import by_image
-from viadet.explanation.explained import coarse_maps, enlarged, explain_image
-from viadet.explanation.faithfulness import measure_image
-from viadet.explanation.randomisation import keep_for_randomisation, randomisation
-from viadet.explanation.summary import BASELINE, metrics_of, summary_of, write_curves
-from viadet.network.boxes import anchors_of
+from viadet.explanation.cams import BASELINE, class_activation_maps
+from viadet.explanation.explained_boxes import explain_image
+from viadet.explanation.measurements import measure_image
+from viadet.explanation.metrics import (
+    PERTURBATION_COLUMNS,
+    RANDOMISATION_COLUMNS,
+    metrics_of,
+    perturbation_rows,
+    randomisation_rows,
+    summary_of,
+)
+from viadet.explanation.randomisation import check_randomisation, keep_for_randomisation
 from viadet.network.build import level_names
 from viadet.network.device import keep_freed_memory, pick_device
 from viadet.network.weights import load_network
-from viadet.pictures.cams import draw_cams, draw_methods, rows_to_draw
+from viadet.pictures.cams import draw_cams, draw_methods
 from viadet.pictures.drawing import picture_path, save_figure
 from viadet.project.errors import run_stage
-from viadet.project.files import read_json, replaced_dir, write_json
+from viadet.project.files import read_json, replaced_dir, write_csv, write_json
 from viadet.project.params import read_recipe
 
 MODEL_DIR = Path("data/model")
@@ -41,46 +47,41 @@ SUMMARY_PATH = Path("metrics/grad_cam_summary.json")
 
 
 def main() -> None:
-    """Explain, measure, draw_cams."""
+    """Explain, measure and draw the validation images, then check the maps with random weights."""
     keep_freed_memory()
     recipe = read_recipe()
-    params = recipe.grad_cam
+    params, seed = recipe.grad_cam, recipe.train.seed
     device = pick_device(recipe.train.device, recipe.train.deterministic)
     network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
     names = level_names(network)
     coco = read_json(COCO_PATH)
-    annotations = by_image(coco["annotations"])
     methods = list(dict.fromkeys([*params.methods, BASELINE]))
 
-    anchors = anchors_of(network, device)
-    boxes, checked, values = [], [], defaultdict(list)
+    boxes, measurements, kept_images = [], defaultdict(list), []
     with replaced_dir(PLOTS_DIR / "images") as folder:
         for number, entry in enumerate(tqdm(coco["images"], desc="explain", unit="img")):
-            look = explain_image(
-                network, spec, IMAGE_DIR, coco, entry, annotations[entry["id"]], anchors, params, recipe.train.seed
-            )
-            slow, drawn = number < params.checked_images, number < params.max_images
-            explained = [*look.detections, *look.missed]
-            boxes += [(box.kind, names[box.target.level]) for box in explained]
-            # Missed objects are drawn, not measured: nothing was found that a map could lie in.
-            coarse = {method: coarse_maps(method, network, look.passed, look.detections) for method in methods}
+            image = explain_image(network, spec, IMAGE_DIR, coco, entry, params, seed)
+            boxes += [(box.kind, names[box.target.level]) for box in image.boxes]
+            # Of detections only: for a missed object there is no box of the network's that a map could point into.
+            maps = {m: class_activation_maps(m, network, image.forward_pass, image.detections) for m in methods}
+            checked, drawn = number < params.checked_images, number < params.max_images
+            for key, value in measure_image(network, image, maps, names, with_perturbation=checked):
+                measurements[key].append(value)
+            if checked:
+                kept_images.append(keep_for_randomisation(image, maps))
             if drawn:
-                coarse[methods[0]] += coarse_maps(methods[0], network, look.passed, look.missed[: params.max_mistakes])
-            maps = {method: [enlarged(mine, look.letterbox) for mine in coarse[method]] for method in methods}
-            for key, value in measure_image(network, look, maps, names, slow):
-                values[key].append(value)
-            if slow:
-                checked.append(keep_for_randomisation(look, coarse))
-            if drawn:
-                figure = draw_cams(look, rows_to_draw(look, params), maps[methods[0]], names, methods[0], params)
+                missed = image.missed[: params.max_mistakes]
+                drawn_maps = maps[methods[0]] + class_activation_maps(methods[0], network, image.forward_pass, missed)
+                figure = draw_cams(image, drawn_maps, names, methods[0], params)
                 save_figure(figure, picture_path(folder, entry["file_name"]))
-    steps, correlations, untrained = randomisation(network, spec, checked, methods, recipe.train.seed, device)
-    values |= untrained
-    metrics = metrics_of(boxes, values, steps, correlations, names)
-    save_figure(draw_methods(values, steps, correlations), PLOTS_DIR / "methods.png")
-    write_curves(PLOTS_DIR, values, steps, correlations, methods[0])
+    randomisation = check_randomisation(network, spec, kept_images, methods, seed)
+
+    metrics = metrics_of(boxes, measurements, randomisation, names)
     write_json(METRICS_PATH, metrics)
     write_json(SUMMARY_PATH, summary_of(metrics, methods[0]))
+    save_figure(draw_methods(measurements, randomisation), PLOTS_DIR / "methods.png")
+    write_csv(PLOTS_DIR / "perturbation.csv", perturbation_rows(measurements, methods[0]), PERTURBATION_COLUMNS)
+    write_csv(PLOTS_DIR / "randomisation.csv", randomisation_rows(randomisation, methods[0]), RANDOMISATION_COLUMNS)
     print(f"{metrics['detections']} detections explained on {len(coco['images'])} validation images")
 
 

@@ -12,16 +12,9 @@ from pathlib import Path
 from viadet.augmentation.scenes import read_scenes
 from viadet.augmentation.training_set import TrainingSet
 from viadet.network.build import build_network, make_spec
+from viadet.pictures.box_sizes import anchor_sizes_wh, box_sizes_wh, draw_box_sizes, size_rows
 from viadet.pictures.drawing import save_figure
-from viadet.pictures.training_set import (
-    GRID,
-    anchor_sizes_wh,
-    box_sizes_wh,
-    draw_augmented,
-    draw_box_shapes,
-    draw_training_set,
-    size_rows,
-)
+from viadet.pictures.training_set import COLUMNS, ROWS, draw_augmented, draw_training_set
 from viadet.project.errors import run_stage
 from viadet.project.files import read_json, replaced_dir, write_csv
 from viadet.project.params import read_recipe
@@ -30,23 +23,23 @@ COCO_PATHS = {split: Path(f"data/coco/{split}.json") for split in ("train", "val
 IMAGE_DIR = Path("data/raw")
 PICTURES_DIR = Path("plots/visualise/images")
 SIZES_PATH = Path("plots/visualise/box_sizes.csv")
-SHOWN_SIDE_PX = 800
+DRAWN_IMAGES = COLUMNS * ROWS  # the first of the training set
+DRAWN_SIDE_PX = 800  # larger photographs are reduced
 
 
 def main() -> None:
-    """Read both splits, count box sizes, draw three pictures of the training set."""
+    """Draw the first training images and their augmented samples; compare box sizes of both splits with the anchors."""
     recipe = read_recipe()
     spec = make_spec(recipe.model, recipe.convert.categories)
-    shown = GRID[0] * GRID[1]
     training_set = TrainingSet(COCO_PATHS["train"], IMAGE_DIR, recipe.train, spec.input_wh, spec.fill_rgb)
-    samples = [training_set[0, index] for index in range(min(shown, len(training_set)))]
+    samples = [training_set[0, index] for index in range(min(DRAWN_IMAGES, len(training_set)))]
     anchors_wh = anchor_sizes_wh(build_network(spec))
     boxes_wh = {split: box_sizes_wh(read_json(path), spec.input_wh) for split, path in COCO_PATHS.items()}
     with replaced_dir(PICTURES_DIR) as folder:
-        scenes = list(islice(read_scenes(COCO_PATHS["train"], IMAGE_DIR, SHOWN_SIDE_PX), shown))
+        scenes = list(islice(read_scenes(COCO_PATHS["train"], IMAGE_DIR, DRAWN_SIDE_PX), DRAWN_IMAGES))
         save_figure(draw_training_set(scenes), folder / "training_set.png")
         save_figure(draw_augmented(samples), folder / "augmented.png")
-        save_figure(draw_box_shapes(boxes_wh["train"], anchors_wh, spec.input_wh), folder / "box_shapes.png")
+        save_figure(draw_box_sizes(boxes_wh["train"], anchors_wh, spec.input_wh), folder / "box_shapes.png")
     write_csv(SIZES_PATH, size_rows(boxes_wh), ["size", *boxes_wh])
     print(f"{len(training_set)} images, {len(boxes_wh['train'])} boxes, {len(training_set.cut_outs)} objects to paste")
 

@@ -19,19 +19,21 @@ from projects import run_module, write_params
 PARAMS = {"train.device": "cpu", "train.epochs": 1, "train.warmup_epochs": 0}
 EPOCH = """
 import torch
-from stages import train
-from stages.detection.dataset import TrainingSet
-from stages.detection.params import read_recipe
+from pathlib import Path
+from viadet.augmentation.training_set import TrainingSet
+from viadet.project.params import read_recipe
+from viadet.training.loader import make_loader
 recipe = read_recipe()
-images = TrainingSet(train.COCO_DIR / "train.json", train.RAW_DIR, recipe.train, (256, 256), (0, 0, 0))
-loader = train.make_loader(images, recipe.train, torch.device("cpu"), first_epoch=0)
+images = TrainingSet(Path("data/coco/train.json"), Path("data/raw"), recipe.train, (256, 256), (0, 0, 0))
+loader = make_loader(images, recipe.train, torch.device("cpu"), first_epoch=0)
 print(sum(len(batch) for batch, _ in loader), "samples")
 """
 MODEL = """
 import torch
 from pathlib import Path
-from stages.detection.network import build_network, make_spec, save_network
-from stages.detection.params import read_recipe
+from viadet.network.build import build_network, make_spec
+from viadet.network.weights import save_network
+from viadet.project.params import read_recipe
 torch.manual_seed(0)
 recipe = read_recipe()
 spec = make_spec(recipe.model, recipe.convert.categories)

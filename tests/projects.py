@@ -1,6 +1,8 @@
 """Small real projects for the tests: rendered photographs, the repository's own params with a few keys changed."""
 
+import contextlib
 import copy
+import importlib
 import json
 import os
 import shutil
@@ -8,8 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
+from viadet.project.errors import run_stage
 from viadet.project.yaml12 import load_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -53,6 +57,15 @@ def run_module(name: str, **environment: str) -> subprocess.CompletedProcess:
         env={**os.environ, **environment},
         check=False,
     )
+
+
+def stage_error(name: str) -> str:
+    """Run a stage here, in this process, as `python -m stages.NAME` does; the line that it ends with."""
+    module = importlib.import_module(f"stages.{name}")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", [f"stages/{name}.py"])
+        run_stage(module.main, module.__doc__)
+    return str(ended.value.code)
 
 
 def small_changes() -> list[str]:
@@ -102,6 +115,27 @@ class Clone:
         result = self.call(*command)
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
         return result.stdout
+
+
+@contextlib.contextmanager
+def changed_file(clone, name, change):
+    """Change the text of a file of the clone, then put it back."""
+    path = clone.folder / name
+    before = path.read_text()
+    path.write_text(change(before))
+    yield
+    path.write_text(before)
+
+
+def changed_param(clone, key, value):
+    """Change one param of the clone, then put it back."""
+
+    def change(text):
+        params = load_yaml(text)
+        set_param(params, key, value)
+        return yaml.safe_dump(params, sort_keys=False)
+
+    return changed_file(clone, "params.yaml", change)
 
 
 def via_entry(name: str, *shapes: dict, attributes: dict | None = None) -> dict:

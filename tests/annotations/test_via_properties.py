@@ -1,29 +1,31 @@
-"""Whatever a VIA file holds: valid COCO JSON that pycocotools reads, or one line that names the culprit."""
+"""Any VIA file gives valid COCO JSON that pycocotools reads, or one line that names the file."""
 
 import contextlib
 import io
+import itertools
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 
 import pytest
+from annotations.via_files import convert_params
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from projects import REPOSITORY, polygon, via_entry, write_params
+from projects import REPOSITORY, polygon, via_entry
 from pycocotools.coco import COCO
 
-from stages import convert
+from viadet.annotations.coco import to_coco
+from viadet.annotations.convert import convert_folder
+from viadet.annotations.counts import count_boxes
 from viadet.project.errors import UserError
+from viadet.project.files import write_json
 
 SIZES_WH = {"a.png": (64, 48), "b.png": (30, 40)}
 CORPUS = REPOSITORY / "tests/annotations/corpus/via"
-EARLIER = "what an earlier run wrote"
 VALID = {"v": via_entry("a.png", polygon((1, 1), (9, 1), (9, 9)), attributes={"kind": "balloon"})}
 
-# in JSON, whatever stands where a number should
+# JSON values that are not what is expected
 odd_values = st.one_of(
     st.none(),
     st.booleans(),
@@ -36,12 +38,12 @@ odd_values = st.one_of(
 
 
 def mostly(good: st.SearchStrategy, odd: st.SearchStrategy = odd_values) -> st.SearchStrategy:
-    """What a file should hold, and once in a while what it should not."""
+    """Valid values, and one in twenty times an odd one."""
     return st.integers(0, 19).flatmap(lambda roll: odd if roll == 13 else good)
 
 
-def table(**values: st.SearchStrategy) -> st.SearchStrategy:
-    """A table in which a key is missing once in a while."""
+def json_object(**values: st.SearchStrategy) -> st.SearchStrategy:
+    """An object, and one in twenty times one with missing keys or something else."""
     whole = st.fixed_dictionaries(values)
     return mostly(whole, st.fixed_dictionaries({}, optional=values) | odd_values)
 
@@ -49,76 +51,63 @@ def table(**values: st.SearchStrategy) -> st.SearchStrategy:
 px = mostly(st.integers(-5, 70) | st.floats(-5, 70))
 size = mostly(st.integers(1, 40) | st.floats(0.5, 40))
 points = st.integers(3, 8).flatmap(lambda count: st.lists(px, min_size=count, max_size=count))
-regions = table(
+regions = json_object(
     shape_attributes=st.one_of(
         points.flatmap(
-            lambda xs: table(
+            lambda xs: json_object(
                 name=st.just("polygon"),
                 all_points_x=st.just(xs),
                 all_points_y=mostly(st.lists(px, min_size=len(xs), max_size=len(xs)), st.lists(px, max_size=6)),
             )
         ),
-        table(name=st.just("rect"), x=px, y=px, width=size, height=size),
-        table(name=st.just("circle"), cx=px, cy=px, r=size),
-        table(name=st.just("ellipse"), cx=px, cy=px, rx=size, ry=size, theta=mostly(st.floats(-7, 7))),
+        json_object(name=st.just("rect"), x=px, y=px, width=size, height=size),
+        json_object(name=st.just("circle"), cx=px, cy=px, r=size),
+        json_object(name=st.just("ellipse"), cx=px, cy=px, rx=size, ry=size, theta=mostly(st.floats(-7, 7))),
     ),
-    region_attributes=table(kind=mostly(st.just("balloon"), st.just("other"))),
+    region_attributes=json_object(kind=mostly(st.just("balloon"), st.just("other"))),
 )
 odd_names = st.sampled_from([*SIZES_WH, "../a.png", "c.png", "A.PNG", "a.png\0", "."]) | odd_values
 region_lists = st.lists(regions, max_size=4)
-region_tables = region_lists.map(lambda found: {str(number): region for number, region in enumerate(found)})
+region_objects = region_lists.map(lambda regions: {str(number): region for number, region in enumerate(regions)})
 
 
 def image_entry(name: str) -> st.SearchStrategy:
-    return table(filename=mostly(st.just(name), odd_names), regions=mostly(region_lists | region_tables))
+    return json_object(filename=mostly(st.just(name), odd_names), regions=mostly(region_lists | region_objects))
 
 
-tables = st.fixed_dictionaries({"1": image_entry("a.png")}, optional={"2": image_entry("b.png")})
+image_objects = st.fixed_dictionaries({"1": image_entry("a.png")}, optional={"2": image_entry("b.png")})
 files = mostly(
     st.one_of(
-        tables,
-        tables.map(lambda entries: list(entries.values())),
-        tables.map(lambda entries: {"_via_img_metadata": entries, "_via_settings": {}}),
+        image_objects,
+        image_objects.map(lambda entries: list(entries.values())),
+        image_objects.map(lambda entries: {"_via_img_metadata": entries, "_via_settings": {}}),
     )
 )
 
 
-@contextlib.contextmanager
-def two_splits(train: bytes):
-    """A project whose training split has this VIA file, and which has been converted before."""
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            for split in ("train", "val"):
-                Path("data/raw", split).mkdir(parents=True)
-                for name, size_wh in SIZES_WH.items():
-                    Image.new("RGB", size_wh).save(Path("data/raw", split, name))
-            Path("data/raw/train/via.json").write_bytes(train)
-            Path("data/raw/val/via.json").write_text(json.dumps(VALID))
-            Path("data/coco").mkdir()
-            Path("data/coco/train.json").write_text(EARLIER)
-            yield
-        finally:
-            os.chdir(before)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A training split of two images; each check writes another VIA file."""
+    folder = tmp_path_factory.mktemp("data") / "train"
+    folder.mkdir()
+    for name, size_wh in SIZES_WH.items():
+        Image.new("RGB", size_wh).save(folder / name)
+    return folder
 
 
-def check(train: bytes, bad_regions: str, attribute: str | None) -> str | None:
+def check(folder: Path, via: bytes, bad_regions: str = "error", attribute: str | None = None) -> str | None:
     """Convert; returns the error's line, or None where COCO JSON was written."""
-    with two_splits(train):
-        write_params({"convert.bad_regions": bad_regions, "convert.attribute": attribute})
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                convert.main()
-        except UserError as error:
-            assert len(str(error).splitlines()) == 1
-            assert str(error).startswith(("data/raw/train/via.json", "data/raw/train/"))
-            assert [path.name for path in Path("data/coco").iterdir()] == ["train.json"]
-            assert Path("data/coco/train.json").read_text() == EARLIER
-            assert not list(Path("data").rglob("*.tmp"))
-            return str(error)
-        assert sorted(path.name for path in Path("data/coco").iterdir()) == ["train.json", "val.json"]
-        check_coco(Path("data/coco/train.json"))
+    (folder / "via.json").write_bytes(via)
+    params = convert_params(bad_regions=bad_regions, attribute=attribute)
+    try:
+        images = convert_folder(folder, params)
+    except UserError as error:
+        assert len(str(error).splitlines()) == 1
+        assert str(error).startswith(f"{folder}/")
+        return str(error)
+    write_json(folder.parent / "coco.json", to_coco(images, params.categories))
+    check_coco(folder.parent / "coco.json")
+    json.dumps(count_boxes(images), allow_nan=False)
     return None
 
 
@@ -141,6 +130,9 @@ def check_coco(path: Path) -> None:
         assert coco.annToMask(entry).shape == (image["height"], image["width"])
 
 
+LARGE_CIRCLE = {"v": via_entry("a.png", {"name": "circle", "cx": 1e308, "cy": 1e308, "r": 1e308})}
+
+
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     files,
@@ -149,17 +141,17 @@ def check_coco(path: Path) -> None:
     st.sampled_from(["utf-8", "utf-8-sig"]),
 )
 @example(VALID, "error", None, "utf-8")
-@example({"v": via_entry("a.png", {"name": "circle", "cx": 1e308, "cy": 1e308, "r": 1e308})}, "error", None, "utf-8")
-def test_any_structure_gives_coco_json_or_one_line(data, bad_regions, attribute, encoding):
-    check(json.dumps(data).encode(encoding), bad_regions, attribute)
+@example(LARGE_CIRCLE, "error", None, "utf-8")
+def test_any_structure_gives_coco_json_or_one_line(folder, data, bad_regions, attribute, encoding):
+    check(folder, json.dumps(data).encode(encoding), bad_regions, attribute)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.lists(regions, min_size=1, max_size=4))
-def test_an_error_of_a_region_names_file_image_and_region(found):
-    line = check(json.dumps({"v": via_entry("a.png") | {"regions": found}}).encode(), "error", None)
+def test_the_error_of_a_region_names_file_image_and_region(folder, region_list):
+    line = check(folder, json.dumps({"v": via_entry("a.png") | {"regions": region_list}}).encode())
     if line is not None:
-        assert line.startswith("data/raw/train/via.json, a.png, region ")
+        assert line.startswith(f"{folder}/via.json, a.png, region ")
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -170,16 +162,11 @@ def test_an_error_of_a_region_names_file_image_and_region(found):
 @example(b'{"a":' * 100_000)
 @example(b"\xef\xbb\xbf" * 2)
 @example(b"1" * 100_000)
-def test_any_bytes_give_one_line(data):
-    assert check(data, "error", None) is not None
-
-
-def test_a_key_that_is_there_twice_is_named():
-    text = '{"v": {"filename": "a.png", "filename": "b.png", "regions": []}}'
-    assert "data/raw/train/via.json has 'filename' twice in one table" in check(text.encode(), "error", None)
+def test_bytes_that_are_not_a_via_file_give_one_line(folder, data):
+    assert check(folder, data) is not None
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name[:12])
-@pytest.mark.parametrize("bad_regions", ["error", "skip"])
-def test_what_the_fuzzer_found_interesting_is_converted_or_refused(path, bad_regions):
-    check(path.read_bytes(), bad_regions, None)
+def test_an_input_of_the_fuzzer_is_converted_or_refused(folder, path):
+    for bad_regions, attribute in itertools.product(("error", "skip"), (None, "kind")):
+        check(folder, path.read_bytes(), bad_regions, attribute)

@@ -1,3 +1,5 @@
+"""Random views, mosaics and pasted objects: boxes against the pixels that are visible."""
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,7 @@ def red_extent_xyxy(image):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_box_is_the_extent_of_the_visible_pixels_whatever_the_view(scene, seed):
+def test_a_box_is_the_extent_of_the_visible_pixels_in_any_view(scene, seed):
     torch.manual_seed(seed)
     before = scene.image.clone(), scene.polygons[0].clone()
     sample = augment([scene], 0, [], params(scale=[0.5, 3.0], flip=0.5), (128, 96), GREY)
@@ -76,26 +78,26 @@ def test_a_mirrored_view_mirrors_the_box(scene):
     assert torch.equal(view.polygons[0][:, 1], mirrored.polygons[0][:, 1])
 
 
-def test_what_is_not_photograph_has_the_fill_colour(scene):
+def test_pixels_beside_the_photograph_have_the_fill_colour(scene):
     torch.manual_seed(0)
     view = random_view(scene, params(scale=[0.5, 0.5]), CANVAS)
     assert (view.image == 128).all(0).sum() == 200 * 200 - 100 * 50
 
 
-def test_a_cut_out_holds_the_object_and_nothing_else(scene):
+def test_a_cut_out_contains_only_the_object(scene):
     (cut_out,) = CutOuts([scene])
     rgb, alpha = cut_out.rgba[:3], cut_out.rgba[3] > 0
     assert alpha.sum() == 40 * 30
     assert (rgb[:, alpha] == RED.view(3, 1)).all()
 
 
-def test_objects_at_the_edge_and_slivers_are_not_cut_out():
+def test_objects_at_the_edge_and_thin_ones_are_not_cut_out():
     image = torch.zeros(3, 100, 100, dtype=torch.uint8)
     polygons = [rectangle(0, 10, 30, 40), rectangle(50, 70, 90, 100), rectangle(50, 10, 55, 60)]
     assert list(CutOuts([Scene(image, polygons, [1, 1, 1])])) == []
 
 
-def test_a_pasted_object_takes_its_place_and_leaves_the_rest():
+def test_a_pasted_object_replaces_its_pixels_and_no_others():
     torch.manual_seed(1)
     image = torch.zeros(3, 60, 80, dtype=torch.uint8)
     rgba = torch.full((4, 20, 30), 255, dtype=torch.uint8)
@@ -107,7 +109,7 @@ def test_a_pasted_object_takes_its_place_and_leaves_the_rest():
 
 
 def test_boxes_under_a_pasted_object_shrink_to_what_is_visible():
-    # An object of x 10..50 of which a paste covers x 30..60: x 10..30 is left.
+    # An object at x 10..50 of which a pasted one covers x 30..60: x 10..30 is left.
     below = polygon_mask(rectangle(10, 10, 50, 40), 80, 60)
     above = polygon_mask(rectangle(30, 0, 60, 60), 80, 60)
     assert visible_box_xyxy(Object(1, below & ~above, 1200, (10, 10, 50, 40))) == (10, 10, 30, 40)
@@ -122,7 +124,7 @@ def test_an_object_of_which_little_is_visible_is_dropped():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_boxes_of_pasted_ellipses_fit_what_can_be_seen_of_them(seed):
+def test_boxes_of_pasted_ellipses_fit_their_visible_part(seed):
     image = Image.new("RGB", (160, 160))
     ImageDraw.Draw(image).ellipse((20, 30, 120, 110), fill=(255, 0, 0))
     angles = torch.linspace(0, 2 * torch.pi, 65)[:-1]
@@ -132,11 +134,11 @@ def test_boxes_of_pasted_ellipses_fit_what_can_be_seen_of_them(seed):
     torch.manual_seed(seed)
     sample = augment([empty], 0, objects, params(copy_paste=1), (128, 128), (0, 0, 0))
     if not len(sample.labels):
-        assert int((sample.image.sum(0) > 60).sum()) < 3000  # nothing pasted, or little of it in sight
+        assert int((sample.image.sum(0) > 60).sum()) < 3000  # nothing pasted, or little of it visible
         return
     assert sample.labels.tolist() == [3]
-    seen = sample.image.sum(0) > 60
-    columns, rows = seen.any(0).nonzero(), seen.any(1).nonzero()
+    visible = sample.image.sum(0) > 60
+    columns, rows = visible.any(0).nonzero(), visible.any(1).nonzero()
     extent = [float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1]
     np.testing.assert_allclose(sample.boxes_xyxy[0], extent, atol=2.01)  # the soft edge counts half
 
@@ -160,7 +162,7 @@ COLOURS = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [2
 
 
 def discs():
-    """Scenes with one disc each, of a colour and label of its own, on black: what is visible of it can be counted."""
+    """Scenes with one disc each on black; each label has its colour, so that its visible pixels can be counted."""
     angles = torch.linspace(0, 2 * torch.pi, 97)[:-1]
     outline = torch.stack([100 + 60 * angles.cos(), 75 + 60 * angles.sin()], 1)
     mask = polygon_mask(outline, 200, 150)
@@ -168,17 +170,17 @@ def discs():
 
 
 def extent_of(image, label):
-    """Corners and count of the pixels nearest to a label's colour, among those of all labels and the background."""
+    """Corners and count of the pixels whose colour is nearest to a label's, among all labels and the background."""
     distances = (image[None].int() - torch.cat([COLOURS, torch.zeros(1, 3)]).int().view(-1, 3, 1, 1)).abs().sum(1)
-    seen = distances.argmin(0) == label - 1
-    if not seen.any():
+    visible = distances.argmin(0) == label - 1
+    if not visible.any():
         return None, 0
-    columns, rows = seen.any(0).nonzero(), seen.any(1).nonzero()
-    return [float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1], int(seen.sum())
+    columns, rows = visible.any(0).nonzero(), visible.any(1).nonzero()
+    return [float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1], int(visible.sum())
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_boxes_in_a_mosaic_are_the_extent_of_what_can_be_seen(seed):
+def test_boxes_in_a_mosaic_are_the_extent_of_the_visible_pixels(seed):
     torch.manual_seed(seed)
     scenes = discs()
     image, objects = mosaic(scenes[:4], params(scale=[0.5, 2.0], flip=0.5), (192, 160), (0, 0, 0))
@@ -191,29 +193,30 @@ def test_boxes_in_a_mosaic_are_the_extent_of_what_can_be_seen(seed):
             np.testing.assert_allclose(box_xyxy, extent, atol=1.6)
 
 
-def cut_outs_without_colour_changes(monkeypatch):
-    monkeypatch.setattr("stages.detection.augment.v2.ColorJitter", lambda **_: lambda rgb: rgb)
+@pytest.fixture
+def uncoloured(monkeypatch):
+    """The discs as cut-outs that keep their colours when pasted."""
+    monkeypatch.setattr("torchvision.transforms.v2.ColorJitter", lambda **_: lambda rgb: rgb)
     return CutOuts(discs())
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_boxes_of_objects_pasted_over_each_other_are_the_extent_of_what_is_left_of_them(seed, monkeypatch):
-    objects = cut_outs_without_colour_changes(monkeypatch)
+def test_boxes_of_objects_pasted_over_each_other_are_the_extent_of_their_visible_pixels(seed, uncoloured):
     torch.manual_seed(seed)
     empty = torch.zeros(3, 160, 192, dtype=torch.uint8)
-    image, pasted = copy_paste(empty, [], objects, params(copy_paste=6, cluster=0.7))
+    image, pasted = copy_paste(empty, [], uncoloured, params(copy_paste=6, cluster=0.7))
     labels = [object_.label for object_ in pasted]
     for object_ in pasted:
         if labels.count(object_.label) == 1 and (box_xyxy := visible_box_xyxy(object_)) is not None:
             extent, count = extent_of(image, object_.label)
-            # Where soft edges mix, a colour that is neither's can be taken for a third: a few px.
+            # Where the soft edges of two objects mix, a few px look like a third one.
             assert int(object_.mask.sum()) == pytest.approx(count, abs=0.1 * count + 60)
             if count > 400:
                 np.testing.assert_allclose(box_xyxy, extent, atol=3.01)
 
 
-def test_pasted_objects_are_turned_scaled_cut_off_at_edges_and_cover_each_other(monkeypatch):
-    objects = cut_outs_without_colour_changes(monkeypatch)
+def test_pasted_objects_are_scaled_cut_off_at_edges_and_cover_each_other():
+    objects = CutOuts(discs())
     torch.manual_seed(0)
     empty = torch.zeros(3, 160, 192, dtype=torch.uint8)
     areas, hidden, cut_off = [], 0, 0
@@ -225,6 +228,15 @@ def test_pasted_objects_are_turned_scaled_cut_off_at_edges_and_cover_each_other(
     assert max(areas) > 20 * min(areas)
     assert hidden > 5
     assert cut_off > 10
+
+
+def test_a_pasted_object_is_turned_by_a_random_angle_of_up_to_20_degrees():
+    rgba = torch.full((4, 6, 60), 255, dtype=torch.uint8)
+    torch.manual_seed(0)
+    heights = [random_cut_out(rgba, 1000.0).shape[1] / 1.5 for _ in range(30)]
+    assert min(heights) < 9
+    # sin(20°) * 60 + cos(20°) * 6 = 26 px
+    assert 22 < max(heights) < 28
 
 
 def test_objects_in_a_cluster_touch():
@@ -246,8 +258,8 @@ def test_objects_in_a_cluster_touch():
     assert sum(distance > 1.3 for distance in distances(0.0)) > 10
 
 
-def test_a_pasted_object_is_not_enlarged_beyond_what_was_photographed():
+def test_a_pasted_object_is_enlarged_by_half_at_most():
     rgba = torch.full((4, 20, 20), 255, dtype=torch.uint8)
     torch.manual_seed(0)
-    assert max(max(random_cut_out(rgba, 300.0).shape[1:]) for _ in range(20)) <= 1.5 * 29  # 29: turned by 20 degrees
+    assert max(max(random_cut_out(rgba, 300.0).shape[1:]) for _ in range(20)) <= 1.5 * 29  # 29 px: when turned
     assert max(max(random_cut_out(rgba, 10.0).shape[1:]) for _ in range(20)) == 10

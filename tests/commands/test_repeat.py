@@ -1,52 +1,88 @@
-"""Repetitions over seeds and folds in a clone of the working tree."""
+"""Repetitions over seeds and folds."""
 
 import re
+import sys
 
 import pytest
-from projects import Clone, small_changes
+from click.testing import CliRunner
+from projects import Clone, small_changes, write_params
 
-from viadet.commands import repeat
-from viadet.project.errors import UserError
+from viadet.commands.app import main
+from viadet.commands.repeat import METRICS, markdown_table, plan_repetitions
+from viadet.project.params import read_recipe
 
 
 def test_the_table_gives_mean_and_standard_deviation_and_leaves_out_what_has_no_meaning():
-    figures = {
-        "a": dict.fromkeys(repeat.METRICS, 0.2) | {"bbox_mAP_s": -1.0},
-        "b": dict.fromkeys(repeat.METRICS, 0.4) | {"bbox_mAP_s": -1.0},
-        "c": dict.fromkeys(repeat.METRICS, 0.6) | {"bbox_mAP_s": 0.5},
+    metrics = {
+        "a": dict.fromkeys(METRICS, 0.2) | {"bbox_mAP_s": -1.0},
+        "b": dict.fromkeys(METRICS, 0.4) | {"bbox_mAP_s": -1.0},
+        "c": dict.fromkeys(METRICS, 0.6) | {"bbox_mAP_s": 0.5},
     }
-    *_, last = repeat.markdown_table(figures).splitlines()
+    *_, last = markdown_table(metrics).splitlines()
     cells = [cell.strip() for cell in last.strip("|").split("|")]
     assert cells[0] == "mean ± sd of 3"
     assert cells[1] == "0.400 ± 0.200"
-    assert cells[1 + repeat.METRICS.index("bbox_mAP_s")] == "0.500"
+    assert cells[1 + METRICS.index("bbox_mAP_s")] == "0.500"
 
 
-@pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--folds", "-1"]])
-def test_a_number_below_1_is_an_error(arguments):
-    with pytest.raises(UserError, match="above 0"):
-        repeat.main(arguments)
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ([], "give either --seeds or --folds"),
+        (["--seeds", "2", "--folds", "2"], "give either --seeds or --folds"),
+        (["--seeds", "0"], "Invalid value for '--seeds': 0 is not in the range"),
+        (["--folds", "1"], "Invalid value for '--folds': 1 is not in the range"),
+    ],
+)
+def test_either_seeds_or_folds_are_given_and_enough_of_them(arguments, error):
+    result = CliRunner().invoke(main, ["repeat", *arguments])
+    assert result.exit_code == 2
+    assert result.output.splitlines()[-1].startswith(f"Error: {error}")
 
 
-def test_seeds_and_folds_are_run_once_and_leave_the_workspace_alone(tmp_path):
+def test_names_tell_params_and_code_apart_and_stay_the_same_for_the_same():
+    names = list(plan_repetitions("sample", 2, None, ("recipe=sample",), ""))
+    assert names == ["repeat-2e6f2d33-seed-0", "repeat-2e6f2d33-seed-1"]  # finished experiments are known by them
+    others = [
+        *plan_repetitions("sample", 2, None, ("recipe=sample", "sample.train.epochs=3"), ""),
+        *plan_repetitions("sample", 2, None, ("recipe=sample",), "diff --git a/params.yaml b/params.yaml"),
+        *plan_repetitions("sample", None, 2, ("recipe=sample",), ""),
+    ]
+    assert len({*names, *others}) == 8
+
+
+def test_each_repetition_sets_its_seed_or_fold_last(project):
+    def recipes(seeds, folds):
+        for params in plan_repetitions(
+            "sample", seeds, folds, ("sample.train.seed=7", "sample.train.epochs=3"), ""
+        ).values():
+            assert params[:2] == ["sample.train.seed=7", "sample.train.epochs=3"]
+            pairs = (param.removeprefix("sample.").split("=") for param in params)
+            write_params({key: int(value) for key, value in pairs})  # in order: the last value of a key counts
+            yield read_recipe()
+
+    assert [recipe.train.seed for recipe in recipes(2, None)] == [0, 1]
+    assert [(recipe.convert.folds, recipe.convert.fold) for recipe in recipes(None, 3)] == [(3, 0), (3, 1), (3, 2)]
+
+
+@pytest.mark.slow
+def test_folds_are_run_once_and_leave_the_workspace_as_it_is(tmp_path):
     clone = Clone(tmp_path)
-    settings = ["-S", "recipe=sample", *small_changes()]
 
-    def figures(*arguments):
-        output = clone.run("python", "-m", "stages.repeat", *arguments, *settings)
+    def run():
+        output = clone.run(
+            sys.executable, "-m", "viadet", "repeat", "--folds", "2", "-S", "recipe=sample", *small_changes()
+        )
         return output, re.findall(r"^\| (?:repeat\S+|mean).*$", output, re.M)
 
-    first, table = figures("--seeds", "2")
+    first, table = run()
+    assert first.count("Running stage 'train'") == 2
+    assert sorted(re.findall(r"val: (\d+) images", first)) == ["4", "5"]  # of the 9 images
     assert len(table) == 3
     assert table[0].split("|")[2:] != table[1].split("|")[2:]
-    assert first.count("Running stage 'train'") == 2
     assert clone.run("git", "status", "--porcelain") == ""
     assert not (clone.folder / "data/model").exists()
-    again, same = figures("--seeds", "2")
-    assert same == table
-    assert "Running stage" not in again
 
-    output, table = figures("--folds", "2")
-    assert len(table) == 3
-    # 9 images in two folds: 5 and 4 validate
-    assert sorted(re.findall(r"val: (\d+) images", output)) == ["4", "5"]
+    again, same_table = run()
+    assert same_table == table
+    assert "Running stage" not in again

@@ -1,4 +1,4 @@
-"""AP of some of the images, against COCOeval run on those images alone."""
+"""AP of a subset of the images against COCOeval run on that subset alone; the confidence interval."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,11 @@ from viadet.evaluation.bootstrap import ap_interval, ap_of_images
 from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 
 
-def make(count, quality, seed=0, categories=2):
-    """Images with two objects each; the better the quality, the closer are the detections."""
+def make_results(image_count, quality, seed=0, categories=2):
+    """Images with two objects and two detections each; at quality 1 the boxes are equal."""
     random = np.random.default_rng(seed)
     images, annotations, results = [], [], []
-    for image_id in range(1, count + 1):
+    for image_id in range(1, image_count + 1):
         images.append({"id": image_id, "file_name": f"{image_id}.png", "width": 200, "height": 200})
         for _ in range(2):
             x, y, width, height = random.uniform((0, 0, 30, 30), (100, 100, 90, 90))
@@ -20,12 +20,12 @@ def make(count, quality, seed=0, categories=2):
             annotations.append({"id": len(annotations) + 1, "area": width * height, "iscrowd": 0} | box)
             shift = random.normal(0, (1 - quality) * 30, 2)
             results.append(box | {"bbox": [x + shift[0], y + shift[1], width, height], "score": random.uniform(0.1, 1)})
-    kinds = [{"id": i, "name": str(i)} for i in range(1, categories + 1)]
-    return {"images": images, "annotations": annotations, "categories": kinds}, results
+    names = [{"id": i, "name": str(i)} for i in range(1, categories + 1)]
+    return {"images": images, "annotations": annotations, "categories": names}, results
 
 
-def test_ap_of_all_images_is_that_of_the_evaluation_which_stays_as_it_is():
-    coco, results = make(7, 0.8)
+def test_ap_of_all_images_equals_cocoevals_and_leaves_the_evaluation_unchanged():
+    coco, results = make_results(7, 0.8)
     evaluation = run_cocoeval(coco, results)
     before = coco_stats(evaluation)
     assert ap_of_images(evaluation, np.arange(7)) == pytest.approx(before["bbox_mAP"], abs=1e-4)
@@ -34,39 +34,44 @@ def test_ap_of_all_images_is_that_of_the_evaluation_which_stays_as_it_is():
 
 
 @pytest.mark.parametrize("chosen", [[2], [0, 4], [6, 1, 3]])
-def test_ap_of_some_images_is_that_of_an_evaluation_of_these_alone(chosen):
-    coco, results = make(7, 0.7)
+def test_ap_of_a_subset_equals_that_of_an_evaluation_of_the_subset_alone(chosen):
+    coco, results = make_results(7, 0.7)
     ids = {index + 1 for index in chosen}
-    part = {**coco, "images": [image for image in coco["images"] if image["id"] in ids]}
-    part["annotations"] = [a for a in coco["annotations"] if a["image_id"] in ids]
-    alone = run_cocoeval(part, [result for result in results if result["image_id"] in ids])
+    subset = {**coco, "images": [image for image in coco["images"] if image["id"] in ids]}
+    subset["annotations"] = [a for a in coco["annotations"] if a["image_id"] in ids]
+    alone = run_cocoeval(subset, [result for result in results if result["image_id"] in ids])
     evaluation = run_cocoeval(coco, results)
     assert ap_of_images(evaluation, np.array(chosen)) == pytest.approx(coco_stats(alone)["bbox_mAP"], abs=1e-4)
 
 
-def test_an_image_named_twice_counts_twice():
-    coco, results = make(2, 1.0, categories=1)
-    results = [result for result in results if result["image_id"] == 1]  # nothing is found on the second
+def test_an_image_listed_twice_counts_twice():
+    coco, results = make_results(2, 1.0, categories=1)
+    results = [result for result in results if result["image_id"] == 1]  # none on the second
     evaluation = run_cocoeval(coco, results)
     once, twice = (ap_of_images(evaluation, np.array(images)) for images in ([0, 1], [0, 0, 1]))
     assert once == pytest.approx(51 / 101)  # recall 0 to 0.5 of 101 points
     assert twice == pytest.approx(67 / 101)  # recall up to 2/3
 
 
-def test_images_without_objects_have_no_ap():
-    coco, results = make(2, 1.0, categories=1)
+def test_images_without_objects_have_ap_minus_1():
+    coco, results = make_results(2, 1.0, categories=1)
     coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] == 1]
     assert ap_of_images(run_cocoeval(coco, results), np.array([1])) == -1
 
 
-def test_the_interval_holds_ap_narrows_with_images_and_comes_back():
-    wide, narrow = (run_cocoeval(*make(count, 0.8, categories=1)) for count in (6, 60))
-    low, high = ap_interval(wide, 200, seed=0)
-    assert low < coco_stats(wide)["bbox_mAP"] < high
-    assert (low, high) == ap_interval(wide, 200, seed=0) != ap_interval(wide, 200, seed=1)
-    narrow_low, narrow_high = ap_interval(narrow, 200, seed=0)
+def test_the_interval_contains_ap_narrows_with_more_images_and_depends_on_the_seed_only():
+    few, many = (run_cocoeval(*make_results(image_count, 0.8, categories=1)) for image_count in (6, 60))
+    low, high = ap_interval(few, 200, seed=0)
+    assert low < coco_stats(few)["bbox_mAP"] < high
+    assert (low, high) == ap_interval(few, 200, seed=0) != ap_interval(few, 200, seed=1)
+    narrow_low, narrow_high = ap_interval(many, 200, seed=0)
     assert narrow_high - narrow_low < 0.6 * (high - low)
 
 
 def test_perfect_detections_have_no_spread():
-    assert ap_interval(run_cocoeval(*make(5, 1.0)), 20, seed=0) == (1.0, 1.0)
+    assert ap_interval(run_cocoeval(*make_results(5, 1.0)), 20, seed=0) == (1.0, 1.0)
+
+
+def test_without_any_object_the_interval_is_minus_1():
+    coco, results = make_results(2, 1.0)
+    assert ap_interval(run_cocoeval(coco | {"annotations": []}, results), 20, seed=0) == (-1.0, -1.0)

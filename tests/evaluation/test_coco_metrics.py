@@ -1,11 +1,13 @@
+"""COCO metrics, matches and curves of three images, small enough to calculate by hand."""
+
 import copy
 
 import numpy as np
 import pytest
 
 from viadet.evaluation.coco_metrics import coco_stats, map_with_ids_from_0, run_cocoeval
-from viadet.evaluation.curves import precision_recall_rows
-from viadet.evaluation.matching import Matches, matched_annotations, matches_by_image, precision_recall_f1
+from viadet.evaluation.curves import ap_by_iou_rows, image_rows, precision_recall_rows
+from viadet.evaluation.matching import MatchCounts, count_matches, matched_annotations, precision_recall_f1
 
 BOXES = {1: [[10, 10, 20, 20], [50, 50, 40, 40]], 2: [[0, 0, 100, 100]], 3: []}  # xywh by image
 
@@ -36,10 +38,10 @@ def test_perfect_detections_score_exactly_1_at_every_size():
     assert [stats[name] for name in ("bbox_mAP", "bbox_mAP_s", "bbox_mAP_m", "bbox_mAP_l", "AR_100")] == [1.0] * 5
 
 
-def test_no_detections_score_0_and_do_not_crash():
+def test_without_detections_all_metrics_are_0():
     stats = coco_stats(run_cocoeval(ground_truth(), []))
     assert stats["bbox_mAP"] == 0.0
-    assert precision_recall_f1(list(matches_by_image(run_cocoeval(ground_truth(), []), 0.5).values())) == {
+    assert precision_recall_f1(list(count_matches(run_cocoeval(ground_truth(), []), 0.5).values())) == {
         "precision": 0.0,
         "recall": 0.0,
         "f1": 0.0,
@@ -52,7 +54,7 @@ def test_a_size_without_ground_truth_is_minus_1():
     assert coco_stats(run_cocoeval(coco, PERFECT))["bbox_mAP_s"] == -1
 
 
-def test_ids_from_0_lose_the_first_box():
+def test_with_ids_from_0_cocoeval_loses_the_first_object():
     assert map_with_ids_from_0(ground_truth(), PERFECT) < 0.7
 
 
@@ -60,17 +62,17 @@ def test_matches_are_counted_by_image_above_the_threshold():
     results = detections(
         (1, [10, 10, 20, 20], 0.9),  # right
         (1, [11, 11, 20, 20], 0.8),  # a duplicate of it: wrong
-        (1, [50, 50, 40, 40], 0.3),  # right, but below the threshold: missed
+        (1, [50, 50, 40, 40], 0.3),  # right, but below the threshold, so missed
         (2, [0, 0, 100, 45], 0.7),  # IoU 0.45: wrong
-        (3, [5, 5, 9, 9], 0.6),  # nothing there: wrong
+        (3, [5, 5, 9, 9], 0.6),  # no object there: wrong
     )
-    matches = matches_by_image(run_cocoeval(ground_truth(), results), 0.5)
-    assert matches == {1: Matches(1, 1, 1), 2: Matches(0, 1, 1), 3: Matches(0, 1, 0)}
+    counts = count_matches(run_cocoeval(ground_truth(), results), 0.5)
+    assert counts == {1: MatchCounts(1, 1, 1), 2: MatchCounts(0, 1, 1), 3: MatchCounts(0, 1, 0)}
     # precision 1 / 4, recall 1 / 3, F1 2 * 1/4 * 1/3 / (7/12) = 2/7
-    assert precision_recall_f1(list(matches.values())) == {"precision": 0.25, "recall": 0.3333, "f1": 0.2857}
+    assert precision_recall_f1(list(counts.values())) == {"precision": 0.25, "recall": 0.3333, "f1": 0.2857}
 
 
-def test_each_true_positive_knows_the_annotation_that_it_found():
+def test_each_true_positive_is_mapped_to_its_annotation():
     results = detections(
         (2, [0, 0, 100, 45], 0.7),  # IoU 0.45: wrong
         (1, [50, 50, 40, 40], 0.3),  # the second annotation
@@ -81,15 +83,35 @@ def test_each_true_positive_knows_the_annotation_that_it_found():
     assert matched_annotations(run_cocoeval(ground_truth(), [])) == {}
 
 
-def test_the_curve_has_101_recalls_and_a_column_for_each_iou():
+def test_precision_has_101_recalls_and_a_column_for_each_iou():
     results = detections((1, [10, 10, 20, 20], 0.9), (2, [0, 0, 100, 60], 0.8))
     rows = precision_recall_rows(run_cocoeval(ground_truth(), results), (0.5, 0.75))
     assert len(rows) == 101
     assert [row["recall"] for row in rows[:2]] == pytest.approx([0, 0.01])
-    # two of three found at IoU 0.5 (the second has 0.6), one of three at 0.75
+    # two of three objects detected at IoU 0.5 (the second with 0.6), one of three at 0.75
     assert sum(row["precision_50"] > 0.999 for row in rows) == 67
     assert sum(row["precision_75"] > 0.999 for row in rows) == 34
     assert np.all(np.array([row["precision_50"] for row in rows[67:]]) == 0)
+
+
+def test_ap_by_iou_is_calculated_at_each_threshold():
+    results = detections((1, [10, 10, 20, 20], 0.9), (2, [0, 0, 100, 60], 0.8))
+    rows = ap_by_iou_rows(run_cocoeval(ground_truth(), results))
+    assert [row["iou"] for row in rows] == pytest.approx([0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95])
+    assert [row["recall"] for row in rows] == pytest.approx([2 / 3] * 3 + [1 / 3] * 7)
+    assert [row["AP"] for row in rows] == pytest.approx([67 / 101] * 3 + [34 / 101] * 7)
+
+
+def test_images_are_listed_by_ap_with_their_counts():
+    results = detections((1, [10, 10, 20, 20], 0.9), (2, [0, 0, 100, 100], 0.8), (2, [5, 5, 9, 9], 0.7))
+    evaluation = run_cocoeval(ground_truth(), results)
+    rows = image_rows(ground_truth(), evaluation, count_matches(evaluation, 0.5))
+    columns = ("image", "AP", "objects", "right", "wrong")
+    assert [tuple(row[column] for column in columns) for row in rows] == [
+        ("3.png", -1.0, 0, 0, 0),  # no object
+        ("1.png", 0.505, 2, 1, 0),  # 51 of 101 recalls
+        ("2.png", 1.0, 1, 1, 1),
+    ]
 
 
 def test_the_callers_data_are_left_unchanged():

@@ -1,17 +1,17 @@
-"""Kinds of errors and their cost, on scenes small enough to reckon by hand."""
+"""Kinds of errors and their cost in AP50, in images small enough to calculate by hand."""
 
 import numpy as np
 import pytest
 
 from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
-from viadet.evaluation.error_kinds import KINDS, ap50_without, average_precision, error_rows, find_errors
+from viadet.evaluation.error_kinds import ERROR_KINDS, ap50_without, average_precision, classify_errors, error_rows
 from viadet.evaluation.matching import matched_annotations
 
 SQUARE = [100, 100, 100, 100]
 ELSEWHERE = [400, 400, 50, 50]
 
 
-def scene(*objects):
+def ground_truth(*objects):
     """One image; objects are (category, xywh)."""
     annotations = [
         {"id": i, "image_id": 1, "category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
@@ -24,17 +24,17 @@ def scene(*objects):
     }
 
 
-def detections(*found):
+def detections(*rows):
     """Detections are (category, xywh, score)."""
-    return [{"image_id": 1, "category_id": c, "bbox": box, "score": score} for c, box, score in found]
+    return [{"image_id": 1, "category_id": c, "bbox": box, "score": score} for c, box, score in rows]
 
 
-def matched(coco, results):
+def matches_of(coco, results):
     return matched_annotations(run_cocoeval(coco, results))
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("rows", "expected"),
     [
         ([(1, SQUARE, 0.9)], []),
         ([], ["missed"]),
@@ -46,52 +46,52 @@ def matched(coco, results):
         ([(1, [190, 100, 100, 100], 0.9)], ["background", "missed"]),  # IoU 0.05
     ],
 )
-def test_each_kind_is_told_by_class_overlap_and_what_is_taken(found, expected):
-    coco, results = scene((1, SQUARE)), detections(*found)
-    assert [error.kind for error in find_errors(coco, results, matched(coco, results))] == expected
+def test_the_kind_depends_on_class_overlap_and_matches(rows, expected):
+    coco, results = ground_truth((1, SQUARE)), detections(*rows)
+    assert [error.kind for error in classify_errors(coco, results, matches_of(coco, results))] == expected
 
 
-def test_without_errors_of_a_kind_ap_is_what_it_would_be():
-    # The background at 0.9 ranks above the hit at 0.8; the second object has a loose box only; the third none at all.
-    coco = scene((1, SQUARE), (1, [300, 100, 100, 100]), (1, [100, 300, 100, 100]))
+def test_ap50_without_a_kind_of_error_is_calculated_by_hand():
+    # The background detection (0.9) ranks above the hit (0.8); the second object has a box of IoU 0.25, the third none.
+    coco = ground_truth((1, SQUARE), (1, [300, 100, 100, 100]), (1, [100, 300, 100, 100]))
     results = detections((1, ELSEWHERE, 0.9), (1, SQUARE, 0.8), (1, [360, 100, 100, 100], 0.7))
-    found = matched(coco, results)
-    errors = find_errors(coco, results, found)
+    matches = matches_of(coco, results)
+    errors = classify_errors(coco, results, matches)
     assert [error.kind for error in errors] == ["background", "localisation", "missed"]
     at_recalls = [34, 67, 101]  # of COCO's 101 recalls, how many lie at or below 1/3, 2/3 and 1
-    reckoned = {
+    expected = {
         None: 34 * (1 / 2),
         "background": 34 * 1,
         "localisation": 67 * (2 / 3),
-        "missed": 51 * (1 / 2),  # one of two objects found
+        "missed": 51 * (1 / 2),  # one of the two remaining objects detected
         "class": 34 * (1 / 2),
     }
     assert at_recalls == [int(np.sum(np.linspace(0, 1, 101) <= k / 3 + 1e-9)) for k in (1, 2, 3)]
-    for kind, total in reckoned.items():
-        assert ap50_without(kind, errors, coco, results, found) == pytest.approx(total / 101), kind
+    for kind, total in expected.items():
+        assert ap50_without(kind, errors, coco, results, matches) == pytest.approx(total / 101), kind
 
 
-def test_a_wrong_class_set_right_counts_for_the_right_class():
-    coco = scene((1, SQUARE), (2, [300, 300, 80, 80]))
+def test_a_fixed_class_error_counts_for_the_right_class():
+    coco = ground_truth((1, SQUARE), (2, [300, 300, 80, 80]))
     results = detections((2, SQUARE, 0.9), (2, [300, 300, 80, 80], 0.8))
-    found = matched(coco, results)
-    errors = find_errors(coco, results, found)
-    assert ap50_without(None, errors, coco, results, found) == pytest.approx((0 + 0.5) / 2)
-    assert ap50_without("class", errors, coco, results, found) == pytest.approx(1)
+    matches = matches_of(coco, results)
+    errors = classify_errors(coco, results, matches)
+    assert ap50_without(None, errors, coco, results, matches) == pytest.approx((0 + 0.5) / 2)
+    assert ap50_without("class", errors, coco, results, matches) == pytest.approx(1)
 
 
-def test_of_two_loose_boxes_the_better_scored_is_set_right_and_the_other_goes():
-    coco = scene((1, SQUARE))
+def test_of_two_localisation_errors_the_better_scored_is_fixed_and_the_other_removed():
+    coco = ground_truth((1, SQUARE))
     results = detections((1, [160, 100, 100, 100], 0.6), (1, [100, 160, 100, 100], 0.9), (1, ELSEWHERE, 0.7))
-    found = matched(coco, results)
-    errors = find_errors(coco, results, found)
-    assert ap50_without("localisation", errors, coco, results, found) == pytest.approx(1)
+    matches = matches_of(coco, results)
+    errors = classify_errors(coco, results, matches)
+    assert ap50_without("localisation", errors, coco, results, matches) == pytest.approx(1)
 
 
-def test_average_precision_is_cocoevals():
+def test_average_precision_equals_cocoevals():
     rng = np.random.default_rng(0)
     boxes = [[int(x), int(y), 40, 40] for x, y in rng.integers(0, 500, (30, 2))]
-    coco = scene(*((1 + i % 2, box) for i, box in enumerate(boxes)))
+    coco = ground_truth(*((1 + i % 2, box) for i, box in enumerate(boxes)))
     jitter = rng.integers(-14, 15, (60, 2))
     results = detections(
         *(
@@ -100,20 +100,20 @@ def test_average_precision_is_cocoevals():
         )
     )
     evaluation = run_cocoeval(coco, results)
-    found = matched_annotations(evaluation)
-    ap50 = ap50_without(None, find_errors(coco, results, found), coco, results, found)
+    matches = matched_annotations(evaluation)
+    ap50 = ap50_without(None, classify_errors(coco, results, matches), coco, results, matches)
     assert 0.1 < ap50 < 0.9
     assert round(ap50, 4) == coco_stats(evaluation)["bbox_mAP_50"]
     assert average_precision([], [], 3) == 0
 
 
-def test_rows_count_at_the_threshold_but_cost_by_all_detections():
-    coco = scene((1, SQUARE), (1, [300, 100, 100, 100]))
+def test_rows_count_errors_at_the_threshold_but_compute_the_cost_from_all_detections():
+    coco = ground_truth((1, SQUARE), (1, [300, 100, 100, 100]))
     results = detections((1, ELSEWHERE, 0.9), (1, SQUARE, 0.8), (1, [300, 100, 100, 100], 0.1))
-    rows = error_rows(coco, results, matched(coco, results), 0.4)
-    assert [row["error"] for row in rows] == list(KINDS)
+    rows = error_rows(coco, results, matches_of(coco, results), 0.4)
+    assert [row["error"] for row in rows] == list(ERROR_KINDS)
     by_kind = {row["error"]: row for row in rows}
-    assert by_kind["missed"] == {"error": "missed", "count": 1, "AP50_lost": 0.0}  # found, but below the threshold
+    assert by_kind["missed"] == {"error": "missed", "count": 1, "AP50_lost": 0.0}  # detected, but below the threshold
     assert by_kind["background"]["count"] == 1
     assert by_kind["background"]["AP50_lost"] == pytest.approx(1 - 2 / 3, abs=1e-4)
-    assert error_rows(scene(), [], {}, 0.4)[-1]["AP50_lost"] == 0
+    assert error_rows(ground_truth(), [], {}, 0.4)[-1]["AP50_lost"] == 0

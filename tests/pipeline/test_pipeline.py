@@ -1,71 +1,15 @@
 """The chain as users run it: DVC in a clone, with an empty home."""
 
-import ast
-import contextlib
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from projects import REPOSITORY, Clone, set_param, small_changes
-from ruamel.yaml import YAML
+from projects import Clone, changed_file, changed_param
 
-PIPELINE = YAML(typ="safe", pure=True).load((REPOSITORY / "dvc.yaml").read_text())
-STAGES = PIPELINE["stages"]
-ORDER = ["fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam"]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 
 
-def imported_files(script: Path) -> set[Path]:
-    """The repository's own modules that a script imports, directly or through one another."""
-    modules = set()
-    for node in ast.walk(ast.parse((REPOSITORY / script).read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            module = Path(node.module.replace(".", "/"))
-            modules |= {module, *(module / alias.name for alias in node.names)}
-    files = {path for module in modules if (REPOSITORY / (path := module.with_suffix(".py"))).exists()}
-    return files.union(*(imported_files(path) for path in files))
-
-
-def test_there_are_seven_stages_with_a_script_each():
-    assert list(STAGES) == ORDER
-    assert all(stage["cmd"] == f"python -m stages.{name}" for name, stage in STAGES.items())
-    assert all(stage["desc"] for stage in STAGES.values())
-
-
-@pytest.mark.parametrize("name", ORDER)
-def test_a_stage_depends_on_just_the_code_that_it_runs(name):
-    script = Path("stages", f"{name}.py")
-    needed = {str(path) for path in imported_files(script) | {script}}
-    assert needed == {dep for dep in STAGES[name]["deps"] if dep.endswith(".py")}
-
-
-@pytest.mark.parametrize("name", ORDER)
-def test_help_says_what_a_stage_reads_and_writes(name):
-    for command in (["-m", f"stages.{name}"], [f"stages/{name}.py"]):
-        result = subprocess.run(
-            [sys.executable, *command, "--help"], capture_output=True, text=True, cwd=REPOSITORY, check=False
-        )
-        assert result.returncode == 0, result.stderr
-        assert "Reads " in result.stdout
-        assert "Writes " in result.stdout
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    return Clone(tmp_path_factory.mktemp("pipeline"))
-
-
-@pytest.fixture(scope="module")
-def experiment(clone):
-    """The clone after an experiment with the small sample."""
-    clone.run("dvc", "exp", "run", "-S", "recipe=sample", *small_changes())
-    return clone
-
-
-@pytest.mark.skipif(not (REPOSITORY / "dvc.lock").exists(), reason="no dvc.lock yet")
-def test_the_committed_lock_fits_code_and_params(clone):
-    output = clone.run("dvc", "repro", "--dry", "--allow-missing")
+def test_the_committed_lock_fits_code_and_params(tmp_path):
+    output = Clone(tmp_path).run("dvc", "repro", "--dry", "--allow-missing")
     assert "Running stage" not in output
     assert "Data and pipelines are up to date" in output
 
@@ -124,17 +68,9 @@ def test_plots_of_the_experiment_can_be_compared_with_the_commit(experiment):
     assert any("training_set.png" in name for name in pictures)
 
 
-@contextlib.contextmanager
-def changed_param(clone, key, value):
-    path = clone.folder / "params.yaml"
-    before = path.read_text()
-    yaml = YAML()
-    params = yaml.load(before)
-    set_param(params, key, value)
-    with path.open("w") as file:
-        yaml.dump(params, file)
-    yield
-    path.write_text(before)
+def stages_to_run(clone):
+    output = clone.run("dvc", "repro", "--dry")
+    return [line.split("'")[1] for line in output.splitlines() if "Running stage" in line]
 
 
 @pytest.mark.parametrize(
@@ -152,20 +88,37 @@ def changed_param(clone, key, value):
 )
 def test_a_changed_param_changes_its_stage_and_no_other(experiment, key, value, expected):
     with changed_param(experiment, key, value):
-        output = experiment.run("dvc", "repro", "--dry")
-    assert [line.split("'")[1] for line in output.splitlines() if "Running stage" in line] == expected
+        assert stages_to_run(experiment) == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("viadet/pictures/cams.py", ["grad_cam"]),
+        ("viadet/pictures/drawing.py", ["visualise", "evaluate", "feature_maps", "grad_cam"]),
+        ("viadet/pictures/comparison.py", []),
+        ("viadet/commands/repeat.py", []),
+        ("viadet/training/loop.py", ["train"]),
+        ("viadet/sample/balloons.py", ["fetch"]),
+        ("viadet/annotations/shapes.py", ["convert"]),
+    ],
+)
+def test_changed_code_changes_the_stages_that_run_it_and_no_other(experiment, file, expected):
+    with changed_file(experiment, file, lambda text: f"{text}# changed\n"):
+        assert stages_to_run(experiment) == expected
+
+
+def test_caches_of_the_interpreter_are_no_dependencies(experiment):
+    for room in ("training", "annotations"):
+        cache = experiment.folder / "viadet" / room / "__pycache__"
+        cache.mkdir(exist_ok=True)
+        (cache / "module.cpython-399.pyc").write_bytes(b"code")
+    assert stages_to_run(experiment) == []
 
 
 def test_a_failing_stage_stops_the_chain_with_one_line(experiment):
     with changed_param(experiment, "sample.train.lr", 0.0):
-        result = subprocess.run(
-            ["dvc", "repro"],
-            cwd=experiment.folder,
-            env=experiment.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        result = experiment.call("dvc", "repro")
     assert result.returncode != 0
     lines = [line for line in result.stderr.splitlines() if line.startswith("train: ")]
     assert lines == ["train: params.yaml: sample.train.lr is 0.0: input should be greater than 0"]

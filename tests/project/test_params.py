@@ -1,17 +1,64 @@
+import re
 import subprocess
 import sys
 
 import pytest
-from projects import run_module, write_params
+from projects import REPOSITORY, run_module, write_params
 
 from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
+from viadet.project.yaml12 import load_yaml
+
+TEXT = (REPOSITORY / "params.yaml").read_text()
+RECIPES = {name: recipe for name, recipe in load_yaml(TEXT).items() if name != "recipe"}
+FIRST, *OTHERS = RECIPES
 
 
-@pytest.mark.parametrize("recipe", ["balloon", "sample", "balloon_gpu"])
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_the_committed_recipes_are_valid(project, recipe):
     write_params(recipe=recipe)
     assert read_recipe().model.name.startswith("tf_efficientdet_")
+
+
+def keys_of(table: dict, prefix: str = "") -> list[str]:
+    """All keys in their order, such as `train.augment.flip`."""
+    keys = []
+    for key, value in table.items():
+        keys += [prefix + key, *(keys_of(value, f"{prefix}{key}.") if isinstance(value, dict) else [])]
+    return keys
+
+
+@pytest.mark.parametrize("recipe", OTHERS)
+def test_every_recipe_has_the_same_keys_in_the_same_order(recipe):
+    keys = [key for key in keys_of(RECIPES[recipe]) if not key.startswith("fetch.rendered.")]
+    assert keys == keys_of(RECIPES[FIRST])
+
+
+def differing(table: dict, first: dict, prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in table.items():
+        if isinstance(value, dict) and isinstance(first[key], dict):
+            keys += differing(value, first[key], f"{prefix}{key}.")
+        elif value != first[key]:
+            keys.append(prefix + key)
+    return keys
+
+
+@pytest.mark.parametrize("recipe", OTHERS)
+def test_a_recipe_names_the_values_that_differ_from_the_first_one(recipe):
+    section_of_file = TEXT[TEXT.index(f"\n{recipe}:") :]
+    for name, section in RECIPES[recipe].items():
+        line = re.search(rf"^  {name}:.*$", section_of_file, re.M)[0]
+        keys = differing(section, RECIPES[FIRST][name])
+        expected = f"  {name}:" + (f" # differs from {FIRST} in {', '.join(keys)}" if keys else "")
+        assert line == expected, f"params.yaml, {recipe}: the line should be {expected!r}"
+
+
+def test_a_value_is_explained_once():
+    _, *others = re.split(rf"\n(?={'|'.join(OTHERS)}:)", TEXT)
+    for recipe in others:
+        comments = [line for line in recipe.splitlines()[1:] if " # " in line]
+        assert all(f" # differs from {FIRST} in " in line for line in comments)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,19 @@
+"""The rendered sample as it is written: files, sizes, polygons that fit the balloons."""
+
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from viadet.sample.split import write_rendered_split
+from viadet.sample.data_set import write_rendered_split
 
 SIZE = 256
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """A split of 60 images; nobody changes it."""
     folder = tmp_path_factory.mktemp("rendered")
     write_rendered_split(folder, 60, SIZE, (0, 0))
     return folder
@@ -31,7 +34,7 @@ def outlines(folder):
             yield entry["filename"], np.array([shape["all_points_x"], shape["all_points_y"]]).T
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path):
+def test_equal_seeds_give_equal_files_and_other_seeds_do_not(tmp_path):
     for name, seed in (("a", (0, 0)), ("b", (0, 0)), ("c", (0, 1)), ("d", (1, 0))):
         (tmp_path / name).mkdir()
         write_rendered_split(tmp_path / name, 3, 128, seed)
@@ -41,13 +44,13 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path):
     assert files["a"] != files["d"]
 
 
-def test_a_picture_does_not_depend_on_how_many_there_are(folder, tmp_path):
+def test_an_image_does_not_depend_on_how_many_there_are(folder, tmp_path):
     write_rendered_split(tmp_path, 2, SIZE, (0, 0))
     for name in ("0000.jpg", "0001.jpg"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_pictures_have_the_asked_size_and_polygons_lie_within_them(folder):
+def test_images_have_the_requested_size_and_polygons_lie_inside(folder):
     sizes = {}
     for path in folder.glob("*.jpg"):
         with Image.open(path) as image:
@@ -71,13 +74,13 @@ def test_balloons_come_in_all_sizes_and_some_images_have_none(folder):
     assert max(counts) >= 5
 
 
-def test_both_forms_of_via_regions_are_there(folder):
+def test_regions_are_written_in_both_forms_of_via(folder):
     assert {type(entry["regions"]) for entry in entries(folder)} == {dict, list}
 
 
-def test_polygons_sit_on_balloons(folder):
-    """Balloons are saturated and their backgrounds mostly are not: colour jumps across each outline."""
-    jumps = []
+def test_polygons_follow_the_edges_of_balloons(folder):
+    """Balloons are bright and backgrounds mostly are not, so colours differ across each outline."""
+    differences = []
     for name, outline in outlines(folder):
         with Image.open(folder / name) as image:
             pixels = np.asarray(image.convert("RGB")).astype(float)
@@ -92,7 +95,7 @@ def test_polygons_sit_on_balloons(folder):
 
         inner = centre + (outline - centre) * (1 - 5 / size)
         outer = centre + (outline - centre) * (1 + 5 / size)
-        jumps.append(np.median(np.abs(colour(inner) - colour(outer)).sum(1)))
-    assert len(jumps) > 60
-    assert np.median(jumps) > 60
-    assert np.quantile(jumps, 0.1) > 20
+        differences.append(np.median(np.abs(colour(inner) - colour(outer)).sum(1)))
+    assert len(differences) > 60
+    assert np.median(differences) > 60
+    assert np.quantile(differences, 0.1) > 20

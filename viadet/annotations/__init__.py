@@ -1,4 +1,4 @@
-"""VIA annotations as COCO annotations: files, the shapes of regions, categories, folds, counts.
+"""VIA annotations as COCO annotations: VIA files, shapes, categories, folds, counts.
 
-In: a VIA file and its images. Out: COCO JSON, boxes as xywh in px of the upright image.
+In: a VIA file and its images. Out: COCO JSON; boxes are xywh in px of the upright image.
 """

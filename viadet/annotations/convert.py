@@ -1,10 +1,12 @@
-"""From a VIA file and its images to boxes with their outlines."""
+"""Converting a folder with a VIA file and its images to COCO annotations."""
 
 from pathlib import Path
+from typing import Any
 
+from viadet.annotations.categories import category_of
 from viadet.annotations.coco import ConvertedImage, box_and_outline
-from viadet.annotations.shapes import BadRegionError, category_of, clip_outline, outline_of
-from viadet.annotations.via import read_via
+from viadet.annotations.shapes import clip_outline, outline_of
+from viadet.annotations.via import BadRegionError, ViaImage, read_via
 from viadet.images.decoding import decode_image
 from viadet.project.errors import UserError
 from viadet.project.params import ConvertParams
@@ -12,8 +14,24 @@ from viadet.project.params import ConvertParams
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
-def find_annotations(folder: Path) -> Path:
-    """Find the one VIA file of a split.
+def convert_folder(folder: Path, params: ConvertParams) -> list[ConvertedImage]:
+    """Convert one split; boxes are xywh in px of the upright image.
+
+    Prints how many images of the folder have no entry in the VIA file: these are left out.
+
+    Raises:
+        UserError: names file, image and region.
+    """
+    via_path = find_via_file(folder)
+    images = [convert_image(image, via_path, params) for image in read_via(via_path)]
+    if not any(image.annotations for image in images):
+        raise UserError(f"{via_path}: no boxes in any of {len(images)} images; annotate some")
+    report_unlisted(folder, {Path(image.image["file_name"]).name for image in images})
+    return images
+
+
+def find_via_file(folder: Path) -> Path:
+    """Find the VIA file of a split.
 
     Raises:
         UserError: there is none, or more than one.
@@ -25,44 +43,49 @@ def find_annotations(folder: Path) -> Path:
     return paths[0]
 
 
-def convert_folder(folder: Path, params: ConvertParams) -> list[ConvertedImage]:
-    """Convert one split; boxes are [x_min, y_min, width, height] in px of the upright original image.
+def convert_image(via_image: ViaImage, via_path: Path, params: ConvertParams) -> ConvertedImage:
+    """Convert the regions of one image, which lies beside the VIA file.
 
     Raises:
-        UserError: names file, image and region.
+        UserError: the image can't be read, or a region gives no box and `bad_regions` is "error".
     """
-    via_path = find_annotations(folder)
-    converted = []
-    for via_image in read_via(via_path):
-        width, height = decode_image(folder / via_image.file_name).size
-        annotations, skipped, clipped = [], 0, 0
-        for number, region in enumerate(via_image.regions):
-            try:
-                outline = outline_of(region)
-                inside = clip_outline(outline, width, height)
-                category_id = category_of(region, params.attribute, params.categories)
-            except BadRegionError as error:
-                if params.bad_regions == "error":
-                    raise UserError(
-                        f"{via_path}, {via_image.file_name}, region {number} {error}; "
-                        "fix it in VIA, or set convert.bad_regions to skip"
-                    ) from None
-                skipped += 1
-                continue
-            clipped += inside != outline
-            annotations.append({"category_id": category_id} | box_and_outline(inside))
-        image = {"file_name": f"{folder.name}/{via_image.file_name}", "width": width, "height": height}
-        converted.append(ConvertedImage(image, annotations, skipped, clipped))
-    if not any(image.annotations for image in converted):
-        raise UserError(f"{via_path}: no boxes at all in {len(converted)} images; annotate some")
-    report_unlisted(folder, {Path(image.image["file_name"]).name for image in converted})
-    return converted
+    folder = via_path.parent
+    width, height = decode_image(folder / via_image.file_name).size
+    annotations, skipped, clipped = [], 0, 0
+    for number, region in enumerate(via_image.regions):
+        try:
+            annotation, is_clipped = convert_region(region, width, height, params)
+        except BadRegionError as error:
+            if params.bad_regions == "error":
+                raise UserError(
+                    f"{via_path}, {via_image.file_name}, region {number} {error}; "
+                    "fix it in VIA, or set convert.bad_regions to skip"
+                ) from None
+            skipped += 1
+        else:
+            annotations.append(annotation)
+            clipped += is_clipped
+    image = {"file_name": f"{folder.name}/{via_image.file_name}", "width": width, "height": height}
+    return ConvertedImage(image, annotations, skipped, clipped)
+
+
+def convert_region(region: Any, width: int, height: int, params: ConvertParams) -> tuple[dict, bool]:
+    """Convert one region of an image of `width` x `height` px.
+
+    Returns:
+        A COCO annotation without ids, and whether points outside of the image were moved to its edge.
+
+    Raises:
+        BadRegionError: the region gives no box.
+    """
+    outline = outline_of(region)
+    clipped = clip_outline(outline, width, height)
+    category_id = category_of(region, params.attribute, params.categories)
+    return {"category_id": category_id} | box_and_outline(clipped), clipped != outline
 
 
 def report_unlisted(folder: Path, listed: set[str]) -> None:
-    """Say how many images of the folder the annotations don't list, as they are left out."""
+    """Print how many images of the folder have no entry in its VIA file."""
     unlisted = [p.name for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name not in listed]
     if unlisted:
-        print(
-            f"{folder}: {len(unlisted)} images without an entry in the VIA file are left out, such as {min(unlisted)}"
-        )
+        print(f"{folder}: left out {len(unlisted)} images without an entry in the VIA file, such as {min(unlisted)}")

@@ -1,14 +1,14 @@
-"""Counts of images and boxes."""
+"""Counting the images and boxes of a split, for metrics/dataset.json."""
 
 from statistics import median
 
 from viadet.annotations.coco import ConvertedImage
 
-SMALL_AREA, LARGE_AREA = 32**2, 96**2  # px², COCO's
+SMALL_AREA, LARGE_AREA = 32**2, 96**2  # px², the limits of COCO's size classes
 
 
 def count_boxes(images: list[ConvertedImage]) -> dict[str, float]:
-    """Count what a split holds, by COCO's sizes."""
+    """Count images, boxes by COCO's size classes, and skipped and clipped regions; at least one box is needed."""
     areas = [annotation["area"] for image in images for annotation in image.annotations]
     return {
         "images": len(images),

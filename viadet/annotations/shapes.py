@@ -1,81 +1,101 @@
-"""The shapes of VIA regions as polygons, and their categories."""
+"""The shapes of VIA regions as polygons: polygon, rectangle, circle, ellipse.
+
+Outlines are lists of points (x, y) in px of the upright image.
+"""
 
 import math
 from typing import Any
 
-from viadet.annotations.via import shortened
+from viadet.annotations.via import BadRegionError, short_repr
 
 ELLIPSE_POINTS = 64
+MAX_PX = 1e9  # beyond any image; larger numbers would overflow further on
 Points = list[tuple[float, float]]
 
 
-class BadRegionError(ValueError):
-    """A region that gives no box; the text says why."""
-
-
 def outline_of(region: Any) -> Points:
-    """Turn a region's shape into a polygon, in px of the upright image.
-
-    Rectangles become four points; circles and ellipses become points that include the outermost ones.
+    """Turn a region's shape into a polygon.
 
     Raises:
-        BadRegionError: the shape encloses nothing or is not given in numbers.
+        BadRegionError: the shape has no area or a value that is not a number.
     """
     shape = region.get("shape_attributes") if isinstance(region, dict) else None
     if not isinstance(shape, dict):
         raise BadRegionError("has no shape_attributes")
-    name = shape.get("name")
-    if name == "polygon":
-        xs, ys = _numbers(shape, "all_points_x"), _numbers(shape, "all_points_y")
-        if len(xs) != len(ys):
-            raise BadRegionError(f"has {len(xs)} x and {len(ys)} y coordinates")
-        if len(xs) < 3:
-            raise BadRegionError(f"is a polygon of {len(xs)} points, at least 3 are needed")
-        return list(zip(xs, ys, strict=True))
-    if name == "rect":
-        x, y = _number(shape, "x"), _number(shape, "y")
-        width, height = _size(shape, "width"), _size(shape, "height")
-        return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
-    if name == "circle":
-        radius = _size(shape, "r")
-        return _ellipse(_number(shape, "cx"), _number(shape, "cy"), radius, radius, 0.0)
-    if name == "ellipse":
-        theta = _number(shape, "theta") if "theta" in shape else 0.0
-        centre = _number(shape, "cx"), _number(shape, "cy")
-        return _ellipse(*centre, _size(shape, "rx"), _size(shape, "ry"), theta)
-    raise BadRegionError(f"is a {shortened(name)}, which encloses nothing")
+    match shape.get("name"):
+        case "polygon":
+            return polygon_outline(shape)
+        case "rect":
+            return rectangle_outline(shape)
+        case "circle":
+            return circle_outline(shape)
+        case "ellipse":
+            return ellipse_outline(shape)
+        case name:
+            raise BadRegionError(f"is a {short_repr(name)}, which has no area")
+
+
+def polygon_outline(shape: dict) -> Points:
+    """Read a VIA polygon.
+
+    Raises:
+        BadRegionError: it has fewer than 3 points, or a coordinate is missing or not a number.
+    """
+    xs, ys = _numbers(shape, "all_points_x"), _numbers(shape, "all_points_y")
+    if len(xs) != len(ys):
+        raise BadRegionError(f"has {len(xs)} x and {len(ys)} y coordinates")
+    if len(xs) < 3:
+        raise BadRegionError(f"is a polygon of {len(xs)} points, expected at least 3")
+    return list(zip(xs, ys, strict=True))
+
+
+def rectangle_outline(shape: dict) -> Points:
+    """Give the four corners of a VIA rect.
+
+    Raises:
+        BadRegionError: a value is missing or not a number, or a side is not above 0 px.
+    """
+    x, y = _number(shape, "x"), _number(shape, "y")
+    width, height = _length(shape, "width"), _length(shape, "height")
+    return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
+
+
+def circle_outline(shape: dict) -> Points:
+    """Approximate a VIA circle by a polygon with the same box.
+
+    Raises:
+        BadRegionError: a value is missing or not a number, or the radius is not above 0 px.
+    """
+    radius = _length(shape, "r")
+    return _ellipse_points(_number(shape, "cx"), _number(shape, "cy"), radius, radius, 0.0)
+
+
+def ellipse_outline(shape: dict) -> Points:
+    """Approximate a VIA ellipse, turned by theta rad, by a polygon with the same box.
+
+    Raises:
+        BadRegionError: a value is missing (theta may be) or not a number, or a radius is not above 0 px.
+    """
+    theta = _number(shape, "theta") if "theta" in shape else 0.0
+    centre = _number(shape, "cx"), _number(shape, "cy")
+    return _ellipse_points(*centre, _length(shape, "rx"), _length(shape, "ry"), theta)
 
 
 def clip_outline(outline: Points, width: int, height: int) -> Points:
     """Move points outside of the image to its edge.
 
     Raises:
-        BadRegionError: nothing of the box is left within the image.
+        BadRegionError: the box has no area inside the image.
     """
     clipped = [(min(max(x, 0), width), min(max(y, 0), height)) for x, y in outline]
     xs, ys = zip(*clipped, strict=True)
     if max(xs) == min(xs) or max(ys) == min(ys):
-        raise BadRegionError(f"encloses nothing within the image of {width} x {height} px")
+        raise BadRegionError(f"has no area inside the image of {width} x {height} px")
     return clipped
 
 
-def category_of(region: dict, attribute: str | None, categories: list[str]) -> int:
-    """Give the region's category id, from 1.
-
-    Raises:
-        BadRegionError: its attribute names none of the categories.
-    """
-    if attribute is None:
-        return 1
-    attributes = region.get("region_attributes")
-    name = attributes.get(attribute) if isinstance(attributes, dict) else None
-    if name not in categories:
-        raise BadRegionError(f"has {attribute} {shortened(name)}, expected one of {', '.join(categories)}")
-    return categories.index(name) + 1
-
-
-def _ellipse(cx: float, cy: float, rx: float, ry: float, theta: float) -> Points:
-    # The turned ellipse's outermost points lie between those of a regular sampling: add them, so that the box is exact.
+def _ellipse_points(cx: float, cy: float, rx: float, ry: float, theta: float) -> Points:
+    # The outermost points of a turned ellipse lie between regularly spaced ones: add them, so that the box is exact.
     angles = [2 * math.pi * step / ELLIPSE_POINTS for step in range(ELLIPSE_POINTS)]
     sine, cosine = math.sin(theta), math.cos(theta)
     outermost = (math.atan2(-ry * sine, rx * cosine), math.atan2(ry * cosine, rx * sine))
@@ -92,23 +112,22 @@ def _ellipse(cx: float, cy: float, rx: float, ry: float, theta: float) -> Points
 def _numbers(shape: dict, key: str) -> list[float]:
     values = shape.get(key)
     if not isinstance(values, list):
-        raise BadRegionError(f"has no list {key}")
-    return [_checked(value, key) for value in values]
+        raise BadRegionError(f"has {short_repr(values)} in {key}, expected a list of numbers")
+    return [_checked_number(value, key) for value in values]
 
 
 def _number(shape: dict, key: str) -> float:
-    return _checked(shape.get(key), key)
+    return _checked_number(shape.get(key), key)
 
 
-def _size(shape: dict, key: str) -> float:
+def _length(shape: dict, key: str) -> float:
     value = _number(shape, key)
     if value <= 0:
         raise BadRegionError(f"has {value} in {key}, expected more than 0 px")
     return value
 
 
-def _checked(value: Any, key: str) -> float:
-    # 1e9 px is beyond any image; such numbers would overflow further on.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
-        raise BadRegionError(f"has {shortened(value)} in {key}, expected a number of px")
+def _checked_number(value: Any, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_PX:
+        raise BadRegionError(f"has {short_repr(value)} in {key}, expected a number")
     return value

@@ -1,31 +1,91 @@
-"""Put two runs side by side on one page that needs no network. No stage: nothing of the pipeline depends on it.
+"""`viadet compare`: what differs between two revisions, on one HTML page."""
 
-Reads   metrics, params, curves and pictures of two revisions, as `dvc metrics|params|plots diff` gives them
-Writes  comparison.html: metrics and params that differ, curves overlaid, pictures under a slider or side by side
-Run     python -m stages.compare [OLD] [NEW] [-o FILE], commits, branches, tags, experiments or workspace;
-        HEAD and workspace unless told
-"""
-
-import argparse
+import json
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
-from viadet.pictures.comparison import render_page
+import click
+
 from viadet.project.errors import UserError
 from viadet.project.files import replaced_file
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Compare two revisions, write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("old", nargs="?", default="HEAD", help="revision to compare with (HEAD)")
-    parser.add_argument("new", nargs="?", default="workspace", help="revision to look at (workspace)")
-    parser.add_argument("-o", "--out", type=Path, default=Path("comparison.html"), help="the page (comparison.html)")
-    options = parser.parse_args(arguments)
-    if options.old == options.new:
-        raise UserError(f"{options.old} is compared with itself; name two revisions")
-    page, missing = render_page(options.old, options.new)
-    with replaced_file(options.out) as temporary:
+@click.command()
+@click.argument("old", default="HEAD")
+@click.argument("new", default="workspace")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="comparison.html",
+    show_default=True,
+    help="The page.",
+)
+def compare(old: str, new: str, out: Path) -> None:
+    """Compare two revisions on one HTML page.
+
+    OLD and NEW are commits, branches, tags or experiments, or `workspace` for the files as they are now. Without
+    them, HEAD is compared with the workspace.
+
+    \b
+    Reads   metrics, params, curves and pictures of both, as `dvc metrics diff`,
+            `dvc params diff` and `dvc plots diff` give them
+    Writes  comparison.html: metrics and params that differ, curves overlaid,
+            pictures under a slider or side by side. It needs no network.
+
+    \b
+    Example
+      viadet compare main sweep-1 -o sweep-1.html
+    """
+    from viadet.pictures.comparison import render_page
+
+    if old == new:
+        raise UserError(f"{old} is compared with itself; name two revisions")
+    with tempfile.TemporaryDirectory() as pictures_dir:
+        page, notes = render_page(
+            revisions={"old": (old, commit_summary(old)), "new": (new, commit_summary(new))},
+            metrics=dvc_diff("metrics", old, new, "--all"),
+            params=dvc_diff("params", old, new),
+            plots=dvc_diff("plots", old, new, "-o", pictures_dir),
+        )
+    with replaced_file(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    for line in missing:
-        print(line)
-    print(f"{options.out}: {len(page) / 1e6:.1f} MB, open it in a browser")
+    for note in notes:
+        print(note)
+    print(f"{out}: {len(page) / 1e6:.1f} MB, open it in a browser")
+
+
+def dvc_diff(kind: str, old: str, new: str, *options: str) -> dict:
+    """Run `dvc metrics diff`, `dvc params diff` or `dvc plots diff`.
+
+    Args:
+        kind: metrics, params or plots.
+        old: revision.
+        new: revision.
+        options: further options of that command.
+
+    Returns:
+        The JSON that DVC prints.
+
+    Raises:
+        UserError: with DVC's error message.
+    """
+    command = [sys.executable, "-m", "dvc", kind, "diff", old, new, "--json", *options]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        errors = [line.removeprefix("ERROR: ") for line in result.stderr.splitlines() if line.startswith("ERROR: ")]
+        error = errors[0] if errors else " ".join(result.stderr.split())
+        if "Git repositories" in error:
+            raise UserError("this folder is in no Git repository; `git init` and commit, as revisions are compared")
+        if "unknown Git revision" in error:
+            raise UserError(f"{error}; `git log --oneline --all` and `dvc exp list --all-commits` list the revisions")
+        raise UserError(f"`dvc {kind} diff` failed: {error}")
+    return json.loads(result.stdout or "{}")
+
+
+def commit_summary(revision: str) -> str:
+    """Return a commit's short hash and subject, as HEAD is another commit tomorrow; empty if Git does not know it."""
+    command = ["git", "log", "-1", "--format=%h %s", "--end-of-options", revision, "--"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

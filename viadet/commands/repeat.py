@@ -1,85 +1,104 @@
-"""Repeat an experiment over seeds or folds, and tell the mean and spread of its AP. No stage: nothing depends on it.
+"""`viadet repeat`: train with several seeds or over folds; the AP of each run, mean and standard deviation."""
 
-Reads   params.yaml and the code as they are now
-Writes  an experiment of DVC for each repetition, run up to evaluate in a folder of its own: the workspace stays
-Run     python -m stages.repeat --seeds 3 [-S balloon.train.epochs=60 ...]
-        python -m stages.repeat --folds 5 [-S ...]; -S as in `dvc exp run`
-        What has been run before, from the same commit and changes, is not run again.
-"""
-
-import argparse
 import hashlib
 import subprocess
+import sys
 from statistics import mean, stdev
 
-from dvc.api import metrics_show
+import click
 
 from viadet.project.errors import UserError
-from viadet.project.params import read_recipe_name
 
 METRICS = ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75", "bbox_mAP_s", "bbox_mAP_m", "bbox_mAP_l")
 METRICS_PATH = "metrics/evaluate.json"
+PROGRAMS = {"git": ["git"], "dvc": [sys.executable, "-m", "dvc"]}  # DVC need not be on PATH
 
 
-def run_command(*command: str, shown: bool = False) -> str:
-    """Run a command of git or DVC; its output is given back, or shown while it runs.
+@click.command()
+@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Train with the seeds 0 to N - 1.")
+@click.option("--folds", type=click.IntRange(min=2), metavar="N", help="Cross-validate over N folds of all images.")
+@click.option("-S", "changes", multiple=True, metavar="KEY=VALUE", help="Change a param, as in `dvc exp run -S`.")
+def repeat(seeds: int | None, folds: int | None, changes: tuple[str, ...]) -> None:
+    """Repeat training with several seeds or over folds.
 
-    Raises:
-        UserError: it fails.
+    \b
+    Reads   params.yaml and the code as they are now
+    Writes  a DVC experiment for each repetition, run up to the stage evaluate
+            in a folder of its own: the workspace stays as it is
+
+    It prints a Markdown table: the AP of each repetition, then mean and standard deviation. Repetitions that were
+    run before, from the same commit with the same changes, are not run again.
+
+    \b
+    Examples
+      viadet repeat --seeds 3 -S recipe=sample
+      viadet repeat --folds 5 -S balloon.train.epochs=60
     """
-    result = subprocess.run(command, stdout=None if shown else subprocess.PIPE, text=True, check=False)
-    if result.returncode:
-        raise UserError(f"`{' '.join(command)}` failed; what it said is above")
-    return result.stdout or ""
+    if (seeds is None) == (folds is None):
+        raise click.UsageError("give either --seeds or --folds")
+    from dvc.api import metrics_show
+
+    from viadet.project.params import read_recipe_name
+
+    recipes = [change.partition("=")[2] for change in changes if change.startswith("recipe=")]
+    recipe = recipes[-1] if recipes else read_recipe_name()
+    repetitions = plan_repetitions(recipe, seeds, folds, changes, run_command("git", "diff", "HEAD"))
+    finished = run_command("dvc", "exp", "list", "--name-only").split()
+    for name, params in repetitions.items():
+        if name not in finished:
+            options = [argument for param in params for argument in ("-S", param)]
+            run_command("dvc", "exp", "run", "--temp", "-n", name, *options, "evaluate", show_output=True)
+    print(markdown_table({name: metrics_show(METRICS_PATH, rev=name) for name in repetitions}))
 
 
-def repetitions(recipe: str, seeds: int | None, folds: int | None, changes: list[str]) -> dict[str, list[str]]:
-    """Name each repetition, with the params it changes.
+def plan_repetitions(
+    recipe: str, seeds: int | None, folds: int | None, changes: tuple[str, ...], uncommitted: str
+) -> dict[str, list[str]]:
+    """Name the experiment of each repetition; other params or other code give other names.
 
-    A name tells repetitions of other params or code apart, even before they are committed.
+    Args:
+        recipe: whose seed or folds are set.
+        seeds: their number, or None.
+        folds: their number, if seeds is None.
+        changes: params as KEY=VALUE, the same in all repetitions.
+        uncommitted: the output of `git diff HEAD`.
+
+    Returns:
+        The params that each experiment changes, as KEY=VALUE, by its name.
     """
-    now = "\n".join([run_command("git", "diff", "HEAD"), *changes])
-    name = f"repeat-{hashlib.sha256(now.encode()).hexdigest()[:8]}"
+    state = "\n".join([uncommitted, *changes])
+    prefix = f"repeat-{hashlib.sha256(state.encode()).hexdigest()[:8]}"
     if seeds is not None:
-        return {f"{name}-seed-{seed}": [*changes, f"{recipe}.train.seed={seed}"] for seed in range(seeds)}
+        return {f"{prefix}-seed-{seed}": [*changes, f"{recipe}.train.seed={seed}"] for seed in range(seeds)}
     return {
-        f"{name}-fold-{fold}-of-{folds}": [*changes, f"{recipe}.convert.folds={folds}", f"{recipe}.convert.fold={fold}"]
-        for fold in range(folds or 0)
+        f"{prefix}-fold-{k}-of-{folds}": [*changes, f"{recipe}.convert.folds={folds}", f"{recipe}.convert.fold={k}"]
+        for k in range(folds or 0)
     }
 
 
-def markdown_table(figures: dict[str, dict[str, float]]) -> str:
-    """Lay the figures out as a Markdown markdown_table: a row a repetition, then mean and standard deviation (n - 1).
+def run_command(program: str, *arguments: str, show_output: bool = False) -> str:
+    """Run git or dvc and return its standard output, empty if that is shown while the program runs.
 
-    A figure that has no meaning, as there is no object of that size, is left out of both.
+    Raises:
+        UserError: the program fails; its error messages are on the terminal.
+    """
+    output = None if show_output else subprocess.PIPE
+    result = subprocess.run([*PROGRAMS[program], *arguments], stdout=output, text=True, check=False)
+    if result.returncode:
+        raise UserError(f"`{' '.join((program, *arguments))}` failed; its error messages are above")
+    return result.stdout or ""
+
+
+def markdown_table(metrics_by_name: dict[str, dict[str, float]]) -> str:
+    """Format metrics as a Markdown table: a row for each repetition, then mean and sample standard deviation (n - 1).
+
+    COCO's AP is -1 where there are no objects of that size: such a value does not count in mean and deviation.
     """
     rows = [["", *METRICS], ["---", *("---:" for _ in METRICS)]]
-    rows += [[name, *(f"{own[metric]:.3f}" for metric in METRICS)] for name, own in figures.items()]
-    summary = []
+    rows += [[name, *(f"{metrics[metric]:.3f}" for metric in METRICS)] for name, metrics in metrics_by_name.items()]
+    rows.append([f"mean ± sd of {len(metrics_by_name)}"])
     for metric in METRICS:
-        values = [own[metric] for own in figures.values() if own[metric] >= 0]
-        spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-        summary.append(f"{mean(values):.3f}{spread}" if values else "none")
-    rows.append([f"mean ± sd of {len(figures)}", *summary])
+        values = [metrics[metric] for metrics in metrics_by_name.values() if metrics[metric] >= 0]
+        deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
+        rows[-1].append(f"{mean(values):.3f}{deviation}" if values else "none")
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run what has not been run yet, print the markdown_table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    over = parser.add_mutually_exclusive_group(required=True)
-    over.add_argument("--seeds", type=int, help="train with so many seeds, from 0 on")
-    over.add_argument("--folds", type=int, help="cross-validate over so many folds of all images")
-    parser.add_argument("-S", action="append", default=[], dest="changes", metavar="KEY=VALUE", help="change a param")
-    options = parser.parse_args(arguments)
-    if (options.seeds or options.folds or 0) < 1:
-        raise UserError("--seeds and --folds take a number above 0")
-    recipes = [change.partition("=")[2] for change in options.changes if change.startswith("recipe=")]
-    recipe = recipes[-1] if recipes else read_recipe_name()
-    runs = repetitions(recipe, options.seeds, options.folds, options.changes)
-    known = run_command("dvc", "exp", "list", "--name-only").split()
-    for name, changes in runs.items():
-        if name not in known:
-            settings = [argument for change in changes for argument in ("-S", change)]
-            run_command("dvc", "exp", "run", "--temp", "-n", name, *settings, "evaluate", shown=True)
-    print(markdown_table({name: metrics_show(METRICS_PATH, rev=name) for name in runs}))

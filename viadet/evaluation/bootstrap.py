@@ -1,4 +1,4 @@
-"""AP of some of an evaluation's images: of one alone, or of images drawn at random (the bootstrap, Efron 1979)."""
+"""AP of a subset of an evaluation's images, and a confidence interval of AP by the bootstrap (Efron 1979)."""
 
 import contextlib
 import copy
@@ -7,44 +7,47 @@ import io
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
-PERCENTILES = (2.5, 97.5)  # between them lie 95 % of the samples
+PERCENTILES = (2.5, 97.5)  # 95 % of the samples lie between them
 
 
-def ap_of_images(evaluation: COCOeval, images: np.ndarray) -> float:
-    """AP of the named images, each as often as it is named; the evaluation stays as it is.
+def ap_of_images(evaluation: COCOeval, image_indices: np.ndarray) -> float:
+    """Compute AP of some images; an image that is listed twice counts twice. The evaluation is left unchanged.
 
     Args:
-        evaluation: of all images.
-        images: indices into `evaluation.params.imgIds`.
+        evaluation: of all images, accumulated.
+        image_indices: int [N], indices into `evaluation.params.imgIds`.
 
     Returns:
-        AP at IoU 0.50 to 0.95, mean over categories; -1 where the images hold no objects, as in COCOeval.
+        AP at IoU 0.50 to 0.95, mean over categories; -1 if the images have no objects, as in COCOeval.
     """
     params = copy.copy(evaluation.params)
-    # COCOeval keeps its matches by category, box size and image; the first size is that of all boxes.
+    # COCOeval stores matches by category, box size and image; the first box size is "all".
     matches = np.array(evaluation.evalImgs, dtype=object).reshape(len(params.catIds), -1, len(params.imgIds))
-    params.imgIds = list(range(len(images)))
+    params.imgIds = list(range(len(image_indices)))
     params.areaRng, params.areaRngLbl, params.maxDets = params.areaRng[:1], params.areaRngLbl[:1], params.maxDets[-1:]
-    part = copy.copy(evaluation)
-    part.evalImgs, part._paramsEval = matches[:, 0, images].flatten().tolist(), params
+    subset = copy.copy(evaluation)
+    subset.evalImgs, subset._paramsEval = matches[:, 0, image_indices].flatten().tolist(), params
     with contextlib.redirect_stdout(io.StringIO()):
-        part.accumulate(params)
-    precision = part.eval["precision"]
+        subset.accumulate(params)
+    precision = subset.eval["precision"]
     return float(precision[precision > -1].mean()) if (precision > -1).any() else -1.0
 
 
 def ap_interval(evaluation: COCOeval, samples: int, seed: int) -> tuple[float, float]:
-    """Confidence interval (95 %) of AP over images: how much it depends on which images happened to be taken.
+    """Compute the 95 % confidence interval of AP over the choice of images (percentile bootstrap).
 
-    It tells nothing of the spread between trainings. Samples without any object are left out.
+    It says nothing about the spread between trainings. Samples without any object are left out.
 
     Args:
-        evaluation: of all images.
-        samples: how often as many images are drawn, with replacement.
+        evaluation: of all images, accumulated.
+        samples: number of samples; each draws as many images as there are, with replacement.
         seed: of the draws.
+
+    Returns:
+        Lower and upper bound; -1 for both if no image has an object.
     """
-    count = len(evaluation.params.imgIds)
-    draws = np.random.default_rng(seed).integers(count, size=(samples, count))
-    aps = [ap for images in draws if (ap := ap_of_images(evaluation, images)) >= 0]
+    image_count = len(evaluation.params.imgIds)
+    draws = np.random.default_rng(seed).integers(image_count, size=(samples, image_count))
+    aps = [ap for image_indices in draws if (ap := ap_of_images(evaluation, image_indices)) >= 0]
     low, high = np.percentile(aps, PERCENTILES) if aps else (-1.0, -1.0)
     return float(low), float(high)

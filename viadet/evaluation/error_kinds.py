@@ -1,6 +1,6 @@
 """What keeps a detector from AP 1: its errors by kind, and the AP that each kind costs.
 
-Kinds, thresholds and fixes after TIDE (Bolya et al. 2020, "TIDE: A General Toolbox for Identifying Object Detection
+Kinds, thresholds and fixes follow TIDE (Bolya et al. 2020, "TIDE: A General Toolbox for Identifying Object Detection
 Errors", and its implementation, tidecv 1.0.1), for matches at IoU 0.5.
 """
 
@@ -14,122 +14,135 @@ from viadet.annotations.coco import by_image
 from viadet.evaluation.matching import MATCH_IOU
 
 BACKGROUND_IOU = 0.1  # below it, a detection has nothing to do with an object
-KINDS = ("class", "localisation", "both", "duplicate", "background", "missed")
+ERROR_KINDS = ("class", "localisation", "both", "duplicate", "background", "missed")
 
 
-class Error(NamedTuple):
-    """A false positive, or an object that was missed."""
+class DetectionError(NamedTuple):
+    """A false positive or a missed object."""
 
-    kind: str
-    result: int | None  # index of the detection
-    annotation_id: int | None  # of the object that the detection was meant for, or that was missed
+    kind: str  # one of ERROR_KINDS
+    result_index: int | None  # of the false positive; None: a missed object
+    annotation_id: int | None  # of the missed object, or of the one that the false positive should have matched
 
 
-def find_errors(coco: dict, results: list[dict], found: dict[int, int]) -> list[Error]:
-    """Say of each false positive, and of each object that nothing was meant for, what went wrong.
+def error_rows(coco: dict, results: list[dict], matches: dict[int, int], score_threshold: float) -> list[dict]:
+    """Count the errors of each kind at a score threshold, and compute the AP50 that all errors of the kind cost.
 
     Args:
         coco: ground truth.
-        results: detections in COCO's results format, boxes [x_min, y_min, width, height] in px of the image.
-        found: the annotation's id for the index of each true positive at MATCH_IOU.
+        results: all detections in COCO results format, boxes [x_min, y_min, width, height] in px of the image.
+        matches: from `matched_annotations`: the annotation's id by the index of each true positive.
+        score_threshold: for the counts only.
+
+    Returns:
+        A row a kind, columns `error`, `count` and `AP50_lost`.
     """
-    used = set(found.values())
-    truths = by_image(coco["annotations"])
-    errors = [
-        _false_positive(index, result, truths[result["image_id"]], used)
-        for index, result in enumerate(results)
-        if index not in found
-    ]
-    # An object that a wrong class or a loose box was meant for is not also a missed one.
-    meant = {error.annotation_id for error in errors if error.kind in ("class", "localisation")}
-    missed = [annotation["id"] for annotation in coco["annotations"] if annotation["id"] not in used | meant]
-    return errors + [Error("missed", None, annotation_id) for annotation_id in missed]
-
-
-def _false_positive(index: int, result: dict, truth: list[dict], used: set[int]) -> Error:
-    if not truth:
-        return Error("background", index, None)
-    boxes_xywh = np.array([annotation["bbox"] for annotation in truth], float)
-    ious = mask.iou(np.array([result["bbox"]], float), boxes_xywh, [0] * len(truth))[0]
-    same_class = np.array([annotation["category_id"] == result["category_id"] for annotation in truth])
-    is_used = np.array([annotation["id"] in used for annotation in truth])
-
-    own, other = ious * same_class, ious * ~same_class
-    if BACKGROUND_IOU <= own.max() < MATCH_IOU:
-        return Error("localisation", index, truth[int(own.argmax())]["id"])
-    if other.max() >= MATCH_IOU:
-        return Error("class", index, truth[int(other.argmax())]["id"])
-    if (own * is_used).max() >= MATCH_IOU:
-        return Error("duplicate", index, None)
-    return Error("background" if ious.max() <= BACKGROUND_IOU else "both", index, None)
-
-
-def ap50_without(
-    kind: str | None, errors: list[Error], coco: dict, results: list[dict], found: dict[int, int]
-) -> float:
-    """AP at IoU 0.5, mean over categories, of a detector that makes no errors of one kind.
-
-    A wrong class or a loose box becomes a true positive of its object, unless the object has one already or a
-    better-scored error became it; all other false positives of the kind go. Missed objects are not asked for.
-    With None for the kind: the AP50 as it is.
-    """
-    class_of = {annotation["id"]: annotation["category_id"] for annotation in coco["annotations"]}
-    mine = [error for error in errors if error.kind == kind]
-    missed = {error.annotation_id for error in mine if error.result is None}
-    wrong = sorted((error for error in mine if error.result is not None), key=lambda e: -results[e.result]["score"])
-    gone, right, used = {error.result for error in wrong}, dict(found), set(found.values())
-    for error in wrong:
-        if error.annotation_id is not None and error.annotation_id not in used:
-            right[error.result] = error.annotation_id
-            used.add(error.annotation_id)
-
-    scores, hits, objects = defaultdict(list), defaultdict(list), Counter()
-    for annotation_id, category_id in class_of.items():
-        objects[category_id] += annotation_id not in missed
-    for index, result in enumerate(results):
-        if index in right or index not in gone:
-            category_id = class_of[right[index]] if index in right else result["category_id"]
-            scores[category_id].append(result["score"])
-            hits[category_id].append(index in right)
-    aps = [average_precision(scores[c], hits[c], count) for c, count in objects.items() if count]
-    return float(np.mean(aps)) if aps else 0.0
-
-
-def average_precision(scores: list[float], hits: list[bool], objects: int) -> float:
-    """COCO's AP of one category at one IoU: precision, made monotonic, at 101 recalls.
-
-    Args:
-        scores: of the detections.
-        hits: which of them are true positives.
-        objects: number of objects, at least 1.
-    """
-    ranked = np.array(hits, bool)[np.argsort(-np.array(scores), kind="stable")]
-    found = np.cumsum(ranked)
-    precision = np.maximum.accumulate((found / np.arange(1, len(ranked) + 1))[::-1])[::-1]
-    # COCOeval's recalls, computed as it does, so that an equal recall compares equal
-    at = np.searchsorted(found / objects, np.linspace(0.0, 1.0, 101))
-    return float(np.append(precision, 0.0)[at].mean())
-
-
-def error_rows(coco: dict, results: list[dict], found: dict[int, int], score_threshold: float) -> list[dict]:
-    """Tell for each kind how many errors there are at a score threshold, and the AP50 that all of its errors cost."""
-    errors = find_errors(coco, results, found)
-    # A threshold takes matches away but never changes one, as COCOeval matches the best-scored first.
+    errors = classify_errors(coco, results, matches)
+    # A threshold removes matches but never changes one, as COCOeval matches the best-scored first.
     kept = [index for index, result in enumerate(results) if result["score"] >= score_threshold]
-    counts = Counter(
-        error.kind
-        for error in find_errors(
-            coco,
-            [results[index] for index in kept],
-            {new: found[index] for new, index in enumerate(kept) if index in found},
-        )
-    )
-    ap50 = ap50_without(None, errors, coco, results, found)
+    kept_matches = {position: matches[index] for position, index in enumerate(kept) if index in matches}
+    kept_errors = classify_errors(coco, [results[index] for index in kept], kept_matches)
+    counts = Counter(error.kind for error in kept_errors)
+    ap50 = ap50_without(None, errors, coco, results, matches)
     return [
         {
             "error": kind,
             "count": counts[kind],
-            "AP50_lost": round(ap50_without(kind, errors, coco, results, found) - ap50, 4),
+            "AP50_lost": round(ap50_without(kind, errors, coco, results, matches) - ap50, 4),
         }
-        for kind in KINDS
+        for kind in ERROR_KINDS
     ]
+
+
+def classify_errors(coco: dict, results: list[dict], matches: dict[int, int]) -> list[DetectionError]:
+    """Find the kind of each false positive, and the missed objects; arguments as for `error_rows`.
+
+    An object that has a class or localisation error is not also missed.
+    """
+    matched_ids = set(matches.values())
+    annotations = by_image(coco["annotations"])
+    errors = [
+        _classify_false_positive(index, result, annotations[result["image_id"]], matched_ids)
+        for index, result in enumerate(results)
+        if index not in matches
+    ]
+    nearly_matched_ids = {error.annotation_id for error in errors if error.kind in ("class", "localisation")}
+    missed = [a["id"] for a in coco["annotations"] if a["id"] not in matched_ids | nearly_matched_ids]
+    return errors + [DetectionError("missed", None, annotation_id) for annotation_id in missed]
+
+
+def _classify_false_positive(
+    index: int, result: dict, annotations: list[dict], matched_ids: set[int]
+) -> DetectionError:
+    """Compare a false positive with the ground truth of its image."""
+    if not annotations:
+        return DetectionError("background", index, None)
+    boxes_xywh = np.array([annotation["bbox"] for annotation in annotations], float)
+    ious = mask.iou(np.array([result["bbox"]], float), boxes_xywh, [0] * len(annotations))[0]
+    same_class = np.array([annotation["category_id"] == result["category_id"] for annotation in annotations])
+    matched = np.array([annotation["id"] in matched_ids for annotation in annotations])
+
+    same_class_ious, other_class_ious = ious * same_class, ious * ~same_class
+    if BACKGROUND_IOU <= same_class_ious.max() < MATCH_IOU:
+        return DetectionError("localisation", index, annotations[int(same_class_ious.argmax())]["id"])
+    if other_class_ious.max() >= MATCH_IOU:
+        return DetectionError("class", index, annotations[int(other_class_ious.argmax())]["id"])
+    if (same_class_ious * matched).max() >= MATCH_IOU:
+        return DetectionError("duplicate", index, None)
+    return DetectionError("background" if ious.max() <= BACKGROUND_IOU else "both", index, None)
+
+
+def ap50_without(
+    kind: str | None, errors: list[DetectionError], coco: dict, results: list[dict], matches: dict[int, int]
+) -> float:
+    """Compute AP at IoU 0.5, mean over categories, as if the detector made no errors of one kind.
+
+    Args:
+        kind: one of ERROR_KINDS; None: AP50 as it is.
+        errors: from `classify_errors`.
+        coco: as for `error_rows`, and so are `results` and `matches`.
+    """
+    to_fix = [error for error in errors if error.kind == kind]
+    fixed_matches = _fix_matches(to_fix, results, matches)
+    removed = {error.result_index for error in to_fix} - fixed_matches.keys()
+    missed_ids = {error.annotation_id for error in to_fix if error.result_index is None}
+    category_of = {annotation["id"]: annotation["category_id"] for annotation in coco["annotations"]}
+
+    scores, hits, object_counts = defaultdict(list), defaultdict(list), Counter()
+    for annotation_id, category_id in category_of.items():
+        object_counts[category_id] += annotation_id not in missed_ids
+    for index, result in enumerate(results):
+        if index not in removed:
+            hit = index in fixed_matches
+            category_id = category_of[fixed_matches[index]] if hit else result["category_id"]
+            scores[category_id].append(result["score"])
+            hits[category_id].append(hit)
+    aps = [average_precision(scores[c], hits[c], count) for c, count in object_counts.items() if count]
+    return float(np.mean(aps)) if aps else 0.0
+
+
+def _fix_matches(to_fix: list[DetectionError], results: list[dict], matches: dict[int, int]) -> dict[int, int]:
+    """Match class and localisation errors with their objects, best score first, each object at most once."""
+    fixed_matches, matched_ids = dict(matches), set(matches.values())
+    false_positives = [error for error in to_fix if error.result_index is not None]
+    for error in sorted(false_positives, key=lambda error: -results[error.result_index]["score"]):
+        if error.annotation_id is not None and error.annotation_id not in matched_ids:
+            fixed_matches[error.result_index] = error.annotation_id
+            matched_ids.add(error.annotation_id)
+    return fixed_matches
+
+
+def average_precision(scores: list[float], hits: list[bool], object_count: int) -> float:
+    """Compute COCO's AP of one category at one IoU: precision, made monotonic, at 101 recalls.
+
+    Args:
+        scores: of the detections.
+        hits: which of them are true positives.
+        object_count: at least 1.
+    """
+    ranked = np.array(hits, bool)[np.argsort(-np.array(scores), kind="stable")]
+    true_positives = np.cumsum(ranked)
+    precision = np.maximum.accumulate((true_positives / np.arange(1, len(ranked) + 1))[::-1])[::-1]
+    # the same recalls as COCOeval's to the bit, so that equal recalls compare equal
+    positions = np.searchsorted(true_positives / object_count, np.linspace(0.0, 1.0, 101))
+    return float(np.append(precision, 0.0)[positions].mean())

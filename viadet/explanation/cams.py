@@ -1,11 +1,13 @@
 """Class activation maps of an EfficientDet's boxes at the levels of its neck.
 
-One forward pass an image serves all its boxes: the maps of grad-cam's methods are made from the activations of that
-pass and the gradients of one box after the other. AblationCAM and ScoreCAM need a pass a channel, again for all boxes;
-grad-cam's own take one a box and channel, and its AblationCAM sets channels to -1e7 where maps are signed, as here.
-A box takes part only in the gradients of its own level and finer ones: BiFPN's last cell builds P4 from P3, P5 from P4
-and so on, never the other way round.
+All boxes of an image share one forward pass: the maps of grad-cam's methods are made from its activations and the
+gradients of one box after the other. AblationCAM and ScoreCAM need a forward pass a channel, again for all boxes;
+grad-cam's own versions take one a box and channel, and its AblationCAM sets channels to -1e7 where maps are signed, as
+they are here. A box has gradients at its own level and finer ones only: the last cell of the BiFPN builds P4 from P3,
+P5 from P4 and so on, never the other way round.
 """
+
+from collections.abc import Iterable
 
 import numpy as np
 from pytorch_grad_cam import (
@@ -18,13 +20,14 @@ from pytorch_grad_cam import (
     RandomCAM,
     XGradCAM,
 )
-from pytorch_grad_cam.base_cam import BaseCAM
 from torch import nn
 
-from viadet.explanation.channel_weights import ablated_values, masked_values
-from viadet.explanation.targets import ForwardPass, Target
+from viadet.explanation.channel_weights import ablation_weights, score_weights
+from viadet.explanation.explained_boxes import ExplainedBox
+from viadet.explanation.maps import BoxMaps
+from viadet.explanation.targets import ForwardPass
 
-LIBRARY = {
+GRAD_CAM_METHODS = {
     "GradCAM": GradCAM,  # Selvaraju et al. 2017
     "GradCAM++": GradCAMPlusPlus,  # Chattopadhay et al. 2018
     "HiResCAM": HiResCAM,  # Draelos and Carin 2020
@@ -32,59 +35,60 @@ LIBRARY = {
     "LayerCAM": LayerCAM,  # Jiang et al. 2021
     "EigenCAM": EigenCAM,  # Muhammad and Yeasin 2020
     "EigenGradCAM": EigenGradCAM,
-    "RandomCAM": RandomCAM,  # random weights of the channels: the baseline
+    "RandomCAM": RandomCAM,
 }
+CHANNEL_METHODS = {"AblationCAM": ablation_weights, "ScoreCAM": score_weights}
+BASELINE = "RandomCAM"  # random channel weights: what any method should beat
 
 
-def cams(
-    method: str,
-    network: nn.Module,
-    passed: ForwardPass,
-    targets: list[Target],
-    gradients: list[list[np.ndarray | None]],
-    seeds: list[tuple[int, ...]],
-    own_only: bool = False,
-) -> list[dict[int, np.ndarray]]:
-    """Compute the maps of all targets of an image.
+def class_activation_maps(
+    method: str, network: nn.Module, forward_pass: ForwardPass, boxes: list[ExplainedBox], own_level_only: bool = False
+) -> list[BoxMaps]:
+    """Compute a method's maps of some boxes of an image.
 
     Args:
-        method: a key of LIBRARY, or AblationCAM, ScoreCAM.
-        network: the one that `passed` went through.
-        passed: its pass.
-        targets: what is explained.
-        gradients: of each target, by `gradients_of`.
-        seeds: of each target, for RandomCAM.
-        own_only: only the level that made the box.
+        method: a key of GRAD_CAM_METHODS or CHANNEL_METHODS.
+        network: in eval mode.
+        forward_pass: the network's, of the image.
+        boxes: with gradients.
+        own_level_only: only the level that made the box.
 
     Returns:
-        For each target, by level, its map float32 [h, w] of the whole input, before the usual ReLU. Levels without a
-        part in the target have none.
+        For each box, by level, its coarse map float32 [h, w], before the usual ReLU. Levels that do not contribute to
+        the box have none.
     """
-    activations = [level.detach().float().cpu().numpy() for level in passed.pyramid]
-    library = LIBRARY[method](network, []) if method in LIBRARY else None
-    maps = [{} for _ in targets]
-    for level in range(len(activations)):
+    maps = [{} for _ in boxes]
+    for level in range(len(forward_pass.pyramid)):
         rows = [
             row
-            for row, target in enumerate(targets)
-            if gradients[row][level] is not None and (level == target.level or not own_only)
+            for row, box in enumerate(boxes)
+            if box.gradients[level] is not None and (level == box.target.level or not own_level_only)
         ]
-        if rows and library is None:
-            channel_values = ablated_values if method == "AblationCAM" else masked_values
-            weights = channel_values(network, passed, [targets[row] for row in rows], level)
-            found = np.tensordot(weights, activations[level][0], 1)
-        elif method == "EigenCAM":  # it knows of no target
-            found = [_library_map(library, passed, activations[level], activations[level])] * len(rows) if rows else []
-        else:
-            found = []
-            for row in rows:
-                # The library draws RandomCAM's weights from numpy's global generator.
-                np.random.seed([*seeds[row], level])  # noqa: NPY002
-                found.append(_library_map(library, passed, activations[level], gradients[row][level]))
-        for row, values in zip(rows, found, strict=True):
-            maps[row][level] = values.astype(np.float32)
+        if rows:
+            level_maps = _maps_at_level(method, network, forward_pass, [boxes[row] for row in rows], level)
+            for row, level_map in zip(rows, level_maps, strict=True):
+                maps[row][level] = level_map.astype(np.float32)
     return maps
 
 
-def _library_map(library: BaseCAM, passed: ForwardPass, activations: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-    return library.get_cam_image(passed.batch, None, [], activations, gradients, eigen_smooth=False)[0]
+def _maps_at_level(
+    method: str, network: nn.Module, forward_pass: ForwardPass, boxes: list[ExplainedBox], level: int
+) -> Iterable[np.ndarray]:
+    """Compute one map [h, w] for each box."""
+    activations = forward_pass.pyramid[level].detach().float().cpu().numpy()
+    if method in CHANNEL_METHODS:
+        weights = CHANNEL_METHODS[method](network, forward_pass, [box.target for box in boxes], level)
+        return np.tensordot(weights, activations[0], 1)
+    cam = GRAD_CAM_METHODS[method](network, [])
+
+    def map_of(gradients: np.ndarray) -> np.ndarray:
+        return cam.get_cam_image(forward_pass.batch, None, [], activations, gradients, eigen_smooth=False)[0]
+
+    if method == "EigenCAM":  # does not depend on the target
+        return [map_of(activations)] * len(boxes)
+    maps = []
+    for box in boxes:
+        # grad-cam draws RandomCAM's weights from numpy's global generator.
+        np.random.seed([*box.seed, level])  # noqa: NPY002
+        maps.append(map_of(box.gradients[level]))
+    return maps

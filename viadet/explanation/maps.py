@@ -1,4 +1,8 @@
-"""From a map on one of the network's levels to the photograph, and what of it lies where."""
+"""Maps on the network's levels, and on the photograph.
+
+A coarse map [h, w] has one value for each cell of a level and covers the whole input. Enlarged to the photograph it has
+one value for each px of the input that the photograph covers, [H, W].
+"""
 
 import math
 
@@ -8,9 +12,11 @@ from torch.nn import functional
 
 from viadet.images.letterbox import Letterbox
 
+BoxMaps = dict[int, np.ndarray]  # the maps of one box by level, P3 is 0: coarse ones, or all enlarged
 
-def crop_map(values: torch.Tensor, letterbox: Letterbox) -> torch.Tensor:
-    """Enlarge maps [..., h, w] of the whole input to its px and cut out what the photograph covers.
+
+def enlarge_to_photograph(values: torch.Tensor, letterbox: Letterbox) -> torch.Tensor:
+    """Enlarge coarse maps [..., h, w] to the px of the input and crop them to the photograph.
 
     Cropping a coarse map before it is enlarged would shift it: one cell of P7 spans 128 px.
 
@@ -24,40 +30,25 @@ def crop_map(values: torch.Tensor, letterbox: Letterbox) -> torch.Tensor:
     return enlarged[..., : letterbox.height, : letterbox.width]
 
 
+def enlarge_box_maps(coarse_maps: BoxMaps, letterbox: Letterbox) -> BoxMaps:
+    """Enlarge all maps of one box to the photograph."""
+    return {
+        level: enlarge_to_photograph(torch.from_numpy(coarse_map), letterbox).numpy()
+        for level, coarse_map in coarse_maps.items()
+    }
+
+
 def crop_cells(values: torch.Tensor, letterbox: Letterbox) -> torch.Tensor:
-    """Keep the cells of maps [..., h, w] that the photograph touches, for sums and ranks without the letterbox."""
+    """Keep the cells of coarse maps [..., h, w] that the photograph touches, for statistics without the letterbox."""
     height, width = values.shape[-2:]
     rows = math.ceil(letterbox.height * height / letterbox.input_wh[1])
     columns = math.ceil(letterbox.width * width / letterbox.input_wh[0])
     return values[..., :rows, :columns]
 
 
-def strongest_channels(values: torch.Tensor, count: int) -> torch.Tensor:
-    """Choose the channels of [C, h, w] with the highest mean absolute activation, strongest first."""
-    return values.abs().mean((1, 2)).argsort(descending=True, stable=True)[:count]
-
-
-def energy_share(heat: np.ndarray, inside: np.ndarray) -> float:
-    """Tell which share of a map's sum lies inside a mask (Wang et al. 2020); 0 for a map of zeros.
-
-    Args:
-        heat: not negative, [H, W].
-        inside: bool [H, W].
-    """
-    total = float(heat.sum(dtype=np.float64))
-    return float(heat[inside].sum(dtype=np.float64)) / total if total > 0 else 0.0
-
-
-def points_inside(heat: np.ndarray, inside: np.ndarray) -> bool:
-    """Tell whether the largest value of a map lies inside a mask (the pointing game, Zhang et al. 2016).
-
-    A map of zeros points nowhere.
-
-    Args:
-        heat: not negative, [H, W].
-        inside: bool [H, W].
-    """
-    return bool(heat.max() > 0 and inside.flat[heat.argmax()])
+def sum_of_levels(enlarged_maps: BoxMaps) -> np.ndarray:
+    """Add up the positive values of one box's maps, [H, W]."""
+    return np.sum([np.maximum(heat, 0) for heat in enlarged_maps.values()], axis=0)
 
 
 def inside_box(shape_hw: tuple[int, int], box_xyxy: np.ndarray) -> np.ndarray:
@@ -65,10 +56,3 @@ def inside_box(shape_hw: tuple[int, int], box_xyxy: np.ndarray) -> np.ndarray:
     y, x = np.arange(shape_hw[0])[:, None] + 0.5, np.arange(shape_hw[1])[None, :] + 0.5
     x0, y0, x1, y1 = box_xyxy
     return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
-
-
-def centre_map(shape_hw: tuple[int, int], box_xyxy: np.ndarray) -> np.ndarray:
-    """Make a map that knows nothing but the box: highest in its middle, lower towards its sides and beyond, [H, W]."""
-    y, x = np.arange(shape_hw[0])[:, None] + 0.5, np.arange(shape_hw[1])[None, :] + 0.5
-    x0, y0, x1, y1 = box_xyxy
-    return -np.maximum(np.abs(x - (x0 + x1) / 2) / (x1 - x0), np.abs(y - (y0 + y1) / 2) / (y1 - y0))

@@ -1,4 +1,7 @@
-"""Maps of networks whose weights are made random."""
+"""Does a map depend on what the network has learnt? Maps of networks whose weights are made random, step by step.
+
+The cascading randomisation of Adebayo et al. 2018: from the heads down, part by part, each on top of those before.
+"""
 
 import copy
 from collections import defaultdict
@@ -11,106 +14,148 @@ from scipy.stats import spearmanr
 from torch import nn
 from tqdm import tqdm
 
-from viadet.explanation.explained import ExplainedBox, ExplainedImage, coarse_maps, enlarged, masks_of
-from viadet.explanation.faithfulness import Key, measure_map
-from viadet.explanation.maps import crop_cells
-from viadet.explanation.targets import forward_pass, gradients_of
+from viadet.explanation.cams import class_activation_maps
+from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage, with_gradients
+from viadet.explanation.inputs import InputImage
+from viadet.explanation.localisation import masks_of, measure_localisation
+from viadet.explanation.maps import BoxMaps, crop_cells, enlarge_to_photograph
+from viadet.explanation.measurements import Measurements
+from viadet.explanation.targets import run_forward
 from viadet.images.letterbox import Letterbox
 from viadet.network.build import NetworkSpec, build_network, prepare_images
 
 
 class RandomisationImage(NamedTuple):
-    """What the slow checks of an image need after its pass is gone."""
+    """What the check needs of an image once its forward pass is gone."""
 
-    canvas: torch.Tensor
-    letterbox: Letterbox
-    explained: list[ExplainedBox]  # without gradients
-    own_maps: dict[str, list[np.ndarray]]  # by method, of each box, [h, w] of the whole input
-
-
-def keep_for_randomisation(look: ExplainedImage, coarse: dict[str, list[dict[int, np.ndarray]]]) -> RandomisationImage:
-    """Keep of an image what the check with random weights needs; its pass and gradients would fill the memory."""
-    boxes = [box._replace(gradients=[]) for box in look.detections]
-    own_maps = {
-        method: [maps[row][box.target.level] for row, box in enumerate(boxes)] for method, maps in coarse.items()
-    }
-    return RandomisationImage(look.canvas, look.letterbox, boxes, own_maps)
+    input_image: InputImage
+    detections: list[ExplainedBox]  # without gradients
+    trained_maps: dict[str, list[np.ndarray]]  # by method, the coarse map of each detection at its own level
 
 
-def randomisation(
-    network: nn.Module,
-    spec: NetworkSpec,
-    checked: list[RandomisationImage],
-    methods: list[str],
-    seed: int,
-    device: torch.device,
-) -> tuple[list[tuple[str, str]], dict[str, list[float | None]], dict[Key, list[float]]]:
-    """Compare the maps of all checked detections with those of networks whose weights become random.
+class Randomisation(NamedTuple):
+    """What became of the maps when the weights became random."""
 
-    Returns:
-        The steps, (part, path) each; by method the mean rank correlation after each step; and as from `measure_image`,
-        with `untrained` as the level, what maps of the wholly random network measure at the level that made the box.
+    steps: list[tuple[str, str]]  # as from `randomisation_steps`
+    correlations: dict[str, list[float | None]]  # by method, mean rank correlation with the trained map after each step
+    untrained: Measurements  # localisation with all weights random, under the level `untrained`
+
+
+def keep_for_randomisation(image: ExplainedImage, coarse_maps: dict[str, list[BoxMaps]]) -> RandomisationImage:
+    """Keep what the check needs of an image; its forward pass and gradients would fill the memory.
+
+    Args:
+        image: the image.
+        coarse_maps: by method, of each detection.
     """
-    steps, correlations, values = [], {method: [] for method in methods}, defaultdict(list)
-    total = sum(1 for _ in randomised_networks(network, spec, seed))
-    for part, path, random_network in tqdm(
-        randomised_networks(network, spec, seed), desc="random weights", unit="step", total=total
-    ):
-        steps.append((part, path))
-        by_method = defaultdict(list)
-        for image in checked:
-            passed = forward_pass(random_network, prepare_images(image.canvas[None], spec, device))
-            boxes = [box._replace(gradients=gradients_of(passed, box.target)) for box in image.explained]
-            for method in methods:
-                maps = coarse_maps(method, random_network, passed, boxes, own_only=True)
-                for box, mine, real in zip(boxes, maps, image.own_maps[method], strict=True):
-                    pair = torch.from_numpy(mine[box.target.level]), torch.from_numpy(real)
-                    cells = [crop_cells(map_, image.letterbox).numpy() for map_ in pair]
-                    by_method[method].append(rank_correlation(*cells))
-                    if len(steps) == total:
-                        (heat,) = enlarged(mine, image.letterbox).values()
-                        for name, value in measure_map(heat, masks_of(box, image.letterbox)).items():
-                            values[method, "untrained", name].append(value)
+    detections = [box._replace(gradients=[]) for box in image.detections]
+    trained_maps = {
+        method: [maps[box.target.level] for box, maps in zip(detections, method_maps, strict=True)]
+        for method, method_maps in coarse_maps.items()
+    }
+    return RandomisationImage(image.input_image, detections, trained_maps)
+
+
+def check_randomisation(
+    network: nn.Module, spec: NetworkSpec, images: list[RandomisationImage], methods: list[str], seed: int
+) -> Randomisation:
+    """Compare the maps of all detections with those of the same network with more and more random weights.
+
+    Args:
+        network: in eval mode; stays as it is.
+        spec: what it was built from.
+        images: with the maps of all `methods`.
+        methods: of class activation maps.
+        seed: of the random weights.
+    """
+    steps = randomisation_steps(network)
+    correlations, untrained = {method: [] for method in methods}, defaultdict(list)
+    progress = tqdm(randomised_networks(network, spec, seed), desc="random weights", unit="step", total=len(steps))
+    for number, random_network in enumerate(progress, start=1):
+        step_correlations = defaultdict(list)
+        for pair in _map_pairs(random_network, spec, images, methods):
+            step_correlations[pair.method].append(_correlation_on_photograph(pair))
+            if number == len(steps):
+                for name, value in _localisation(pair).items():
+                    untrained[pair.method, "untrained", name].append(value)
         for method in methods:
-            correlations[method].append(float(np.mean(by_method[method])) if by_method[method] else None)
-    return steps, correlations, values
+            values = step_correlations[method]
+            correlations[method].append(float(np.mean(values)) if values else None)
+    return Randomisation(steps, correlations, untrained)
 
 
-def randomised_networks(network: nn.Module, spec: NetworkSpec, seed: int) -> Iterator[tuple[str, str, nn.Module]]:
-    """Replace the weights by random ones from the heads down, part by part, each part on top of those before.
+class _MapPair(NamedTuple):
+    """The coarse maps of one detection by two networks, at the level that made it."""
 
-    The cascading randomisation of Adebayo et al. 2018, with weights such as training starts from, but not the very ones
-    that it starts from with this seed: what is learnt still resembles those.
+    method: str
+    box: ExplainedBox
+    letterbox: Letterbox
+    random_map: np.ndarray
+    trained_map: np.ndarray
+
+
+def _map_pairs(
+    random_network: nn.Module, spec: NetworkSpec, images: list[RandomisationImage], methods: list[str]
+) -> Iterator[_MapPair]:
+    device = next(random_network.parameters()).device
+    for input_image, detections, trained_maps in images:
+        forward_pass = run_forward(random_network, prepare_images(input_image.canvas[None], spec, device))
+        boxes = with_gradients(detections, forward_pass)
+        for method in methods:
+            maps = class_activation_maps(method, random_network, forward_pass, boxes, own_level_only=True)
+            for box, box_maps, trained_map in zip(boxes, maps, trained_maps[method], strict=True):
+                yield _MapPair(method, box, input_image.letterbox, box_maps[box.target.level], trained_map)
+
+
+def _correlation_on_photograph(pair: _MapPair) -> float:
+    maps = (torch.from_numpy(coarse_map) for coarse_map in (pair.random_map, pair.trained_map))
+    return rank_correlation(*(crop_cells(coarse_map, pair.letterbox).numpy() for coarse_map in maps))
+
+
+def _localisation(pair: _MapPair) -> dict[str, float]:
+    """Measure where the random network's map points."""
+    heat = enlarge_to_photograph(torch.from_numpy(pair.random_map), pair.letterbox).numpy()
+    return measure_localisation(heat, masks_of(pair.box, pair.letterbox))
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Compute Spearman's rank correlation of two maps, -1 to 1; 0 if one of them is constant."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(spearmanr(first, second, axis=None).statistic)
+
+
+def randomisation_steps(network: nn.Module) -> list[tuple[str, str]]:
+    """List what becomes random in each step: the part (`heads`, `neck` or `backbone`) and its path in the network."""
+    steps = [("heads", "heads")]
+    for part, module in (("neck", "fpn"), ("backbone", "backbone")):
+        steps += [(part, f"{module}.{path}") for path in _paths_from_the_output(network.get_submodule(module))]
+    return steps
+
+
+def _paths_from_the_output(module: nn.Module) -> list[str]:
+    """List the children of a module with weights, the last first; the elements of a list of modules one by one."""
+    paths = []
+    for name, child in module.named_children():
+        is_list = isinstance(child, nn.Sequential | nn.ModuleList | nn.ModuleDict) and len(child) > 1
+        paths += [f"{name}.{element}" for element, _ in child.named_children()] if is_list else [name]
+    return [path for path in reversed(paths) if any(True for _ in module.get_submodule(path).parameters())]
+
+
+def randomised_networks(network: nn.Module, spec: NetworkSpec, seed: int) -> Iterator[nn.Module]:
+    """Replace the weights by random ones, one of `randomisation_steps` after the other.
+
+    The weights are initialised as for training, but not with the generator's state that training with this seed starts
+    from: what a network has learnt still resembles its initial weights.
 
     Yields:
-        The part (`heads`, `neck` or `backbone`), what of it has just become random, and the network, the same object
-        each time. The one that was given stays as it was.
+        The network after each step, the same object each time. The one that was given stays as it is.
     """
     network = copy.deepcopy(network)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed ^ 0xFFFFFFFF)
         fresh = build_network(spec).to(next(network.parameters()).device)
-    network.class_net.load_state_dict(fresh.class_net.state_dict())
-    network.box_net.load_state_dict(fresh.box_net.state_dict())
-    yield "heads", "heads", network
-    for part, module in (("neck", "fpn"), ("backbone", "backbone")):
-        for path in _parts(network.get_submodule(module)):
-            path = f"{module}.{path}"
-            network.get_submodule(path).load_state_dict(fresh.get_submodule(path).state_dict())
-            yield part, path, network
-
-
-def _parts(module: nn.Module) -> list[str]:
-    """List the paths of a module's parts from its output to its input: children, and theirs where one is a list."""
-    paths = []
-    for name, child in module.named_children():
-        listed = isinstance(child, nn.Sequential | nn.ModuleList | nn.ModuleDict) and len(child) > 1
-        paths += [f"{name}.{inner}" for inner, _ in child.named_children()] if listed else [name]
-    return [path for path in reversed(paths) if any(True for _ in module.get_submodule(path).parameters())]
-
-
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Give Spearman's rank correlation of two maps, -1 to 1; 0 where one of them is constant."""
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return 0.0
-    return float(spearmanr(first, second, axis=None).statistic)
+    for part, path in randomisation_steps(network):
+        for module in ("class_net", "box_net") if part == "heads" else (path,):
+            network.get_submodule(module).load_state_dict(fresh.get_submodule(module).state_dict())
+        yield network

@@ -1,20 +1,24 @@
-"""Class activation maps of the boxes of an image, and curves that compare the methods."""
+"""Pictures of class activation maps: a row for each box of an image, and curves that compare the methods."""
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from viadet.explanation.explained import ExplainedImage, sum_of
-from viadet.explanation.faithfulness import BOX_CENTRE, FRACTIONS, Key
-from viadet.explanation.maps import inside_box
-from viadet.explanation.summary import BASELINE, mean
+from viadet.explanation.cams import BASELINE
+from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage
+from viadet.explanation.maps import BoxMaps, enlarge_box_maps, inside_box, sum_of_levels
+from viadet.explanation.measurements import Measurements
+from viadet.explanation.metrics import mean
+from viadet.explanation.perturbation import BOX_CENTRE, CURVES, FRACTIONS
+from viadet.explanation.randomisation import Randomisation
 from viadet.pictures.drawing import (
     DETECTION,
     GROUND_TRUTH,
-    cell_of,
+    cell_wh_inches,
     draw_boxes,
     draw_polygons,
-    greyed,
+    grey_image,
     mark_cell,
     new_figure,
     show_heat,
@@ -22,106 +26,117 @@ from viadet.pictures.drawing import (
 )
 from viadet.project.params import GradCamParams
 
-COLOURS = {"right": DETECTION, "wrong": "red", "missed": GROUND_TRUTH}
-
-
-def rows_to_draw(look: ExplainedImage, params: GradCamParams) -> list[int]:
-    """Choose the best detections, further false positives, and missed objects: indices of detections, then missed."""
-    best = list(range(len(look.detections)))[: params.max_boxes]
-    wrong = [row for row, box in enumerate(look.detections) if box.kind == "wrong" and row not in best]
-    missed = [len(look.detections) + row for row in range(len(look.missed))]
-    return best + wrong[: params.max_mistakes] + missed[: params.max_mistakes]
-
-
-def heading(look: ExplainedImage, method: str, params: GradCamParams) -> str:
-    """Say what a picture explains."""
-    found = len(look.detections)
-    detections = f"{found or 'no'} detection{'' if found == 1 else 's'} of {params.score_threshold:g} or more"
-    explained = {"score": "class score", "box": "box regression", "both": "class score and box regression"}
-    return f"{method} of the {explained[params.target]}: {detections}, {len(look.missed)} missed"
+KIND_COLOURS = {"right": DETECTION, "wrong": "red", "missed": GROUND_TRUTH}
+OUTPUT_NAMES = {"score": "class score", "box": "box regression", "both": "class score and box regression"}
 
 
 def draw_cams(
-    look: ExplainedImage,
-    rows: list[int],
-    maps: list[dict[int, np.ndarray]],
-    names: list[str],
-    method: str,
-    params: GradCamParams,
+    image: ExplainedImage, coarse_maps: list[BoxMaps], level_names: list[str], method: str, params: GradCamParams
 ) -> Figure:
-    """Draw a row for each explained box: the photograph, its map at each level, and their sum.
+    """Draw a row for each chosen box: the photograph, the box's map at each level, and the sum of the levels.
 
     Args:
-        look: the image.
-        rows: what is drawn: indices of its detections, then of the missed objects.
-        maps: of its detections, then of the missed objects, by level, [H, W] px of the photograph in the input.
-        names: of the levels.
+        image: the image.
+        coarse_maps: of its boxes, at least of those from `rows_to_draw`.
+        level_names: of the neck's levels.
         method: that made the maps.
-        params: how they are shown.
+        params: how many boxes are drawn, and how.
     """
-    explained = [*look.detections, *look.missed]
-    photograph = look.canvas[:, : look.letterbox.height, : look.letterbox.width]
-    grey = greyed(photograph)
-    # A cell is no narrower than its title, which leaves room for taller portraits.
-    cell = cell_of(photograph, min(3.4, 2.6 * max(1.0, look.letterbox.height / look.letterbox.width)))
-    figure, axes = new_figure(2 + len(names), max(1, len(rows)), cell, heading(look, method, params))
-    others_xyxy = torch.from_numpy(np.array([box.box_xyxy for box in look.detections]).reshape(-1, 4))
+    rows, letterbox, photograph = rows_to_draw(image, params), image.input_image.letterbox, image.input_image.photograph
+    columns = 2 + len(level_names)
+    # Narrow cells leave no room for titles: portraits get taller cells.
+    cell_wh = cell_wh_inches(photograph, min(3.4, 2.6 * max(1.0, letterbox.height / letterbox.width)))
+    figure, axes = new_figure(columns, max(1, len(rows)), cell_wh, heading(image, method, params))
     if not rows:
         show_image(axes[0], photograph, "nothing to explain")
-    for cells, row in zip(axes.reshape(-1, 2 + len(names)), rows, strict=False):
-        box, mine = explained[row], maps[row]
-        box_xyxy, colour = torch.from_numpy(box.box_xyxy)[None], COLOURS[box.kind]
-        show_image(cells[0], photograph, f"{box.kind}, {'best anchor ' if box.kind == 'missed' else ''}{box.score:.2f}")
-        draw_boxes(cells[0], others_xyxy, DETECTION, line_width=0.5)
-        draw_boxes(cells[0], box_xyxy, colour)
-        if box.polygon is not None:
-            draw_polygons(cells[0], [box.polygon], GROUND_TRUTH)
-        shown = [*((name, mine.get(level)) for level, name in enumerate(names)), ("sum", sum_of(mine))]
-        for ax, (name, heat) in zip(cells[1:], shown, strict=True):
-            own = name == names[box.target.level]
-            title = f"{name}, {'nearest anchors' if box.kind == 'missed' else 'made'} here" if own else name
-            shows = np.ones(grey.shape[1:], dtype=bool)
-            if params.normalise == "box":
-                shows = inside_box(shows.shape, box.box_xyxy)
-            heat = heat if heat is None else np.where(shows, np.maximum(heat, 0), 0)
-            if heat is None or not heat.any():
-                title += ": no gradient" if heat is None else ": empty"
-            show_image(ax, grey, title)
-            if heat is not None and heat.any():
-                show_heat(ax, heat, (0.0, float(heat.max())))
-            draw_boxes(ax, others_xyxy, DETECTION, line_width=0.5)
-            draw_boxes(ax, box_xyxy, colour, line_width=1.2)
-            if own:
-                mark_cell(ax, colour)
+    grey = grey_image(photograph)
+    detections_xyxy = torch.from_numpy(np.array([box.box_xyxy for box in image.detections]).reshape(-1, 4))
+    for cells, row in zip(axes.reshape(-1, columns), rows, strict=False):
+        box, maps = image.boxes[row], enlarge_box_maps(coarse_maps[row], letterbox)
+        _draw_box(cells[0], photograph, box, detections_xyxy)
+        heats = {name: maps.get(level) for level, name in enumerate(level_names)} | {"sum": sum_of_levels(maps)}
+        for ax, (name, heat) in zip(cells[1:], heats.items(), strict=True):
+            made_here = name == level_names[box.target.level]
+            _draw_map(ax, grey, _map_title(name, box, made_here), heat, box, params)
+            draw_boxes(ax, detections_xyxy, DETECTION, line_width=0.5)
+            draw_boxes(ax, torch.from_numpy(box.box_xyxy)[None], KIND_COLOURS[box.kind], line_width=1.2)
+            if made_here:
+                mark_cell(ax, KIND_COLOURS[box.kind])
     return figure
 
 
-def draw_methods(
-    values: dict[Key, list[float]], steps: list[tuple[str, str]], correlations: dict[str, list[float]]
-) -> Figure:
-    """Plot all methods: the score without and with the pixels they rank highest, and the check with random weights."""
+def rows_to_draw(image: ExplainedImage, params: GradCamParams) -> list[int]:
+    """Choose the best detections, further false positives and the largest missed objects: indices of `image.boxes`."""
+    best = list(range(len(image.detections)))[: params.max_boxes]
+    wrong = [row for row, box in enumerate(image.detections) if box.kind == "wrong" and row not in best]
+    missed = [len(image.detections) + row for row in range(len(image.missed))]
+    return best + wrong[: params.max_mistakes] + missed[: params.max_mistakes]
+
+
+def heading(image: ExplainedImage, method: str, params: GradCamParams) -> str:
+    """Name the method, the output that is explained, and how many boxes there are."""
+    count = len(image.detections)
+    detections = f"{count or 'no'} detection{'' if count == 1 else 's'} of {params.score_threshold:g} or more"
+    return f"{method} of the {OUTPUT_NAMES[params.target]}: {detections}, {len(image.missed)} missed"
+
+
+def _draw_box(ax: Axes, photograph: torch.Tensor, box: ExplainedBox, detections_xyxy: torch.Tensor) -> None:
+    """Draw a box over the photograph, with its polygon and, in thin lines, all detections."""
+    show_image(ax, photograph, f"{box.kind}, {'best anchor ' if box.kind == 'missed' else ''}{box.score:.2f}")
+    draw_boxes(ax, detections_xyxy, DETECTION, line_width=0.5)
+    draw_boxes(ax, torch.from_numpy(box.box_xyxy)[None], KIND_COLOURS[box.kind])
+    if box.polygon is not None:
+        draw_polygons(ax, [box.polygon], GROUND_TRUTH)
+
+
+def _map_title(name: str, box: ExplainedBox, made_here: bool) -> str:
+    return f"{name}, {'nearest anchors' if box.kind == 'missed' else 'made'} here" if made_here else name
+
+
+def _draw_map(
+    ax: Axes, grey: torch.Tensor, title: str, heat: np.ndarray | None, box: ExplainedBox, params: GradCamParams
+) -> None:
+    """Draw the positive part of a map [H, W] over the grey photograph; the title says if there is nothing to draw."""
+    if heat is None:
+        show_image(ax, grey, f"{title}: no gradient")
+        return
+    shown = inside_box(heat.shape, box.box_xyxy) if params.normalise == "box" else np.ones(heat.shape, dtype=bool)
+    heat = np.where(shown, np.maximum(heat, 0), 0)
+    show_image(ax, grey, title if heat.any() else f"{title}: empty")
+    if heat.any():
+        show_heat(ax, heat, (0.0, float(heat.max())))
+
+
+def draw_methods(measurements: Measurements, randomisation: Randomisation) -> Figure:
+    """Plot all methods: deletion, insertion, and the rank correlation after each step of randomisation."""
     figure = Figure(figsize=(17, 5.5), layout="constrained")
     panels = figure.subplots(1, 3, width_ratios=(1, 1, 1.5))
     baselines = {BASELINE: {"color": "0.4", "linestyle": "--"}, BOX_CENTRE: {"color": "0.4", "linestyle": ":"}}
-    for index, method in enumerate([*correlations, BOX_CENTRE]):
-        style = baselines.get(method, {"color": f"C{index}"})
-        for ax, curve in zip(panels, ("deletion", "insertion"), strict=False):
-            shares = [mean(values[method, curve, fraction]) for fraction in FRACTIONS]
+    for index, method in enumerate([*randomisation.correlations, BOX_CENTRE]):
+        style = {"marker": "o", "label": method} | baselines.get(method, {"color": f"C{index}"})
+        for ax, curve in zip(panels, CURVES, strict=False):
+            shares = [mean(measurements.get((method, curve, fraction), [])) for fraction in FRACTIONS]
             if None not in shares:
-                ax.plot([100 * fraction for fraction in FRACTIONS], shares, marker="o", label=method, **style)
-        if None not in correlations.get(method, [None]):
-            panels[2].plot([path for _, path in steps], correlations[method], marker="o", label=method, **style)
-    panels[0].set(title="Deletion (lower is better)", ylabel="score, as a share of the whole image's")
-    panels[1].set(title="Insertion (higher is better)", ylabel="score, as a share of the whole image's")
-    for ax in panels[:2]:
+                ax.plot([100 * fraction for fraction in FRACTIONS], shares, **style)
+        correlations = randomisation.correlations.get(method, [None])
+        if None not in correlations:
+            panels[2].plot([path for _, path in randomisation.steps], correlations, **style)
+    _label_panels(panels)
+    if panels[0].lines:
+        figure.legend(handles=panels[0].lines, loc="outside lower left", ncols=5)
+    return figure
+
+
+def _label_panels(panels: np.ndarray) -> None:
+    deletion, insertion, randomisation = panels
+    deletion.set(title="Deletion (lower is better)", ylabel="score, as a share of the whole image's")
+    insertion.set(title="Insertion (higher is better)", ylabel="score, as a share of the whole image's")
+    for ax in (deletion, insertion):
         ax.set(xlabel="highest pixels of the map [% of the photograph]", ylim=(0, None))
-    panels[2].set(
+    randomisation.set(
         title="Random weights from the heads down (1: the map stays as it was)",
         ylabel="rank correlation with the real map",
         ylim=(None, 1.05),
     )
-    panels[2].axhline(0, color="0.8", linewidth=1)
-    panels[2].tick_params("x", rotation=60)
-    if panels[0].lines:
-        figure.legend(handles=panels[0].lines, loc="outside lower left", ncols=5)
-    return figure
+    randomisation.axhline(0, color="0.8", linewidth=1)
+    randomisation.tick_params("x", rotation=60)

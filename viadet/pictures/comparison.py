@@ -1,13 +1,10 @@
-"""The page that puts two runs side by side."""
+"""The page that compares two revisions: HTML that needs no network, drawn from what DVC says of them."""
 
 import base64
 import copy
 import hashlib
 import json
 import mimetypes
-import subprocess
-import sys
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +13,8 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from viadet.project.errors import UserError
-
 COLOURS = {"old": "#0072b2", "new": "#d55e00"}  # Okabe and Ito's: told apart by all eyes, on white and on black
-INK = "#010203"  # stands for the colour of the page's text, which a light and a dark page give themselves
+TEXT_COLOUR = "#010203"  # stands for the page's own text colour, which differs between a light and a dark page
 SCRIPT = """
 document.addEventListener("input", ({ target }) => {
   if (target.type === "range") target.parentElement.style.setProperty("--cut", target.value + "%");
@@ -27,7 +22,7 @@ document.addEventListener("input", ({ target }) => {
 """
 
 
-class Row(NamedTuple):
+class ValuePair(NamedTuple):
     """A metric or param at both revisions, as text."""
 
     name: str
@@ -37,50 +32,72 @@ class Row(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A plot of both revisions, or of the one that has it."""
+    """A plot of the revisions that have it."""
 
     name: str
     svg: Markup
-    absent: list[str]  # revisions
+    missing_at: list[str]  # revisions that do not have it
 
 
-class Pair(NamedTuple):
-    """A picture at both revisions, as data URIs; None where a revision lacks it."""
+class PicturePair(NamedTuple):
+    """A picture at both revisions, as data URIs; None where a revision does not have it."""
 
     name: str
     old: str | None
     new: str | None
 
 
-def dvc_diff(what: str, old: str, new: str, *options: str) -> dict:
-    """Ask DVC for a difference.
+def render_page(
+    revisions: dict[str, tuple[str, str]], metrics: dict, params: dict, plots: dict
+) -> tuple[str, list[str]]:
+    """Render the page.
 
-    Raises:
-        UserError: with DVC's own reason.
+    Args:
+        revisions: name and commit summary of the revisions "old" and "new".
+        metrics: the JSON of `dvc metrics diff --all --json`.
+        params: the JSON of `dvc params diff --json`.
+        plots: the JSON of `dvc plots diff --json`, whose pictures are still on the disk.
+
+    Returns:
+        The HTML, and what is missing on it, a line each.
     """
-    command = [sys.executable, "-m", "dvc", what, "diff", old, new, "--json", *options]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        lines = [line.removeprefix("ERROR: ") for line in result.stderr.splitlines() if line.startswith("ERROR: ")]
-        reason = lines[0] if lines else result.stderr.strip()
-        if "Git repositories" in reason:
-            raise UserError("this folder is in no git repository; `git init` and commit, as revisions are compared")
-        if "unknown Git revision" in reason:
-            raise UserError(f"{reason}; `git log --oneline --all` and `dvc exp list --all-commits` list what there is")
-        raise UserError(f"dvc {what} diff failed: {reason}")
-    return json.loads(result.stdout or "{}")
+    names = {side: name for side, (name, _) in revisions.items()}
+    curves, draw_errors = draw_curves(plots, names)
+    pictures = pair_pictures(plots, names)
+    notes = [note for side in names for note in missing_notes(names[side], side, metrics, curves, pictures)]
+    notes += sorted({*draw_errors, *read_errors(plots, names, curves)})
+    metric_tables = value_tables(metrics)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("comparison.html").render(
+        revisions=revisions,
+        colours=COLOURS,
+        notes=notes,
+        changed={file: [pair for pair in pairs if pair.old != pair.new] for file, pairs in metric_tables.items()},
+        unchanged={file: [pair for pair in pairs if pair.old == pair.new] for file, pairs in metric_tables.items()},
+        params=value_tables(params),
+        curves=curves,
+        pictures=pictures,
+        script=Markup(SCRIPT),
+        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
+    )
+    return page, notes
 
 
-def rows_of(differences: dict) -> dict[str, list[Row]]:
-    """Turn DVC's differences into rows by file, both in alphabetical order."""
+def value_tables(differences: dict) -> dict[str, list[ValuePair]]:
+    """Format metrics or params as a table for each file, files and names in alphabetical order; no empty tables."""
     return {
-        file: [Row(name, _text(entry.get("old")), _text(entry.get("new")), _difference(entry)) for name, entry in rows]
-        for file, entries in sorted(differences.items())
-        if (rows := sorted(entries.items()))
+        file: [
+            ValuePair(name, _format(value.get("old")), _format(value.get("new")), _format_difference(value))
+            for name, value in sorted(values.items())
+        ]
+        for file, values in sorted(differences.items())
+        if values
     }
 
 
-def _text(value: Any) -> str:
+def _format(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, float):
@@ -88,115 +105,108 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _difference(entry: dict) -> str:
-    old, new = entry.get("old"), entry.get("new")
-    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in (old, new)):
+def _format_difference(value: dict) -> str:
+    old, new = value.get("old"), value.get("new")
+    if any(isinstance(number, bool) or not isinstance(number, int | float) for number in (old, new)):
         return ""
     return f"{new - old:+.3g}" if new != old else "0"
 
 
-def draw_curve(spec: dict, colours: dict[str, str]) -> Markup:
-    """Draw a Vega-Lite plot of DVC's as SVG that takes its ink from the page.
+def draw_curves(plots: dict, names: dict[str, str]) -> tuple[list[Curve], list[str]]:
+    """Draw all plots that are not pictures.
 
     Args:
-        spec: with its data, as `dvc plots diff --json` gives it.
-        colours: of the revisions in it.
+        plots: the JSON of `dvc plots diff --json`.
+        names: of the revisions "old" and "new".
+
+    Returns:
+        The curves, and an error message for each plot that Vega cannot draw.
+    """
+    curves, errors = [], []
+    for name, entries in plots.get("data", {}).items():
+        for entry in entries:  # two where the revisions' templates differ, none where there are no rows
+            if entry["type"] == "image":
+                continue
+            colours = {names[side]: COLOURS[side] for side in names if names[side] in entry["revisions"]}
+            try:
+                svg = draw_curve(entry["content"], colours)
+            except ValueError as error:
+                errors.append(f"{name} can't be drawn: {str(error).splitlines()[0]}")
+            else:
+                curves.append(Curve(name, svg, [revision for revision in names.values() if revision not in colours]))
+    return curves, errors
+
+
+def draw_curve(spec: dict, colours: dict[str, str]) -> Markup:
+    """Draw a plot as SVG whose text and axes take the colour of the page's text.
+
+    Args:
+        spec: in Vega-Lite, with its data, as `dvc plots diff --json` gives it.
+        colours: of the revisions in it, by name.
     """
     spec = copy.deepcopy(spec)
     spec |= {"width": 360, "height": 240, "background": None}
     encoding = spec.get("encoding", {})
     if "color" in encoding:
         encoding["color"]["scale"] = {"domain": list(colours), "range": list(colours.values())}
-        encoding["color"]["legend"] = None  # the page's head tells the colours
+        encoding["color"]["legend"] = None  # the top of the page shows the colours
     if encoding.get("strokeDash"):  # DVC's legend shows dashed circles
         encoding["strokeDash"]["legend"] = {"title": None, "symbolType": "stroke", "symbolSize": 900}
-    ink = {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
+    text = {"labelColor": TEXT_COLOUR, "titleColor": TEXT_COLOUR, "labelFontSize": 12, "titleFontSize": 12}
+    text |= {"titleFontWeight": "normal"}
+    lines = {"gridColor": TEXT_COLOUR, "gridOpacity": 0.15, "domainColor": TEXT_COLOUR, "tickColor": TEXT_COLOUR}
     config = {
-        "title": {"color": INK, "fontSize": 13, "limit": 420},
-        "axis": ink | {"gridColor": INK, "gridOpacity": 0.15, "domainColor": INK, "tickColor": INK},
-        "legend": ink | {"symbolStrokeColor": INK, "orient": "bottom", "labelLimit": 300},
+        "title": {"color": TEXT_COLOUR, "fontSize": 13, "limit": 420},
+        "axis": text | lines,
+        "legend": text | {"symbolStrokeColor": TEXT_COLOUR, "orient": "bottom", "labelLimit": 300},
         "view": {"stroke": None},
         "bar": {"binSpacing": 0},
     }
     svg = vl_convert.vegalite_to_svg(spec, config=config)
     # Vega escapes all text of a plot
-    return Markup(svg.replace(INK, "currentColor"))
+    return Markup(svg.replace(TEXT_COLOUR, "currentColor"))
+
+
+def pair_pictures(plots: dict, names: dict[str, str]) -> dict[str, list[PicturePair]]:
+    """Read the pictures of both revisions, by their folder in alphabetical order.
+
+    Args:
+        plots: the JSON of `dvc plots diff --json`, whose pictures are still on the disk.
+        names: of the revisions "old" and "new".
+    """
+    pictures = defaultdict(list)
+    for name, entries in plots.get("data", {}).items():
+        uris = {entry["revisions"][0]: picture_uri(Path(entry["url"])) for entry in entries if entry["type"] == "image"}
+        if uris:
+            pair = PicturePair(Path(name).name, uris.get(names["old"]), uris.get(names["new"]))
+            pictures[str(Path(name).parent)].append(pair)
+    return dict(sorted(pictures.items()))
 
 
 def picture_uri(path: Path) -> str:
-    """Encode a picture into an address that holds the picture itself."""
+    """Encode a picture as a data URI."""
     kind = mimetypes.guess_type(path.name)[0] or "image/png"
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def read_plots(old: str, new: str) -> tuple[list[Curve], dict[str, list[Pair]], list[str]]:
-    """Collect curves, pictures by their folder, and what DVC or Vega could not make of the rest, a line each."""
-    curves, pictures, troubles = [], defaultdict(list), set()
-    with tempfile.TemporaryDirectory() as folder:
-        plots = dvc_diff("plots", old, new, "-o", folder)
-        for name, entries in plots.get("data", {}).items():
-            if entries and entries[0]["type"] == "image":
-                uris = {entry["revisions"][0]: picture_uri(Path(entry["url"])) for entry in entries}
-                pictures[str(Path(name).parent)].append(Pair(Path(name).name, uris.get(old), uris.get(new)))
-                continue
-            for entry in entries:  # two where the templates of the revisions differ, none where there are no rows
-                shown = {rev: COLOURS[side] for side, rev in (("old", old), ("new", new)) if rev in entry["revisions"]}
-                try:
-                    svg = draw_curve(entry["content"], shown)
-                except ValueError as error:
-                    troubles.add(f"{name} can't be drawn: {str(error).splitlines()[0]}")
-                    continue
-                curves.append(Curve(name, svg, [rev for rev in (old, new) if rev not in shown]))
-    seen = {rev for rev in (old, new) if any(rev not in curve.absent for curve in curves)}
-    # Of a revision without any curves one line is said elsewhere.
-    troubles |= {
-        f"{error['name']} can't be read at {error['rev']}: {error['msg']}"
-        for error in plots.get("errors", [])
-        if error["rev"] in seen
-    }
-    return curves, dict(sorted(pictures.items())), sorted(troubles)
-
-
-def describe(revision: str) -> str:
-    """Give a commit's hash and subject, as HEAD is another one tomorrow; empty for what git doesn't know."""
-    command = ["git", "log", "-1", "--format=%h %s", "--end-of-options", revision, "--"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
-def missing_at(revision: str, side: str, metrics: dict, curves: list[Curve], pictures: dict) -> list[str]:
-    """Say what a revision lacks altogether."""
-    lines = []
-    if not any(entry.get(side) is not None for entries in metrics.values() for entry in entries.values()):
-        lines.append(f"{revision} has no metrics.")
-    if curves and all(revision in curve.absent for curve in curves):
-        lines.append(f"{revision} has no curves.")
+def missing_notes(revision: str, side: str, metrics: dict, curves: list[Curve], pictures: dict) -> list[str]:
+    """Name the kinds of output that a revision does not have at all: metrics, curves, pictures."""
+    notes = []
+    if not any(value.get(side) is not None for values in metrics.values() for value in values.values()):
+        notes.append(f"{revision} has no metrics.")
+    if curves and all(revision in curve.missing_at for curve in curves):
+        notes.append(f"{revision} has no curves.")
     pairs = [pair for folder in pictures.values() for pair in folder]
     if pairs and all(getattr(pair, side) is None for pair in pairs):
-        lines.append(f"{revision} has no pictures in this cache: dvc pull or dvc repro may bring them.")
-    return lines
+        notes.append(f"{revision} has no pictures in this cache: dvc pull or dvc repro may bring them.")
+    return notes
 
 
-def render_page(old: str, new: str) -> tuple[str, list[str]]:
-    """Make the page; also give what is missing on it, a line each."""
-    metrics = dvc_diff("metrics", old, new, "--all")
-    params = dvc_diff("params", old, new)
-    curves, pictures, troubles = read_plots(old, new)
-    sides = {"old": old, "new": new}
-    missing = [line for side, rev in sides.items() for line in missing_at(rev, side, metrics, curves, pictures)]
-    tables = rows_of(metrics)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.get_template("compare.html").render(
-        revisions={side: (rev, describe(rev)) for side, rev in sides.items()},
-        colours=COLOURS,
-        missing=missing + troubles,
-        changed={file: [row for row in rows if row.old != row.new] for file, rows in tables.items()},
-        unchanged={file: [row for row in rows if row.old == row.new] for file, rows in tables.items()},
-        params=rows_of(params),
-        curves=curves,
-        pictures=pictures,
-        script=Markup(SCRIPT),
-        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
-    )
-    return page, missing + troubles
+def read_errors(plots: dict, names: dict[str, str], curves: list[Curve]) -> list[str]:
+    """Describe each plot that DVC cannot read, except at a revision without any curves: `missing_notes` names that."""
+    with_curves = {name for name in names.values() if any(name not in curve.missing_at for curve in curves)}
+    return [
+        f"{error['name']} can't be read at {error['rev']}: {error['msg']}"
+        for error in plots.get("errors", [])
+        if error["rev"] in with_curves
+    ]

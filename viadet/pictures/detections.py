@@ -1,40 +1,36 @@
-"""Ground truth beside detections."""
+"""Pictures of evaluated images: ground truth beside detections."""
 
-from pathlib import Path
+import torch
+from matplotlib.figure import Figure
 
-from viadet.annotations.coco import by_image
-from viadet.evaluation.matching import Matches
-from viadet.images.pixels import read_image
+from viadet.evaluation.matching import MatchCounts
 from viadet.network.boxes import boxes_xyxy_of
-from viadet.pictures.drawing import (
-    DETECTION,
-    GROUND_TRUTH,
-    draw_boxes,
-    new_figure,
-    picture_path,
-    save_figure,
-    show_image,
-)
+from viadet.pictures.drawing import DETECTION, GROUND_TRUTH, draw_boxes, new_figure, show_image
+
+CELL_WIDTH_INCHES = 6
 
 
-def draw_pictures(coco: dict, image_dir: Path, results: list[dict], matches: dict[int, Matches], folder: Path) -> None:
-    """Draw ground truth beside detections, one picture an image, all boxes in px of the original image."""
-    names = {category["id"]: category["name"] for category in coco["categories"]}
-    one_category = len(names) == 1
-    truths, founds = by_image(coco["annotations"]), by_image(results)
-    for image in coco["images"]:
-        truth, found = truths[image["id"]], founds[image["id"]]
-        pixels = read_image(image_dir / image["file_name"])
-        count = matches[image["id"]]
-        figure, (left, right) = new_figure(columns=2, rows=1, cell_wh_inches=(6, 6 * image["height"] / image["width"]))
-        show_image(left, pixels, f"ground truth: {len(truth)}")
-        draw_boxes(left, boxes_xyxy_of(truth), GROUND_TRUTH, [names[t["category_id"]] for t in truth])
-        show_image(
-            right,
-            pixels,
-            f"detections: {count.true_positives} right, {count.false_positives} wrong, {count.missed} missed",
-        )
-        labels = ["" if one_category else names[result["category_id"]] + " " for result in found]
-        labels = [f"{label}{result['score']:.2f}" for label, result in zip(labels, found, strict=True)]
-        draw_boxes(right, boxes_xyxy_of(found), DETECTION, labels)
-        save_figure(figure, picture_path(folder, image["file_name"]))
+def draw_detections(
+    image: torch.Tensor, annotations: list[dict], results: list[dict], counts: MatchCounts, names: dict[int, str]
+) -> Figure:
+    """Draw an image twice: with its ground truth on the left, with its detections on the right.
+
+    Args:
+        image: uint8 [3, H, W].
+        annotations: of the image, in COCO format, boxes in px of the image.
+        results: of the image, in COCO results format, boxes in px of the image.
+        counts: of true positives, false positives and missed objects, for the title.
+        names: of the categories, by id; scores stand alone if there is only one.
+    """
+    _, height, width = image.shape
+    cell_wh_inches = (CELL_WIDTH_INCHES, CELL_WIDTH_INCHES * height / width)
+    figure, (left, right) = new_figure(columns=2, rows=1, cell_wh_inches=cell_wh_inches)
+    show_image(left, image, f"ground truth: {len(annotations)}")
+    draw_boxes(left, boxes_xyxy_of(annotations), GROUND_TRUTH, [names[a["category_id"]] for a in annotations])
+
+    title = f"{counts.true_positives} right, {counts.false_positives} wrong, {counts.missed} missed"
+    show_image(right, image, f"detections: {title}")
+    prefixes = ["" if len(names) == 1 else f"{names[result['category_id']]} " for result in results]
+    labels = [f"{prefix}{result['score']:.2f}" for prefix, result in zip(prefixes, results, strict=True)]
+    draw_boxes(right, boxes_xyxy_of(results), DETECTION, labels)
+    return figure

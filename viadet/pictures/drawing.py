@@ -1,4 +1,4 @@
-"""Pictures: photographs with boxes, polygons and heat maps, the same bytes for the same content."""
+"""Parts of all pictures: cells, photographs, boxes, polygons, heat maps; equal pictures are equal files."""
 
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 GROUND_TRUTH = "lime"
 DETECTION = "orange"
-HEAT_COLOURS = "turbo"
-HEAT_STRENGTH = 0.55  # of a heat map over its photograph
+HEAT_COLOURS = "turbo"  # matplotlib's name of the colour map
+HEAT_OPACITY = 0.55  # of a heat map over its photograph
 DPI = 100
+JPEG_QUALITY = 88
 MIN_CELL_WIDTH_INCHES = 2.6  # room for a title beside those of its neighbours, however narrow the photograph
 TITLE_INCHES = 0.3
 GAP_INCHES = 0.08
@@ -23,7 +24,7 @@ GAP_INCHES = 0.08
 def new_figure(
     columns: int, rows: int, cell_wh_inches: tuple[float, float], heading: str = ""
 ) -> tuple[Figure, np.ndarray]:
-    """Make a figure of equal cells without axes, each with room for a title of one line.
+    """Make a figure of equal cells without axis lines, each with room for a title of one line.
 
     Returns:
         The figure and its axes, row by row, [rows * columns].
@@ -45,34 +46,42 @@ def new_figure(
     return figure, np.array(axes)
 
 
-def cell_of(image: torch.Tensor, longer_side_inches: float) -> tuple[float, float]:
-    """Give the width and height of a figure's cell with the proportions of an image [3, H, W]."""
+def cell_wh_inches(image: torch.Tensor, longer_side_inches: float) -> tuple[float, float]:
+    """Compute the width and height of a cell, in inches, with the proportions of an image [3, H, W]."""
     _, height, width = image.shape
     scale = longer_side_inches / max(width, height)
     return scale * width, scale * height
 
 
 def show_image(ax: Axes, image: torch.Tensor, title: str = "") -> None:
-    """Show a photograph, uint8 [3, H, W], in its own px coordinates: the upper left corner is (0, 0)."""
+    """Show an image, uint8 [3, H, W]; the axes get its px coordinates, (0, 0) at the upper left corner."""
     _, height, width = image.shape
     ax.imshow(image.permute(1, 2, 0).numpy(), extent=(0, width, height, 0), interpolation="antialiased")
     ax.set(xlim=(0, width), ylim=(height, 0))
     inches = ax.get_position().width * ax.figure.get_figwidth()
-    ax.set_title(title, fontsize=min(11, 140 * inches / max(1, len(title))))  # a long one gets smaller, to fit
+    ax.set_title(title, fontsize=min(11, 140 * inches / max(1, len(title))))  # small enough for a long title to fit
 
 
 def show_heat(
-    ax: Axes, heat: np.ndarray, low_high: tuple[float, float], strength: float = HEAT_STRENGTH, colour_bar: bool = False
+    ax: Axes, heat: np.ndarray, low_high: tuple[float, float], opacity: float = HEAT_OPACITY, colour_bar: bool = False
 ) -> None:
-    """Lay a heat map [H, W] over the photograph of the axes; its colours span `low_high`."""
+    """Lay a heat map over the image of the axes.
+
+    Args:
+        ax: with an image.
+        heat: [H, W], px of the image.
+        low_high: values of the first and the last colour.
+        opacity: 0 to 1.
+        colour_bar: draw a bar with `low_high` over the lower edge.
+    """
     low, high = low_high
     height, width = heat.shape
     shown = ax.imshow(
         heat,
         cmap=HEAT_COLOURS,
-        alpha=strength,
+        alpha=opacity,
         vmin=low,
-        vmax=high if high > low else low + 1.0,  # a flat map is all low, not all high
+        vmax=high if high > low else low + 1.0,  # a constant map has the lowest colour, not the highest
         extent=(0, width, height, 0),
         interpolation="antialiased",
     )
@@ -85,13 +94,13 @@ def show_heat(
             text.set_horizontalalignment(side)
 
 
-def greyed(image: torch.Tensor) -> torch.Tensor:
-    """Take the colours out of a photograph, uint8 [3, H, W], that lies under a map: colours then mean the map."""
+def grey_image(image: torch.Tensor) -> torch.Tensor:
+    """Convert a photograph to grey, uint8 [3, H, W], so that under a heat map all colour comes from the map."""
     return rgb_to_grayscale(image, num_output_channels=3)
 
 
 def mark_cell(ax: Axes, colour: str) -> None:
-    """Put a thick frame around a cell."""
+    """Draw a thick frame around a cell."""
     frame = Rectangle((0, 0), 1, 1, transform=ax.transAxes, fill=False, edgecolor=colour, linewidth=4, clip_on=False)
     ax.add_patch(frame)
 
@@ -99,21 +108,21 @@ def mark_cell(ax: Axes, colour: str) -> None:
 def draw_boxes(
     ax: Axes, boxes_xyxy: torch.Tensor, colour: str, labels: list[str] | None = None, line_width: float = 2.0
 ) -> None:
-    """Draw boxes [N, 4] in the px of the axes, each with its label at an upper corner.
+    """Draw boxes [N, 4], in px of the image of the axes, each with its label at an upper corner.
 
-    The label lies towards the picture's middle, so that a box at an edge does not lose it.
+    A label extends towards the middle of the image, so that it is not cut off at an edge.
     """
     right, bottom = ax.get_xlim()[1], ax.get_ylim()[0]
     for index, (x0, y0, x1, y1) in enumerate(boxes_xyxy.tolist()):
         ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=line_width))
         if labels is not None:
-            on_the_left = x0 <= right / 2
+            at_left_corner = x0 <= right / 2
             ax.text(
-                x0 if on_the_left else x1,
+                x0 if at_left_corner else x1,
                 y0,
                 labels[index],
                 fontsize=7,
-                horizontalalignment="left" if on_the_left else "right",
+                horizontalalignment="left" if at_left_corner else "right",
                 verticalalignment="top" if y0 <= 0.9 * bottom else "bottom",
                 clip_on=True,
                 bbox={"facecolor": colour, "alpha": 0.7, "pad": 1, "linewidth": 0},
@@ -121,24 +130,24 @@ def draw_boxes(
 
 
 def draw_polygons(ax: Axes, polygons: list[torch.Tensor], colour: str) -> None:
-    """Draw polygons, [points, 2] each, in the px of the axes."""
+    """Draw polygons, [points, 2] each as x and y, in px of the image of the axes."""
     ax.add_collection(
         PolyCollection([polygon.numpy() for polygon in polygons], facecolors="none", edgecolors=colour, linewidths=1)
     )
 
 
 def picture_path(folder: Path, file_name: str) -> Path:
-    """Name the picture made of an image, such as `val/1.jpg`; no two images share one.
+    """Name the picture of an image such as `val/1.jpg`: `val_1.jpg`; no two images share one.
 
-    `dvc plots diff` fails on a folder in which some names are numbers and others are not; `val_` keeps clear of that.
+    `dvc plots diff` fails on a folder in which some names are numbers and others are not; `val_` avoids that.
     """
     stem = file_name.removesuffix(".jpg").replace("/", "_")
     return folder / f"{stem}.jpg"
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG or JPEG without the name of the program or the time in it."""
+    """Write a PNG or JPEG; matplotlib's version is left out of a PNG, so that equal pictures are equal files."""
     if path.suffix == ".png":
         figure.savefig(path, metadata={"Software": None})
     else:
-        figure.savefig(path, pil_kwargs={"quality": 88})
+        figure.savefig(path, pil_kwargs={"quality": JPEG_QUALITY})

@@ -1,56 +1,90 @@
-"""Feature maps beside their photograph."""
+"""Pictures of feature maps: the photograph beside the maps of its layers."""
 
 import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from viadet.explanation.layers import ImageMaps, LayerMaps
-from viadet.explanation.maps import crop_map
-from viadet.pictures.drawing import DETECTION, cell_of, draw_boxes, greyed, new_figure, show_heat, show_image
+from viadet.explanation.feature_maps import ImageMaps, LayerMaps
+from viadet.explanation.maps import enlarge_to_photograph
+from viadet.pictures.drawing import DETECTION, cell_wh_inches, draw_boxes, grey_image, new_figure, show_heat, show_image
 from viadet.project.params import FeatureMapsParams
 
 COLUMNS = 5
+ValueRanges = dict[str, tuple[float, float]]  # what the colours of a layer span, by its title
 
 
-def draw_feature_maps(image: ImageMaps, ranges: dict[str, tuple[float, float]], params: FeatureMapsParams) -> Figure:
-    """Draw the photograph and its maps; with `topk` a block of channels a layer."""
-    grey = greyed(image.photograph)
+def draw_feature_maps(image: ImageMaps, ranges: ValueRanges, params: FeatureMapsParams) -> Figure:
+    """Draw the photograph and its maps: a cell a layer, or with `topk` a block of channels a layer.
 
-    def fill(ax: Axes, title: str, maps: LayerMaps, index: int) -> None:
-        show_image(ax, grey, title)
-        heat = crop_map(maps.values[index], image.letterbox).numpy()
-        show_heat(ax, heat, ranges[maps.title], params.overlay, params.colour_bar)
-        draw_boxes(ax, image.boxes_xyxy, DETECTION, line_width=0.8)
+    Args:
+        image: the image.
+        ranges: from `value_ranges`.
+        params: reduction, arrangement and style.
+    """
+    return (_draw_channels if params.reduction == "topk" else _draw_layers)(image, ranges, params)
 
-    def fill_photograph(ax: Axes, title: str) -> None:
-        show_image(ax, image.photograph, title)
-        draw_boxes(ax, image.boxes_xyxy, DETECTION)
 
-    def stride(maps: LayerMaps) -> str:
-        return f"{maps.title}, stride {image.letterbox.input_wh[0] / maps.values.shape[-1]:.4g}"
-
-    if params.reduction == "topk":
-        layers = [maps for group in image.layers for maps in group]
-        rows, columns = params.topk
-        figure, axes = new_figure(1 + columns, rows * len(layers), cell_of(image.photograph, 2.4))
-        for block, maps in zip(axes.reshape(len(layers), rows, 1 + columns), layers, strict=True):
-            fill_photograph(block[0, 0], stride(maps))
-            for index, (ax, channel) in enumerate(zip(block[:, 1:].flat, maps.channels, strict=False)):
-                fill(ax, f"channel {channel}", maps, index)
-        return figure
-
-    # One cell a map; a group begins a new row where the last row has not enough room for all of it.
-    places, cell = [], 1
-    for group in image.layers:
-        if cell % COLUMNS + min(len(group), COLUMNS) > COLUMNS:
-            cell += -cell % COLUMNS
-        places += range(cell, cell + len(group))
-        cell += len(group)
-    layers = [maps for group in image.layers for maps in group]
-    figure, axes = new_figure(min(cell, COLUMNS), math.ceil(cell / COLUMNS), cell_of(image.photograph, 3.6))
-    fill_photograph(axes[0], f"photograph, {len(image.boxes_xyxy)} detections")
-    for place, maps in zip(places, layers, strict=True):
-        channel = f", channel {maps.channels[0]}" if maps.channels else ""
-        fill(axes[place], stride(maps) + channel, maps, 0)
+def _draw_channels(image: ImageMaps, ranges: ValueRanges, params: FeatureMapsParams) -> Figure:
+    """Draw a block for each layer: the photograph, and beside it `topk` rows and columns of channels."""
+    layers = [layer for group in image.layer_groups for layer in group]
+    rows, columns = params.topk
+    cell_wh = cell_wh_inches(image.input_image.photograph, 2.4)
+    figure, axes = new_figure(1 + columns, rows * len(layers), cell_wh)
+    for block, layer in zip(axes.reshape(len(layers), rows, 1 + columns), layers, strict=True):
+        _show_photograph(block[0, 0], image, _layer_title(image, layer))
+        for index, (ax, channel) in enumerate(zip(block[:, 1:].flat, layer.channels, strict=False)):
+            _show_map(ax, image, f"channel {channel}", layer, index, ranges, params)
     return figure
+
+
+def _draw_layers(image: ImageMaps, ranges: ValueRanges, params: FeatureMapsParams) -> Figure:
+    """Draw a cell for each layer after that of the photograph."""
+    layers = [layer for group in image.layer_groups for layer in group]
+    places, cell_count = _places([len(group) for group in image.layer_groups])
+    cell_wh = cell_wh_inches(image.input_image.photograph, 3.6)
+    figure, axes = new_figure(min(cell_count, COLUMNS), math.ceil(cell_count / COLUMNS), cell_wh)
+    _show_photograph(axes[0], image, f"photograph, {len(image.boxes_xyxy)} detections")
+    for place, layer in zip(places, layers, strict=True):
+        channel = f", channel {layer.channels[0]}" if layer.channels else ""
+        _show_map(axes[place], image, _layer_title(image, layer) + channel, layer, 0, ranges, params)
+    return figure
+
+
+def _places(group_sizes: list[int]) -> tuple[list[int], int]:
+    """Place groups of layers in the cells after the first; a group that does not fit into a row begins a new one.
+
+    Returns:
+        The cell of each layer, and how many cells there are.
+    """
+    places, next_cell = [], 1
+    for size in group_sizes:
+        if next_cell % COLUMNS + min(size, COLUMNS) > COLUMNS:
+            next_cell += -next_cell % COLUMNS
+        places += range(next_cell, next_cell + size)
+        next_cell += size
+    return places, next_cell
+
+
+def _layer_title(image: ImageMaps, layer: LayerMaps) -> str:
+    return f"{layer.title}, stride {image.input_image.letterbox.input_wh[0] / layer.maps.shape[-1]:.4g}"
+
+
+def _show_photograph(ax: Axes, image: ImageMaps, title: str) -> None:
+    show_image(ax, image.input_image.photograph, title)
+    draw_boxes(ax, image.boxes_xyxy, DETECTION)
+
+
+def _show_map(
+    ax: Axes,
+    image: ImageMaps,
+    title: str,
+    layer: LayerMaps,
+    index: int,
+    ranges: ValueRanges,
+    params: FeatureMapsParams,
+) -> None:
+    show_image(ax, grey_image(image.input_image.photograph), title)
+    heat = enlarge_to_photograph(layer.maps[index], image.input_image.letterbox).numpy()
+    show_heat(ax, heat, ranges[layer.title], params.overlay, params.colour_bar)
+    draw_boxes(ax, image.boxes_xyxy, DETECTION, line_width=0.8)

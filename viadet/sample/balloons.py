@@ -1,18 +1,22 @@
-"""Balloons: their shape, and where those of an image float."""
+"""Balloons: their shape, and choosing those of an image."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from viadet.sample.colours import Colour, saturated_colour
+from viadet.sample.colours import Colour, bright_colour
+from viadet.sample.polygons import polygon_area
 
 COUNT_CHANCES = [0.08, 0.20, 0.19, 0.16, 0.12, 0.10, 0.07, 0.05, 0.03]  # of 0 to 8 balloons in an image
-# Length of a balloon against the longer side of the image: at 256 px these are COCO's small, medium and large.
+# Length of a balloon as a share of the image's longer side: at 256 px these are COCO's small, medium and large.
 LENGTH_RANGES = [(0.06, 0.13), (0.14, 0.39), (0.43, 0.62)]
 LENGTH_CHANCES = [0.15, 0.47, 0.38]
-MIN_VISIBLE = 0.35  # share of a body; less is not a balloon that a person would mark
+BUNCH_CHANCE = 0.5  # of an image with a bunch of balloons, which overlap and whose strings meet
+MEMBER_CHANCE = 0.75  # of a balloon of such an image to belong to the bunch
+MIN_VISIBLE = 0.35  # share of a body; a person would not annotate a balloon of which less can be seen
 PLACEMENT_TRIES = 30
 OUTLINE_STEPS = 40
 NECK = 0.16  # rad of the outline's parameter at which the body ends and the knot begins
@@ -25,14 +29,14 @@ class Balloon:
 
     centre: tuple[float, float]
     length: float  # of the body without the knot
-    aspect: float  # width against length
+    aspect: float  # width / length
     taper: float  # how much narrower it is towards the knot; 0 is an ellipse
-    tilt: float  # rad, clockwise as seen
+    tilt: float  # rad, clockwise in the picture
     colour: Colour
     anchor: tuple[float, float]  # where its string ends
 
     def outline(self) -> NDArray[np.float64]:
-        """Give the silhouette of body and knot, without the string: (n, 2) points x, y."""
+        """Give the silhouette of body and knot, without the string, as points x, y, [points, 2]."""
         angles = np.linspace(NECK, 2 * np.pi - NECK, OUTLINE_STEPS)
         along = np.cos(angles)  # -1 at the top, 1 at the knot
         across = self.aspect * np.sin(angles) * (1 - self.taper * along)
@@ -41,61 +45,56 @@ class Balloon:
         return local @ np.array([[cos, sin], [-sin, cos]]) + np.array(self.centre)
 
 
+class Bunch(NamedTuple):
+    """Where the balloons of a bunch gather, in canvas px."""
+
+    hub: NDArray[np.float64]  # x, y of its middle
+    anchor: tuple[float, float]  # where its strings meet
+
+
 def place_balloons(rng: np.random.Generator, canvas_wh: tuple[int, int]) -> list[Balloon]:
-    """Choose the balloons of an image, from the back to the front; all are visible to MIN_VISIBLE at least."""
+    """Choose the balloons of an image, from back to front; at least MIN_VISIBLE of each can be seen."""
     longer = max(canvas_wh)
     count = rng.choice(len(COUNT_CHANCES), p=COUNT_CHANCES)
-    in_bunch = rng.random() < 0.5  # balloons of a bunch overlap, and their strings meet
+    has_bunch = rng.random() < BUNCH_CHANCE
     hub = rng.uniform(0.3, 0.7, 2) * canvas_wh
     anchor = (hub[0], hub[1] + rng.uniform(0.45, 0.7) * longer)
+    bunch = Bunch(hub, anchor) if has_bunch else None
     covered = np.zeros(canvas_wh[::-1], bool)
-    front_to_back: list[Balloon] = []
+    front_to_back = []
     for _ in range(count):
-        low, high = LENGTH_RANGES[rng.choice(len(LENGTH_RANGES), p=LENGTH_CHANCES)]
-        length = longer * np.exp(rng.uniform(np.log(low), np.log(high)))
-        shape = (length, rng.uniform(0.74, 0.92), rng.uniform(0.06, 0.2), rng.normal(0, np.radians(8)))
-        colour = saturated_colour(rng)
-        visible_enough = rng.uniform(MIN_VISIBLE, 1)
-        for _ in range(PLACEMENT_TRIES):
-            bunched = in_bunch and rng.random() < 0.75
-            centre = rng.normal(hub, 0.17 * longer) if bunched else rng.uniform(0.04, 0.96, 2) * canvas_wh
-            end = anchor if bunched else (centre[0] + rng.normal(0, 0.2) * length, centre[1] + 1.6 * length)
-            balloon = Balloon((centre[0], centre[1]), *shape, colour, end)
-            body = body_mask(balloon, canvas_wh)
-            if (body & ~covered).sum() >= visible_enough * polygon_area(balloon.outline()):
-                covered |= body
-                front_to_back.append(balloon)
-                break
+        balloon = _place_balloon(rng, covered, bunch)
+        if balloon is not None:
+            covered |= body_mask(balloon, canvas_wh)
+            front_to_back.append(balloon)
     return front_to_back[::-1]
 
 
-def polygon_area(points: NDArray[np.float64]) -> float:
-    """Give the area of an (n, 2) polygon, in squared units of its points."""
-    x, y = points.T
-    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
-
-
-def clip_polygon(points: NDArray[np.float64], width: float, height: float) -> NDArray[np.float64]:
-    """Cut an (n, 2) polygon at the borders of the image (Sutherland and Hodgman).
-
-    Moving outer points onto the border instead would stretch the box along it.
-    """
-    for axis, sign, limit in ((0, -1, 0), (0, 1, width), (1, -1, 0), (1, 1, height)):
-        kept = []
-        inside = sign * points[:, axis] <= sign * limit
-        for k, point in enumerate(points):
-            previous = points[k - 1]
-            if inside[k] != inside[k - 1]:
-                share = (limit - previous[axis]) / (point[axis] - previous[axis])
-                kept.append(previous + share * (point - previous))
-            if inside[k]:
-                kept.append(point)
-        points = np.array(kept).reshape(-1, 2)
-    return points
-
-
 def body_mask(balloon: Balloon, canvas_wh: tuple[int, int]) -> NDArray[np.bool_]:
-    """Mark the pixels of a balloon, (height, width)."""
+    """Mark the pixels of a balloon without its string, [height, width]."""
     mask = Image.new("1", canvas_wh)
     ImageDraw.Draw(mask).polygon([tuple(point) for point in balloon.outline()], fill=1)
     return np.asarray(mask)
+
+
+def _place_balloon(rng: np.random.Generator, covered: NDArray[np.bool_], bunch: Bunch | None) -> Balloon | None:
+    """Choose a balloon behind those that cover the pixels `covered`; None if no free place was found."""
+    canvas_wh = covered.shape[::-1]
+    longer = max(canvas_wh)
+    low, high = LENGTH_RANGES[rng.choice(len(LENGTH_RANGES), p=LENGTH_CHANCES)]
+    length = longer * np.exp(rng.uniform(np.log(low), np.log(high)))
+    shape = (length, rng.uniform(0.74, 0.92), rng.uniform(0.06, 0.2), rng.normal(0, np.radians(8)))
+    colour = bright_colour(rng)
+    min_visible = rng.uniform(MIN_VISIBLE, 1)
+    for _ in range(PLACEMENT_TRIES):
+        if bunch is not None and rng.random() < MEMBER_CHANCE:
+            x, y = rng.normal(bunch.hub, 0.17 * longer)
+            anchor = bunch.anchor
+        else:
+            x, y = rng.uniform(0.04, 0.96, 2) * canvas_wh
+            anchor = (x + rng.normal(0, 0.2) * length, y + 1.6 * length)
+        balloon = Balloon((x, y), *shape, colour, anchor)
+        visible = body_mask(balloon, canvas_wh) & ~covered
+        if visible.sum() >= min_visible * polygon_area(balloon.outline()):
+            return balloon
+    return None

@@ -1,4 +1,7 @@
-"""Painting: balloons with their strings and shadows, and what a camera adds."""
+"""Painting balloons with their strings and shadows, and what a camera adds.
+
+Canvases are RGB and painted on in place; light is a unit vector x, y, z that points towards the light, z at the viewer.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,38 +11,19 @@ from viadet.sample.balloons import Balloon
 
 
 def draw_body(canvas: Image.Image, balloon: Balloon, light: NDArray[np.float64]) -> None:
-    """Paint body and knot: matt shading, a darker rim, light shining through, and a highlight.
-
-    Args:
-        canvas: RGB, painted on in place.
-        balloon: what to paint.
-        light: unit vector x, y, z towards the light; z points at the viewer.
-    """
+    """Paint body and knot of a balloon."""
     outline = balloon.outline()
     left, top = np.floor(outline.min(axis=0)).astype(int)
     right, bottom = np.ceil(outline.max(axis=0)).astype(int) + 1
     ys, xs = np.mgrid[top:bottom, left:right].astype(np.float32)
-    dx, dy = xs - balloon.centre[0], ys - balloon.centre[1]
-    cos, sin = np.cos(balloon.tilt), np.sin(balloon.tilt)
-    along = (dy * cos - dx * sin) / (balloon.length / 2)
-    across = (dx * cos + dy * sin) / (balloon.length / 2 * balloon.aspect * (1 - balloon.taper * along))
-    facing = np.sqrt(np.clip(1 - across**2 - along**2, 0, 1))  # z of the surface's normal
-    lit = np.clip(across * light[0] + along * light[1] + facing * light[2], 0, 1)
-    through = np.clip(-across * light[0] - along * light[1], 0, 1) * facing  # the skin is translucent
-    brightness = (0.42 + 0.6 * lit + 0.45 * through) * (0.62 + 0.38 * np.sqrt(facing))
-    mirror = light + np.array([0, 0, 1])  # the normal that throws the light at the viewer
-    mirror /= np.linalg.norm(mirror)
-    shine = np.clip(across * mirror[0] + along * mirror[1] + facing * mirror[2], 0, 1)
-    white = 0.85 * np.clip((shine - 0.965) / 0.02, 0, 1) + 0.35 * shine**14
-    skin = brightness[..., None] * np.array(balloon.colour, np.float32)
-    skin += (255 - skin).clip(0) * white.clip(0, 0.9)[..., None]
+    skin = _shaded_skin(balloon, xs, ys, light)
     mask = Image.new("L", (right - left, bottom - top))
     ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in outline], fill=255)
     canvas.paste(Image.fromarray(skin.clip(0, 255).astype(np.uint8)), (int(left), int(top)), mask)
 
 
 def draw_string(canvas: Image.Image, balloon: Balloon) -> None:
-    """Paint the string, a bent line from the knot to the anchor, onto `canvas`."""
+    """Paint the string, a quadratic Bézier curve from the knot to the anchor."""
     x0, y0 = balloon.outline()[-3:-1].mean(axis=0)
     x1, y1 = balloon.anchor
     t = np.linspace(0, 1, 24)
@@ -50,8 +34,8 @@ def draw_string(canvas: Image.Image, balloon: Balloon) -> None:
     ImageDraw.Draw(canvas).line(list(zip(xs, ys, strict=True)), fill=(226, 222, 214), width=thickness)
 
 
-def cast_shadows(canvas: Image.Image, balloons: list[Balloon], light: NDArray[np.float64]) -> None:
-    """Darken the wall behind the balloons, away from the light."""
+def draw_shadows(canvas: Image.Image, balloons: list[Balloon], light: NDArray[np.float64]) -> None:
+    """Darken the wall behind the balloons, on the side away from the light."""
     shade = Image.new("L", canvas.size)
     for balloon in balloons:
         shifted = balloon.outline() - light[:2] * balloon.length * 0.22
@@ -60,8 +44,8 @@ def cast_shadows(canvas: Image.Image, balloons: list[Balloon], light: NDArray[np
     canvas.paste((20, 18, 24), (0, 0), shade.resize(canvas.size))
 
 
-def expose(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
-    """Add what a camera adds: corners a little darker, a cast of colour, and noise."""
+def add_camera_effects(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
+    """Darken the corners, shift the colours and the exposure, and add noise."""
     pixels = np.asarray(picture, np.float32)
     height, width = pixels.shape[:2]
     x, y = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
@@ -69,3 +53,34 @@ def expose(rng: np.random.Generator, picture: Image.Image) -> Image.Image:
     cast = rng.uniform(0.94, 1.06, 3).astype(np.float32) * np.float32(rng.uniform(0.88, 1.06))
     grain = rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(rng.uniform(1, 4))
     return Image.fromarray((pixels * vignette[..., None] * cast + grain).clip(0, 255).astype(np.uint8))
+
+
+def _shaded_skin(
+    balloon: Balloon, xs: NDArray[np.float32], ys: NDArray[np.float32], light: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Shade a balloon: matt skin, a darker rim, light shining through, and a highlight.
+
+    Args:
+        balloon: what to shade.
+        xs: x of each pixel of a part of the canvas, [height, width].
+        ys: y of each of them.
+        light: unit vector towards the light.
+
+    Returns:
+        RGB of each pixel, [height, width, 3], not clipped; without meaning outside of the balloon.
+    """
+    dx, dy = xs - balloon.centre[0], ys - balloon.centre[1]
+    cos, sin = np.cos(balloon.tilt), np.sin(balloon.tilt)
+    along = (dy * cos - dx * sin) / (balloon.length / 2)
+    across = (dx * cos + dy * sin) / (balloon.length / 2 * balloon.aspect * (1 - balloon.taper * along))
+    facing = np.sqrt(np.clip(1 - across**2 - along**2, 0, 1))  # z of the surface's normal
+    lit = np.clip(across * light[0] + along * light[1] + facing * light[2], 0, 1)
+    through = np.clip(-across * light[0] - along * light[1], 0, 1) * facing  # the skin is translucent
+    brightness = (0.42 + 0.6 * lit + 0.45 * through) * (0.62 + 0.38 * np.sqrt(facing))
+    half = light + np.array([0, 0, 1])  # halfway between light and viewer: the normal that reflects one to the other
+    half /= np.linalg.norm(half)
+    shine = np.clip(across * half[0] + along * half[1] + facing * half[2], 0, 1)
+    white = 0.85 * np.clip((shine - 0.965) / 0.02, 0, 1) + 0.35 * shine**14
+    skin = brightness[..., None] * np.array(balloon.colour, np.float32)
+    skin += (255 - skin).clip(0) * white.clip(0, 0.9)[..., None]
+    return skin

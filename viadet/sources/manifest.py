@@ -1,4 +1,4 @@
-"""A list of checksums that says which files belong to a data set."""
+"""Checksums: a manifest lists the files of a data set, each with its sha256."""
 
 import hashlib
 import re
@@ -10,13 +10,18 @@ from viadet.project.errors import UserError
 def read_manifest(path: Path) -> dict[str, str]:
     """Read lines of `sha256  train/name.jpg`, as `sha256sum` writes them.
 
+    Returns:
+        The sha256 of each file, as 64 hexadecimal digits.
+
     Raises:
-        UserError: the file is absent or has another form.
+        UserError: the file is missing or has another format.
     """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        raise UserError(f"fetch.manifest: {path} can't be read ({error.strerror}); null leaves the check out") from None
+        raise UserError(
+            f"fetch.manifest: {path} can't be read ({error.strerror}); set it to null to skip the check"
+        ) from None
     manifest = {}
     for number, line in enumerate(lines, start=1):
         match = re.fullmatch("([0-9a-f]{64})  (.+)", line)
@@ -27,28 +32,32 @@ def read_manifest(path: Path) -> dict[str, str]:
 
 
 def check_manifest(folder: Path, manifest: dict[str, str], source: str) -> None:
-    """Compare every file with the manifest.
+    """Compare all files of a folder with a manifest.
+
+    Args:
+        folder: holds the splits.
+        manifest: as read_manifest gives it.
+        source: where the files come from, for the message.
 
     Raises:
-        UserError: names the first file that is altered, missing or too many.
+        UserError: names the first file that differs, is missing or is not listed.
     """
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    for name in sorted(manifest.keys() | found.keys()):
-        if name not in found:
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    for name in sorted(manifest.keys() | files.keys()):
+        if name not in files:
             problem = "is missing"
         elif name not in manifest:
-            problem = "does not belong to it"
-        elif sha256_of(found[name]) != manifest[name]:
-            problem = "is altered"
+            problem = "is not listed"
+        elif sha256_of(files[name]) != manifest[name]:
+            problem = "has another checksum"
         else:
             continue
         raise UserError(
-            f"{source} is not the data set of fetch.manifest: {name} {problem}; "
-            "get it anew, or set fetch.manifest to null"
+            f"{source} does not match fetch.manifest: {name} {problem}; get it again, or set fetch.manifest to null"
         )
 
 
 def sha256_of(path: Path) -> str:
-    """Hash a file."""
+    """Compute a file's sha256, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Starting weights, from wherever `model.init` says."""
+"""The initial weights, from where `model.init` says."""
 
 import re
 import shutil
@@ -9,28 +9,38 @@ from viadet.project.files import write_json
 from viadet.sources.download import fetch_file
 from viadet.sources.manifest import sha256_of
 
+# effdet and timm are imported inside functions: they import torch, which takes seconds and is rarely needed here.
 
-def fetch_start(init: str, name: str, folder: Path) -> str:
-    """Fill an empty folder with the weights that `model.init` names; returns what they are.
+
+def fetch_initial_weights(init: str, network_name: str, folder: Path) -> str:
+    """Fill an empty folder with the weights that training starts from and with start.json, which describes them.
+
+    Args:
+        init: "random", "coco", "imagenet", or the path of a checkpoint.
+        network_name: effdet's.
+        folder: where to write.
+
+    Returns:
+        The kind of weights: "random", "coco", "imagenet" or "path".
 
     Raises:
-        UserError: they don't exist, can't be had or are altered.
+        UserError: the weights do not exist, can't be downloaded, or have another checksum.
     """
     if init == "random":
         start = {"init": "random"}
     else:
         fetch_weights = {"coco": fetch_coco_weights, "imagenet": fetch_imagenet_weights}.get(init)
-        path = fetch_weights(name, folder) if fetch_weights else copy_weights(Path(init), folder)
+        path = fetch_weights(network_name, folder) if fetch_weights else copy_checkpoint(Path(init), folder)
         start = {"init": init if fetch_weights else "path", "file": path.name, "sha256": sha256_of(path)}
     write_json(folder / "start.json", start)
     return start["init"]
 
 
-def copy_weights(path: Path, folder: Path) -> Path:
-    """Copy a checkpoint, or the model.safetensors of a folder.
+def copy_checkpoint(path: Path, folder: Path) -> Path:
+    """Copy a checkpoint file, or the model.safetensors of a model folder such as data/model.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such file.
     """
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.is_file() or file.suffix not in (".safetensors", ".pth", ".pt"):
@@ -41,44 +51,48 @@ def copy_weights(path: Path, folder: Path) -> Path:
     return Path(shutil.copy(file, folder))
 
 
-def fetch_coco_weights(name: str, folder: Path) -> Path:
-    """Get effdet's release file for a network; eight digits at the end of its name begin its sha256.
+def fetch_coco_weights(network_name: str, folder: Path) -> Path:
+    """Download a network's COCO weights from effdet's releases.
+
+    Eight hexadecimal digits at the end of such a file's name are the begin of its sha256.
 
     Raises:
-        UserError: there is none, or it is altered.
+        UserError: there are none, they can't be downloaded, or have another checksum.
     """
     from viadet.network.build import effdet_config
 
-    url = effdet_config(name).url
+    url = effdet_config(network_name).url
     if not url:
-        raise UserError(f"model.init is coco, but effdet has no COCO weights for {name}; use imagenet or random")
+        raise UserError(
+            f"model.init is coco, but effdet has no COCO weights for {network_name}; use imagenet or random"
+        )
     path = fetch_file(url, folder)
-    prefix = re.search("-([0-9a-f]{8})$", path.stem)
+    expected = re.search("-([0-9a-f]{8})$", path.stem)
     digest = sha256_of(path)
-    if prefix and not digest.startswith(prefix[1]):
-        raise UserError(f"{path.name} is altered: its sha256 begins with {digest[:8]}; get it again")
+    if expected and not digest.startswith(expected[1]):
+        raise UserError(f"{path.name} has another checksum: its sha256 begins with {digest[:8]}; download it again")
     return path
 
 
-def fetch_imagenet_weights(name: str, folder: Path) -> Path:
-    """Get timm's ImageNet weights for a network's backbone, from the hub that timm names (or $HF_ENDPOINT).
+def fetch_imagenet_weights(network_name: str, folder: Path) -> Path:
+    """Download the ImageNet weights of a network's backbone from the Hugging Face hub (or $HF_ENDPOINT), as timm does.
 
-    A mirror holds them as `<timm's model name>.safetensors`, such as tf_efficientnet_lite0.in1k.safetensors.
+    In a mirror they are called `<timm's model name>.safetensors`, such as tf_efficientnet_lite0.in1k.safetensors.
 
     Raises:
-        UserError: there are none, or they can't be had.
+        UserError: there are none, or they can't be downloaded.
     """
     import timm
     from huggingface_hub import hf_hub_url
 
     from viadet.network.build import effdet_config
 
-    backbone_name = effdet_config(name).backbone_name
+    backbone_name = effdet_config(network_name).backbone_name
     backbone = timm.get_pretrained_cfg(backbone_name) if timm.is_model(backbone_name) else None
     if backbone is None or not (backbone.hf_hub_id or backbone.url):
         raise UserError(f"model.init is imagenet, but timm has no weights for {backbone_name}; use random")
     if not backbone.hf_hub_id:
         return fetch_file(backbone.url, folder)
-    # Not hf_hub_download: without a network it takes 23 s to say so, in seven lines.
+    # Not hf_hub_download: without a network it takes 23 s to fail, with a message of seven lines.
     url = hf_hub_url(backbone.hf_hub_id, "model.safetensors")
     return fetch_file(url, folder, f"{backbone.hf_hub_id.rpartition('/')[2]}.safetensors")

@@ -1,0 +1,41 @@
+"""Fixtures: a finished sweep, whose tests run on one worker of pytest-xdist so that it is trained once."""
+
+import pytest
+from projects import Clone, small_changes
+
+RATES = {"sweep-1": 0.002, "sweep-2": 0.004}  # the first is the sample's own, whose run DVC takes from its cache
+
+
+def with_identity(clone):
+    """Let git commit in this clone."""
+    clone.run("git", "config", "user.name", "T")
+    clone.run("git", "config", "user.email", "t@example.org")
+    return clone
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory):
+    """A clone with the small sample committed and two learning rates tried from a queue; tests only add to it."""
+    clone = with_identity(Clone(tmp_path_factory.mktemp("sweep")))
+    clone.run("dvc", "remote", "add", "-d", "store", "../../store")  # relative to .dvc/config
+    clone.run("git", "add", "--all")
+    clone.run("git", "commit", "--quiet", "-m", "remote")
+    clone.run("dvc", "exp", "run", "-S", "recipe=sample", *small_changes())
+    clone.run("git", "add", "--all")
+    clone.run("git", "commit", "--quiet", "-m", "Small sample")
+    rates = ",".join(str(rate) for rate in RATES.values())
+    clone.run("dvc", "exp", "run", "--queue", "-n", "sweep", "-S", f"sample.train.lr={rates}")
+    clone.run("dvc", "exp", "run", "--run-all", "-j", "1")
+    return clone
+
+
+@pytest.fixture(scope="session")
+def rates():
+    """The learning rate of each experiment of the sweep."""
+    return RATES
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory):
+    """A clone whose only commit holds the working tree, with its metrics and curves; nothing is run."""
+    return with_identity(Clone(tmp_path_factory.mktemp("committed")))

@@ -1,0 +1,67 @@
+"""The command line: its help, usage errors, what it loads, and how a command ends when interrupted."""
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from projects import REPOSITORY
+
+from viadet.commands.app import main
+
+HELP_OF_ALL = """
+import sys
+from viadet.commands.app import main
+for arguments in ([], *([name] for name in main.commands)):
+    main([*arguments, "--help"], prog_name="viadet", standalone_mode=False)
+slow = {"torch", "dvc", "vl_convert", "jinja2", "matplotlib", "pydantic", "numpy"} & set(sys.modules)
+sys.exit(f"loaded: {slow}" if slow else 0)
+"""
+
+
+def test_help_of_all_commands_loads_nothing_slow():
+    result = subprocess.run([sys.executable, "-c", HELP_OF_ALL], capture_output=True, text=True, cwd=REPOSITORY)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("Usage: viadet") == 1 + len(main.commands)
+
+
+def test_the_script_and_the_module_are_the_same():
+    (script,) = entry_points(group="console_scripts", name="viadet")
+    assert script.load() is main
+    module = subprocess.run([sys.executable, "-m", "viadet", "--help"], capture_output=True, text=True, cwd=REPOSITORY)
+    assert module.stdout == CliRunner().invoke(main, ["--help"], prog_name="viadet").output
+    assert {"compare", "repeat"} <= set(re.findall(r"^  (\w+)  ", module.stdout, re.M))
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_help_tells_what_is_read_and_written_and_its_examples_are_valid(name):
+    text = CliRunner().invoke(main, [name, "--help"], prog_name="viadet").output
+    assert re.search(r"^  Reads +\S", text, re.M)
+    assert re.search(r"^  Writes +\S", text, re.M)
+    examples = re.findall(rf"^    viadet {name} (.*)", text, re.M)
+    assert examples
+    for example in examples:
+        main.commands[name].make_context(name, shlex.split(example))  # raises a usage error
+
+
+def test_an_unknown_command_is_a_usage_error():
+    result = CliRunner().invoke(main, ["nosuch"], prog_name="viadet")
+    assert result.exit_code == 2
+    assert result.output.splitlines()[-1] == "Error: No such command 'nosuch'."
+
+
+def test_an_interrupted_command_ends_in_one_line(tmp_path):
+    command = [sys.executable, "-c", "from viadet.commands.app import main; main()", "compare"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not psutil.Process(process.pid).children():  # until it waits for git or DVC
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (output, errors) == ("", "compare: interrupted; run the same command again to continue\n")
+    assert process.returncode == 1

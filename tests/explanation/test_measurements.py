@@ -1,0 +1,75 @@
+"""What is measured of a detection's maps, at which level."""
+
+from collections import defaultdict
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from viadet.explanation.cams import class_activation_maps
+from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage
+from viadet.explanation.inputs import InputImage
+from viadet.explanation.measurements import measure_image
+from viadet.explanation.perturbation import CURVES, FRACTIONS
+from viadet.explanation.targets import Target
+from viadet.images.letterbox import letterbox_of
+from viadet.project.params import CamMethod
+
+LEVELS = ["P3", "P4", "P5", "P6", "P7"]
+
+
+def measured(network, image, coarse_maps, with_perturbation=False):
+    measurements = defaultdict(list)
+    for key, value in measure_image(network, image, coarse_maps, LEVELS, with_perturbation):
+        measurements[key].append(value)
+    return dict(measurements)
+
+
+def test_maps_are_measured_by_level_at_the_own_level_and_in_sum():
+    """A photograph of 20 x 10 px in an input of 20 x 20, with maps of cells of 5 px that are 0 but for one or two."""
+    input_image = InputImage(torch.zeros(3, 20, 20), letterbox_of(20, 10, (20, 20)))
+    box_xyxy, polygon = np.array([0, 0, 10, 10]), torch.tensor([[0.0, 0], [5, 0], [5, 10], [0, 10]])
+    right = ExplainedBox("right", box_xyxy, polygon, 0.9, Target(torch.tensor([0]), 1, 1, "score"), [], (0,))
+    wrong = right._replace(kind="wrong", polygon=None)
+    image = ExplainedImage(input_image, None, [right, wrong], [])
+    in_polygon, in_box, outside = (np.full((20, 20), -1.0, dtype=np.float32) for _ in range(3))
+    in_polygon[3, 2], in_box[3, 7], outside[3, 15] = 1, 2, 5
+    values = measured(None, image, {"GradCAM": [{0: in_polygon, 1: in_box}, {0: outside, 1: outside}]})
+    assert values["chance", "own", "box"] == [0.5, 0.5]
+    assert values["chance", "own", "polygon"] == [0.25]  # the false positive has none
+    assert values["GradCAM", "P3", "pointing_box"] == [1, 0]
+    assert values["GradCAM", "P3", "pointing_polygon"] == [1]
+    assert values["GradCAM", "own", "pointing_box"] == values["GradCAM", "P4", "pointing_box"] == [1, 0]
+    assert values["GradCAM", "own", "pointing_polygon"] == [0]
+    # 1 in the polygon and 2 beside it; negative values do not count
+    assert values["GradCAM", "sum", "energy_polygon"] == pytest.approx([1 / 3])
+    assert values["GradCAM", "sum", "energy_box"] == [1, 0]
+    assert {level for _, level, _ in values} == {"own", "sum", "P3", "P4"}  # no level that does not contribute
+
+
+@pytest.mark.parametrize("method", get_args(CamMethod))
+def test_maps_of_every_method_are_measured(network, explained_image, method):
+    finest = min(explained_image.detections, key=lambda box: box.target.level)
+    image = explained_image._replace(detections=[finest])
+    maps = class_activation_maps(method, network, image.forward_pass, image.detections)
+    ((energy,), (whole_box,)) = (
+        measured(network, image, {method: maps})[key]
+        for key in ((method, "own", "energy_box"), ("chance", "own", "box"))
+    )
+    assert 0 <= energy <= 1
+    assert 0 < whole_box < 1
+
+
+def test_deletion_and_insertion_are_measured_for_each_fraction_of_pixels(network, explained_image):
+    image = explained_image._replace(detections=explained_image.detections[:2])
+    maps = class_activation_maps("HiResCAM", network, image.forward_pass, image.detections)
+    values = measured(network, image, {"HiResCAM": maps}, with_perturbation=True)
+    for method in ("HiResCAM", "BoxCentre"):
+        for curve in CURVES:
+            shares = [values[method, curve, fraction] for fraction in FRACTIONS]
+            assert all(len(of_both) == 2 for of_both in shares)
+            assert all(0 < share < 10 for of_both in shares for share in of_both)
+    assert not any(method == "BoxCentre" and level not in CURVES for method, level, _ in values)
+    without = measured(network, image, {"HiResCAM": maps})
+    assert values.keys() - without.keys() == {key for key in values if key[1] in CURVES}

@@ -1,0 +1,134 @@
+"""Anchors, decoding, and boxes on their way through a mirrored or letterboxed view and back."""
+
+import pytest
+import torch
+from effdet import DetBenchPredict
+from projects import spec_of
+from torchvision.ops import box_iou
+
+from viadet.images.letterbox import letterbox_of
+from viadet.network.boxes import (
+    Detections,
+    anchors_of,
+    boxes_xyxy_of,
+    decode,
+    flat_outputs,
+    mirror_boxes_xyxy,
+    to_coco_results,
+)
+from viadet.network.build import build_network
+
+CPU = torch.device("cpu")
+WHOLE_INPUT = letterbox_of(256, 256, (256, 256))
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return build_network(spec_of(256, ["balloon", "kite"])).eval()
+
+
+def middle_of_p5(levels):
+    return int((levels == 2).nonzero()[9 * (8 * 4 + 4)])
+
+
+def test_decoding_agrees_with_effdet(network):
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, 256, 256)
+    with torch.inference_mode():
+        expected = DetBenchPredict(network)(images)
+        logits, codes = flat_outputs(*network(images))
+    anchors = anchors_of(network, CPU)
+    for row in range(2):
+        ours = decode(logits[row], codes[row], *anchors, WHOLE_INPUT)
+        theirs = expected[row][expected[row][:, 4] > 0]
+        # effdet does not clip without sizes, so boxes that reach outside suppress each other differently: compare best
+        inside = theirs[((theirs[:, :2] >= 0) & (theirs[:, 2:4] <= 256)).all(1)]
+        agreed = 0
+        for box_xyxy, score, label in zip(inside[:, :4], inside[:, 4], inside[:, 5], strict=True):
+            same = (ours.labels == int(label)) & ((ours.boxes_xyxy - box_xyxy).abs().amax(1) < 1e-3)
+            agreed += bool((same & ((ours.scores - score).abs() < 1e-5)).any())
+        assert len(inside) >= 5
+        assert agreed / len(inside) > 0.8
+
+
+def test_a_detection_has_the_index_and_the_level_of_its_anchor(network):
+    anchors_yxyx, levels = anchors_of(network, CPU)
+    # 256 px: 32², 16², 8², 4², 2² cells with nine anchors each
+    assert levels.bincount().tolist() == [9 * side**2 for side in (32, 16, 8, 4, 2)]
+    logits, codes = torch.full((len(levels), 2), -9.0), torch.zeros(len(levels), 4)
+    chosen = middle_of_p5(levels)
+    logits[chosen, 1] = 3.0
+    detections = decode(logits, codes, anchors_yxyx, levels, WHOLE_INPUT).best(0.5)
+    assert detections.anchors.tolist() == [chosen]
+    assert detections.labels.tolist() == [2]
+    assert detections.levels.tolist() == [2]
+    # with codes of zero the box is the anchor itself
+    torch.testing.assert_close(detections.boxes_xyxy[0], anchors_yxyx[chosen][[1, 0, 3, 2]].clamp(0, 256))
+
+
+def test_overlapping_boxes_of_one_class_are_suppressed_and_those_of_two_are_not(network):
+    anchors_yxyx, levels = anchors_of(network, CPU)
+    logits, codes = torch.full((len(levels), 2), -9.0), torch.zeros(len(levels), 4)
+    middle = middle_of_p5(levels)
+    overlap = box_iou(anchors_yxyx[middle][None], anchors_yxyx)[0]
+    overlap[middle] = 0
+    logits[middle, 0], logits[middle, 1], logits[overlap.argmax(), 0] = 3.0, 2.0, 1.0
+    assert 0.5 < overlap.max() < 1
+    assert decode(logits, codes, anchors_yxyx, levels, WHOLE_INPUT).best(0.5).labels.tolist() == [1, 2]
+
+
+def test_boxes_are_clipped_to_the_photograph_and_return_to_its_px(network):
+    anchors_yxyx, levels = anchors_of(network, CPU)
+    letterbox = letterbox_of(400, 200, (256, 256))
+    logits, codes = torch.full((len(levels), 2), -9.0), torch.zeros(len(levels), 4)
+    logits[-9:, 0] = 3.0  # P7's last cell, far below the photograph of 256 x 128 px: its boxes reach into it
+    detections = decode(logits, codes, anchors_yxyx, levels, letterbox)
+    assert len(detections.scores)
+    assert detections.boxes_xyxy[:, 2].max() <= 256
+    assert detections.boxes_xyxy[:, 3].max() <= 128
+    for result in to_coco_results(detections, 7, letterbox):
+        x, y, width, height = result["bbox"]
+        assert 0 <= x <= x + width <= 400.01
+        assert 0 <= y <= y + height <= 200.01
+        assert result["image_id"] == 7
+
+
+def test_anchor_scale_is_the_side_of_the_smallest_anchor_in_strides():
+    anchors_yxyx, levels = anchors_of(build_network(spec_of(256)._replace(anchor_scale=2.0)), CPU)
+    sides = (anchors_yxyx[:, 2:] - anchors_yxyx[:, :2]).prod(1).sqrt()
+    for level in range(5):
+        assert float(sides[levels == level].min()) == pytest.approx(2.0 * 2 ** (3 + level), rel=0.02)
+
+
+def test_anchors_cover_an_input_that_is_not_square():
+    anchors_yxyx, levels = anchors_of(build_network(spec_of([256, 160])), CPU)
+    centres_yx = ((anchors_yxyx[:, :2] + anchors_yxyx[:, 2:]) / 2)[levels == 0]
+    assert len(centres_yx) == 20 * 32 * 9  # cells of 8 px
+    assert centres_yx.amin(0).tolist() == [4, 4]
+    assert centres_yx.amax(0).tolist() == [156, 252]
+
+
+def test_boxes_mirrored_twice_are_unchanged():
+    boxes_xyxy = torch.tensor([[3.0, 5.0, 20.0, 9.0], [0.0, 0.0, 64.0, 48.0]])
+    mirrored = mirror_boxes_xyxy(boxes_xyxy, 64)
+    assert mirrored.tolist() == [[44, 5, 61, 9], [0, 0, 64, 48]]
+    assert torch.equal(mirror_boxes_xyxy(mirrored, 64), boxes_xyxy)
+
+
+@pytest.mark.parametrize("size_wh", [(400, 200), (200, 400), (301, 299)])
+@pytest.mark.parametrize("input_wh", [(128, 128), (256, 128), (96, 320)])
+def test_boxes_return_from_an_input_of_any_size_to_the_photograph(size_wh, input_wh):
+    letterbox = letterbox_of(*size_wh, input_wh)
+    boxes_xyxy = torch.tensor([[10.0, 20.0, 110.0, 170.0], [0.0, 0.0, *size_wh]])
+    in_input_xyxy = boxes_xyxy * torch.tensor(letterbox.scale_xy * 2)
+    assert (in_input_xyxy[1] == torch.tensor([0, 0, letterbox.width, letterbox.height])).all()
+    two = torch.zeros(2, dtype=torch.int64)
+    results = to_coco_results(Detections(in_input_xyxy, torch.ones(2), two + 1, two, two), 1, letterbox)
+    assert results[0]["bbox"] == pytest.approx([10, 20, 100, 150], abs=0.01)
+    assert results[1]["bbox"] == pytest.approx([0, 0, *size_wh], abs=0.01)
+
+
+def test_coco_boxes_become_corners():
+    assert boxes_xyxy_of([{"bbox": [10, 20, 30, 40]}]).tolist() == [[10, 20, 40, 60]]
+    assert boxes_xyxy_of([]).shape == (0, 4)

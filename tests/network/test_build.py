@@ -1,0 +1,44 @@
+"""Describing and building a network, and its input."""
+
+import pytest
+import torch
+from projects import spec_of
+
+from viadet.network.build import build_network, level_names, prepare_images
+from viadet.project.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+def test_a_network_has_the_sizes_and_classes_of_its_spec():
+    network = build_network(spec_of([192, 128], ["balloon", "kite"]))
+    class_out, box_out = network.eval()(torch.zeros(1, 3, 128, 192))
+    assert level_names(network) == ["P3", "P4", "P5", "P6", "P7"]
+    assert [tuple(level.shape) for level in class_out] == [(1, 9 * 2, 128 // s, 192 // s) for s in (8, 16, 32)] + [
+        (1, 9 * 2, 2, 3),
+        (1, 9 * 2, 1, 2),
+    ]
+    assert [level.shape[1] for level in box_out] == [9 * 4] * 5
+
+
+def test_the_same_seed_builds_the_same_weights():
+    def weights(seed):
+        torch.manual_seed(seed)
+        return build_network(spec_of(128)).state_dict()
+
+    first, again, other = weights(0), weights(0), weights(1)
+    assert all(torch.equal(value, again[key]) for key, value in first.items())
+    assert not torch.equal(first["fpn.resample.3.conv.conv.weight"], other["fpn.resample.3.conv.conv.weight"])
+
+
+def test_an_unknown_network_is_an_error_that_names_it():
+    with pytest.raises(UserError, match=r"model\.name is 'yolo': effdet has no such network"):
+        spec_of(256, name="yolo")
+
+
+def test_images_are_normalised_with_the_fill_colour_at_zero():
+    spec = spec_of(256)
+    fill = torch.tensor(spec.fill_rgb, dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+    assert prepare_images(fill, spec, CPU).abs().max() < 0.01
+    white = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
+    torch.testing.assert_close(prepare_images(white, spec, CPU), torch.ones(1, 3, 4, 4))  # (255 - 127.5) / 127.5

@@ -1,0 +1,63 @@
+"""Detecting objects in image files, plain and mirrored."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from viadet.network.detect import detect_coco, detect_images
+from viadet.network.weights import load_network
+from viadet.project.files import read_json
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.xdist_group("detect")  # its tests share the fixture below
+
+
+@pytest.fixture(scope="module")
+def detector(untrained_model):
+    return load_network(untrained_model, CPU, (128, 128))
+
+
+@pytest.fixture(scope="module")
+def coco(finished_sample):
+    return read_json(finished_sample / "data/coco/val.json")
+
+
+@pytest.fixture(scope="module")
+def results(detector, coco, finished_sample):
+    return detect_coco(*detector, coco, finished_sample / "data/raw", CPU)
+
+
+def test_every_image_has_detections_within_it(results, coco):
+    sizes_wh = {image["id"]: (image["width"], image["height"]) for image in coco["images"]}
+    assert {result["image_id"] for result in results} == set(sizes_wh) == {1, 2, 3}
+    for result in results:
+        x, y, width, height = result["bbox"]
+        image_width, image_height = sizes_wh[result["image_id"]]
+        assert min(x, y, width, height) >= 0
+        assert x + width <= image_width + 0.02
+        assert y + height <= image_height + 0.02
+
+
+def test_images_keep_their_order_whatever_the_batch_size(detector, coco, finished_sample):
+    paths = [finished_sample / "data/raw" / image["file_name"] for image in coco["images"]]
+    together, in_twos = (list(detect_images(*detector, paths, CPU, batch_size=size)) for size in (8, 2))
+    assert len(together) == len(in_twos) == 3
+    for one, other in zip(together, in_twos, strict=True):
+        torch.testing.assert_close(one.best(0, 20).scores, other.best(0, 20).scores)
+
+
+def test_a_mirrored_image_detected_mirrored_has_mirrored_boxes(detector, coco, results, finished_sample, tmp_path):
+    (tmp_path / "val").mkdir()
+    for image in coco["images"]:
+        with Image.open(finished_sample / "data/raw" / image["file_name"]) as opened:
+            # as PNG, since JPEG would change a mirrored image otherwise
+            ImageOps.mirror(ImageOps.exif_transpose(opened)).save(tmp_path / image["file_name"], format="PNG")
+    mirrored_results = detect_coco(*detector, coco, Path(tmp_path), CPU, mirrored=True)
+    assert results
+    for plain, mirrored in zip(results, mirrored_results, strict=True):
+        x, y, width, height = plain["bbox"]
+        image_width = coco["images"][plain["image_id"] - 1]["width"]
+        assert mirrored["bbox"] == pytest.approx([image_width - x - width, y, width, height], abs=0.02)
+        assert mirrored["score"] == pytest.approx(plain["score"], abs=1e-5)

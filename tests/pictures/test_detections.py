@@ -1,0 +1,40 @@
+"""Ground truth beside detections."""
+
+import pytest
+import torch
+
+from viadet.evaluation.matching import MatchCounts
+from viadet.pictures.detections import draw_detections
+
+IMAGE = torch.zeros(3, 60, 90, dtype=torch.uint8)
+ANNOTATIONS = [{"category_id": 1, "bbox": [5, 6, 20, 30]}, {"category_id": 2, "bbox": [40, 10, 30, 30]}]
+RESULTS = [{"category_id": 2, "bbox": [41, 11, 30, 30], "score": 0.876}]
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_boxes_stand_where_coco_says_with_the_counts_in_the_title():
+    left, right = draw_detections(IMAGE, ANNOTATIONS, RESULTS, MatchCounts(1, 0, 1), {1: "balloon", 2: "kite"}).axes
+    assert left.get_title() == "ground truth: 2"
+    assert right.get_title() == "detections: 1 right, 0 wrong, 1 missed"
+    assert [patch.get_bbox().bounds for patch in left.patches] == [(5, 6, 20, 30), (40, 10, 30, 30)]
+    assert [patch.get_bbox().bounds for patch in right.patches] == [(41, 11, 30, 30)]
+
+
+def test_categories_are_named_only_if_there_are_several():
+    left, right = draw_detections(IMAGE, ANNOTATIONS, RESULTS, MatchCounts(1, 0, 1), {1: "balloon", 2: "kite"}).axes
+    assert texts(left) == ["balloon", "kite"]
+    assert texts(right) == ["kite 0.88"]
+    results = [result | {"category_id": 1} for result in RESULTS]
+    left, right = draw_detections(IMAGE, ANNOTATIONS[:1], results, MatchCounts(0, 1, 1), {1: "balloon"}).axes
+    assert texts(left) == ["balloon"]
+    assert texts(right) == ["0.88"]
+
+
+def test_both_cells_keep_the_proportions_of_the_image():
+    figure = draw_detections(IMAGE, [], [], MatchCounts(0, 0, 0), {1: "balloon"})
+    for ax in figure.axes:
+        cell = ax.get_window_extent()
+        assert cell.width / cell.height == pytest.approx(90 / 60, rel=0.01)

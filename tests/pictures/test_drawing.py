@@ -1,0 +1,149 @@
+"""Parts of pictures, down to the pixels where it matters."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from viadet.pictures.drawing import (
+    DETECTION,
+    GROUND_TRUTH,
+    HEAT_COLOURS,
+    MIN_CELL_WIDTH_INCHES,
+    cell_wh_inches,
+    draw_boxes,
+    draw_polygons,
+    grey_image,
+    mark_cell,
+    new_figure,
+    picture_path,
+    save_figure,
+    show_heat,
+    show_image,
+)
+
+GREY = torch.full((3, 60, 90), 128, dtype=torch.uint8)
+LIME, ORANGE, MIDDLE = (0, 255, 0), (255, 165, 0), (128, 128, 128)
+LOWEST, HIGHEST = (255 * np.array(colormaps[HEAT_COLOURS](end)[:3]) for end in (0.0, 1.0))
+
+
+@pytest.fixture
+def ax():
+    """The axes of a cell of 300 x 200 px that shows an image of 90 x 60 px."""
+    _, (ax,) = new_figure(1, 1, (3, 2))
+    show_image(ax, GREY)
+    return ax
+
+
+def assert_pixels(ax, colours, tolerance=2):
+    """Draw the figure and compare the colours at points of the image, in its px."""
+    canvas = FigureCanvasAgg(ax.figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())
+    for point, expected in colours.items():
+        x, y = ax.transData.transform(point)
+        colour = pixels[len(pixels) - 1 - int(y), int(x), :3].astype(int)
+        assert np.abs(colour - expected).max() <= tolerance, (point, colour)
+
+
+def test_cells_keep_the_proportions_of_the_image_unless_too_narrow_for_a_title():
+    assert cell_wh_inches(torch.zeros(3, 60, 90), 3) == pytest.approx((3, 2))
+    assert cell_wh_inches(torch.zeros(3, 90, 60), 3) == pytest.approx((2, 3))
+    figure, axes = new_figure(3, 2, (3, 2), "heading")
+    assert len(axes) == len(figure.axes) == 6
+    for cell in (ax.get_window_extent() for ax in axes):
+        assert (cell.width, cell.height) == pytest.approx((300, 200))
+    narrow = new_figure(1, 1, (1, 2))[1][0].get_window_extent()
+    assert narrow.width == pytest.approx(100 * MIN_CELL_WIDTH_INCHES)
+
+
+def test_an_image_is_drawn_in_its_own_px_with_the_origin_at_the_upper_left():
+    image = GREY.clone()
+    image[:, :30, :45] = torch.tensor([255, 0, 0], dtype=torch.uint8).view(3, 1, 1)
+    _, (ax,) = new_figure(1, 1, (3, 2))
+    show_image(ax, image)
+    assert_pixels(ax, {(20, 15): (255, 0, 0), (70, 15): MIDDLE, (20, 45): MIDDLE})
+
+
+def test_a_long_title_gets_smaller_to_fit_into_its_cell():
+    figure, (short, long) = new_figure(2, 1, (3, 2))
+    show_image(short, GREY, "P3")
+    show_image(long, GREY, "P3, stride 8, the three nearest anchors, no gradient")
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    assert long.title.get_fontsize() < short.title.get_fontsize()
+    assert long.title.get_window_extent(renderer).width <= long.get_window_extent().width
+
+
+def test_boxes_and_polygons_are_outlines_in_px_of_the_image(ax):
+    draw_boxes(ax, torch.tensor([[10.0, 12.0, 40.0, 48.0]]), GROUND_TRUTH)
+    draw_polygons(ax, [torch.tensor([[60.0, 10.0], [80.0, 10.0], [80.0, 50.0]])], DETECTION)
+    assert_pixels(ax, dict.fromkeys([(10, 30), (40, 30), (25, 12), (25, 48)], LIME), tolerance=20)  # soft edges
+    assert_pixels(ax, dict.fromkeys([(25, 30), (5, 30), (75, 20), (60, 45)], MIDDLE))
+    assert_pixels(ax, {(80, 30): ORANGE}, tolerance=40)
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (85, 0), (0, 55), (85, 55)])
+def test_a_label_is_not_cut_off_at_any_corner_of_the_image(ax, x, y):
+    draw_boxes(ax, torch.tensor([[x, y, x + 5.0, y + 5.0]]), DETECTION, ["balloon"])
+    renderer = FigureCanvasAgg(ax.figure).get_renderer()
+    label, image = ax.texts[0].get_window_extent(renderer), ax.get_window_extent()
+    assert image.x0 - 2 <= label.x0 < label.x1 <= image.x1 + 2
+    assert image.y0 - 2 <= label.y0 < label.y1 <= image.y1 + 2
+
+
+def test_the_colours_of_a_heat_map_span_the_given_values(ax):
+    heat = np.zeros((60, 90))
+    heat[:, 45:] = 2.0
+    show_heat(ax, heat, (0.0, 2.0), opacity=1.0)
+    assert_pixels(ax, {(20, 30): LOWEST, (70, 30): HIGHEST})
+
+
+def test_a_constant_heat_map_has_the_lowest_colour(ax):
+    show_heat(ax, np.full((60, 90), 3.0), (3.0, 3.0), opacity=1.0)
+    assert_pixels(ax, {(45, 30): LOWEST})
+
+
+def test_a_heat_map_lies_over_its_photograph_with_a_bar_of_its_range(ax):
+    show_heat(ax, np.zeros((60, 90)), (0.0, 12.345), opacity=0.5, colour_bar=True)
+    assert_pixels(ax, {(45, 10): (LOWEST + MIDDLE) / 2})
+    (bar,) = ax.child_axes
+    assert [text.get_text() for text in bar.get_xticklabels()] == ["0", "12.3"]
+
+
+def test_a_grey_image_keeps_its_shape_and_has_no_colour():
+    image = torch.randint(0, 256, (3, 4, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    grey = grey_image(image)
+    assert grey.shape == image.shape
+    assert grey.dtype == torch.uint8
+    assert torch.equal(grey[0], grey[1])
+    assert torch.equal(grey[0], grey[2])
+
+
+def test_a_marked_cell_has_a_frame(ax):
+    mark_cell(ax, GROUND_TRUTH)
+    assert_pixels(ax, {(0, 30): LIME, (89.9, 30): LIME, (45, 0.1): LIME, (45, 59.9): LIME, (45, 30): MIDDLE})
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_equal_pictures_are_equal_files_that_name_no_software(name, tmp_path):
+    saved = []
+    for _ in range(2):
+        figure, (ax,) = new_figure(1, 1, (3, 2), "heading")
+        show_image(ax, GREY, "title")
+        save_figure(figure, tmp_path / name)
+        saved.append((tmp_path / name).read_bytes())
+    assert saved[0] == saved[1]
+    assert b"matplotlib" not in saved[0].lower()
+    with Image.open(tmp_path / name) as picture:
+        assert picture.size == (316, 276)  # the cell, its title of 30 px, the heading of 38 px, gaps of 8 px
+
+
+def test_every_image_has_a_picture_of_its_own_and_no_name_is_a_number():
+    names = [picture_path(Path(), name).name for name in ("val/17.jpg", "val/17.png", "val/a.b.jpg", "val/17.jpeg")]
+    assert names == ["val_17.jpg", "val_17.png.jpg", "val_a.b.jpg", "val_17.jpeg.jpg"]
+    # `dvc plots diff` can't sort numbers and other names in one folder
+    assert not any(Path(name).stem.isdigit() for name in names)

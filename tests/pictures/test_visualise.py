@@ -1,0 +1,94 @@
+"""The stage, and box sizes against anchor sizes."""
+
+import csv
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from projects import SMALL, read, spec_of, write_params
+
+from stages import visualise
+from viadet.network.build import build_network
+from viadet.pictures.box_sizes import anchor_sizes_wh, box_sizes_wh, size_rows
+from viadet.project.params import read_recipe
+
+PICTURES = ["augmented.png", "box_shapes.png", "training_set.png"]
+pytestmark = pytest.mark.xdist_group("visualise")  # its tests share the fixture below
+
+
+@pytest.fixture(scope="module")
+def visualised(finished_sample, tmp_path_factory):
+    """A project with the stage's outputs; nobody changes it."""
+    folder = tmp_path_factory.mktemp("visualised")
+    shutil.copytree(finished_sample / "data", folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_params(SMALL)
+        visualise.main()
+    return folder
+
+
+def pictures(folder=Path()):
+    return {path.name: path.read_bytes() for path in sorted((folder / "plots/visualise/images").iterdir())}
+
+
+def test_three_pictures_are_drawn_with_boxes_on_photographs_and_samples(visualised):
+    assert list(pictures(visualised)) == PICTURES
+    for name in ("augmented.png", "training_set.png"):
+        with Image.open(visualised / "plots/visualise/images" / name) as picture:
+            colours = picture.convert("RGB").getcolors(2**24)
+        assert any(colour == (0, 255, 0) for _, colour in colours), f"no box is drawn in {name}"
+
+
+def test_box_sizes_of_both_splits_are_shares_in_px_of_the_networks_input(visualised):
+    with (visualised / "plots/visualise/box_sizes.csv").open() as file:
+        rows = {float(row["size"]): row for row in csv.DictReader(file)}
+    for split in ("train", "val"):
+        coco = read(visualised / f"data/coco/{split}.json")
+        assert {max(image["width"], image["height"]) for image in coco["images"]} == {128}  # as is the input
+        areas = [annotation["bbox"][2] * annotation["bbox"][3] for annotation in coco["annotations"]]
+        for size in (16, 48, 96):
+            share = sum(area <= size**2 for area in areas) / len(areas)
+            assert float(rows[size][split]) == pytest.approx(share, abs=1e-5)
+        assert float(rows[0][split]) == 0
+        assert float(rows[640][split]) == 1
+
+
+def test_only_the_picture_of_samples_depends_on_the_augmentation_and_all_come_again_to_the_byte(visualised, sample):
+    write_params(SMALL | {"train.augment.copy_paste": 0})
+    assert read_recipe().train.augment.copy_paste == 0
+    visualise.main()
+    before, after = pictures(visualised), pictures()
+    assert [name for name in PICTURES if before[name] != after[name]] == ["augmented.png"]
+    write_params(SMALL)
+    visualise.main()
+    assert pictures() == before
+
+
+def test_boxes_are_scaled_to_the_networks_input():
+    coco = {
+        "images": [{"id": 1, "width": 200, "height": 100}],
+        "annotations": [{"image_id": 1, "bbox": [0, 0, 50, 20]}],
+    }
+    # 200 px become 128: scale 0.64
+    assert box_sizes_wh(coco, (128, 128)).tolist() == [[32.0, 12.8]]
+    assert box_sizes_wh({"images": [], "annotations": []}, (128, 128)).shape == (0, 2)
+
+
+def test_a_split_without_boxes_has_shares_of_0():
+    rows = size_rows({"train": np.array([[4.0, 16.0], [64.0, 64.0]]), "val": np.zeros((0, 2))})
+    assert [row["train"] for row in rows[:6]] == [0, 0.5, 0.5, 0.5, 1, 1]  # sizes 8 and 64 of 0, 16, 32, 48, 64, 80
+    assert {row["val"] for row in rows} == {0.0}
+
+
+def test_each_level_has_nine_anchor_sizes_twice_those_of_the_level_below():
+    anchors_wh = anchor_sizes_wh(build_network(spec_of(256)))
+    assert list(anchors_wh) == ["P3", "P4", "P5", "P6", "P7"]
+    areas = [np.sort(np.sqrt(sizes_wh.prod(axis=1))) for sizes_wh in anchors_wh.values()]
+    assert areas[0][0] == pytest.approx(32, rel=0.02)  # anchor_scale 4, stride 8; effdet rounds the aspect ratios
+    for below, above in pairwise(areas):
+        assert len(above) == len(below) == 9
+        np.testing.assert_allclose(above, 2 * below, rtol=0.02)

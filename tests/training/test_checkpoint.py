@@ -1,0 +1,82 @@
+"""States on disk: kept, read back, and recognised by their training's key."""
+
+import os
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from projects import REPOSITORY
+
+from viadet.training.checkpoint import Checkpoints, newest_state, save_state
+
+
+def test_a_checkpoint_that_would_run_code_is_not_loaded(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "evil"),)
+
+    (tmp_path / "epoch_00001.pt").write_bytes(pickle.dumps(Evil()))
+    assert newest_state(tmp_path, "key") is None
+    assert not (tmp_path / "evil").exists()
+
+
+def test_the_two_newest_states_are_kept_and_read_back(tmp_path):
+    for epoch in (1, 2, 3):
+        save_state(tmp_path, {"values": torch.arange(epoch), "name": "x"}, epoch, "key")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch_00002.pt", "epoch_00003.pt"]
+    state = newest_state(tmp_path, "key")
+    assert (state["epoch"], state["name"], state["values"].tolist()) == (3, "x", [0, 1, 2])
+    assert newest_state(tmp_path, "other key") is None
+    assert newest_state(tmp_path / "absent", "key") is None
+
+
+def test_saving_takes_at_most_a_twentieth_of_the_time_but_the_last_epoch_is_saved(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "key")
+    checkpoints.save_if_due(dict, 1, is_last=False)
+    checkpoints.saving_seconds = 3600.0  # as if it had taken an hour
+    checkpoints.save_if_due(dict, 2, is_last=False)
+    assert checkpoints.newest()["epoch"] == 1
+    checkpoints.save_if_due(dict, 3, is_last=True)
+    assert checkpoints.newest()["epoch"] == 3
+    assert checkpoints.newest_path() == tmp_path / "epoch_00003.pt"
+
+
+KEYS = """
+from pathlib import Path
+import viadet.augmentation.augment
+from viadet.training.checkpoint import training_key
+
+def key(settings):
+    return training_key(settings, [Path("data")])
+
+print(key({}), key({"lr": 1}))
+Path("data/a.jpg").write_bytes(b"other pixels")
+print(key({}))
+Path("data/a.jpg").write_bytes(b"pixels")
+print(key({}))
+with Path("viadet/augmentation/augment.py").open("a") as file:
+    file.write("# changed\\n")
+print(key({}))
+"""
+
+
+def keys_in(folder: Path) -> list[str]:
+    shutil.copytree(REPOSITORY / "viadet", folder / "viadet")
+    (folder / "data").mkdir()
+    (folder / "data/a.jpg").write_bytes(b"pixels")
+    environment = {**os.environ, "PYTHONPATH": "", "PYTHONHASHSEED": str(random.randrange(1000))}
+    command = [sys.executable, "-c", KEYS]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment)
+    return result.stdout.split()
+
+
+def test_a_training_is_known_by_params_code_and_data_and_not_by_its_folder(tmp_path):
+    keys = keys_in(tmp_path / "one")
+    assert keys == keys_in(tmp_path / "two")
+    first, other_params, other_data, same_data, other_code = keys
+    assert first == same_data
+    assert len({first, other_params, other_data, other_code}) == 4

@@ -1,0 +1,140 @@
+"""The boxes that are explained in an image: its detections, right and wrong, and the objects that were missed."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from viadet.evaluation.coco_metrics import run_cocoeval
+from viadet.evaluation.matching import matched_annotations
+from viadet.explanation.inputs import InputImage, read_input
+from viadet.explanation.targets import ForwardPass, Target, gradients_of, nearest_anchors, run_forward
+from viadet.images.letterbox import Letterbox
+from viadet.network.boxes import Detections, anchors_of, boxes_xyxy_of, decode, to_coco_results
+from viadet.network.build import NetworkSpec, prepare_images
+from viadet.project.params import GradCamParams
+
+KINDS = ("right", "wrong", "missed")  # true positives, false positives, objects without a detection
+
+
+class ExplainedBox(NamedTuple):
+    """A detection or a missed object, with what its maps are made from."""
+
+    kind: str  # one of KINDS
+    box_xyxy: np.ndarray  # float32 [4], px of the network's input
+    polygon: torch.Tensor | None  # of the object, float32 [points, 2], px of the input; a false positive has none
+    score: float  # of a missed object: the best one of its anchors
+    target: Target
+    gradients: list[np.ndarray | None]  # by level, from `gradients_of`; empty before `with_gradients`
+    seed: tuple[int, ...]  # of RandomCAM: the same for an anchor of an image, whatever else is explained
+
+
+class ExplainedImage(NamedTuple):
+    """One image with what the network detects and misses in it."""
+
+    input_image: InputImage
+    forward_pass: ForwardPass
+    detections: list[ExplainedBox]  # best first
+    missed: list[ExplainedBox]  # largest first
+
+    @property
+    def boxes(self) -> list[ExplainedBox]:
+        """All boxes: the detections, then the missed objects."""
+        return [*self.detections, *self.missed]
+
+
+def explain_image(
+    network: nn.Module,
+    spec: NetworkSpec,
+    image_dir: Path,
+    coco: dict,
+    entry: dict,
+    params: GradCamParams,
+    seed: int,
+) -> ExplainedImage:
+    """Run the network on one image of a COCO data set and match its detections with the image's annotations.
+
+    Args:
+        network: in eval mode.
+        spec: what it was built from.
+        image_dir: folder of the images.
+        coco: the data set.
+        entry: the image's, in `coco`.
+        params: score threshold, and which output is explained.
+        seed: of RandomCAM.
+    """
+    device = next(network.parameters()).device
+    anchors_yxyx, levels = anchors_of(network, device)
+    input_image = read_input(image_dir / entry["file_name"], spec)
+    letterbox, image_seed = input_image.letterbox, (seed, entry["id"])
+    forward_pass = run_forward(network, prepare_images(input_image.canvas[None], spec, device))
+    logits, codes = forward_pass.logits.detach(), forward_pass.codes.detach()
+    detections = decode(logits, codes, anchors_yxyx, levels, letterbox).best(params.score_threshold)
+    matched, unmatched = _match_annotations(detections, coco, entry, letterbox)
+    detected = _detected_boxes(detections, matched, letterbox, params.target, image_seed)
+    missed = _missed_boxes(unmatched, logits, anchors_yxyx, levels, letterbox, params.target, image_seed)
+    return ExplainedImage(
+        input_image, forward_pass, with_gradients(detected, forward_pass), with_gradients(missed, forward_pass)
+    )
+
+
+def with_gradients(boxes: list[ExplainedBox], forward_pass: ForwardPass) -> list[ExplainedBox]:
+    """Give boxes the gradients of their targets in a forward pass."""
+    return [box._replace(gradients=gradients_of(forward_pass, box.target)) for box in boxes]
+
+
+def _match_annotations(
+    detections: Detections, coco: dict, entry: dict, letterbox: Letterbox
+) -> tuple[list[dict | None], list[dict]]:
+    """Match the detections of one image with its annotations at IoU 0.5, as COCOeval does.
+
+    Returns:
+        The annotation that each detection matches, None for a false positive; the annotations without a detection.
+    """
+    annotations = [annotation for annotation in coco["annotations"] if annotation["image_id"] == entry["id"]]
+    image_coco = {**coco, "images": [entry], "annotations": annotations}
+    matches = matched_annotations(run_cocoeval(image_coco, to_coco_results(detections, entry["id"], letterbox)))
+    annotation_of = {annotation["id"]: annotation for annotation in annotations}
+    matched = [annotation_of.get(matches.get(index)) for index in range(len(detections.scores))]
+    return matched, [annotation for annotation in annotations if annotation["id"] not in matches.values()]
+
+
+def _detected_boxes(
+    detections: Detections, matched: list[dict | None], letterbox: Letterbox, output: str, image_seed: tuple[int, int]
+) -> list[ExplainedBox]:
+    """Explain each detection by the one anchor that made it; gradients are left out."""
+    boxes = []
+    for annotation, (box_xyxy, score, label, anchor, level) in zip(matched, zip(*detections, strict=True), strict=True):
+        kind, polygon = ("wrong", None) if annotation is None else ("right", _polygon_of(annotation, letterbox))
+        target, seed = Target(anchor[None], int(label), int(level), output), (*image_seed, int(anchor))
+        boxes.append(ExplainedBox(kind, box_xyxy.cpu().numpy(), polygon, float(score), target, [], seed))
+    return boxes
+
+
+def _missed_boxes(
+    annotations: list[dict],
+    logits: torch.Tensor,
+    anchors_yxyx: torch.Tensor,
+    levels: torch.Tensor,
+    letterbox: Letterbox,
+    output: str,
+    image_seed: tuple[int, int],
+) -> list[ExplainedBox]:
+    """Explain each missed object by the anchors nearest to it, the largest object first; gradients are left out."""
+    boxes = []
+    for annotation in sorted(annotations, key=lambda annotation: -annotation["area"]):
+        box_xyxy = boxes_xyxy_of([annotation])[0] * torch.tensor(letterbox.scale_xy * 2)
+        anchors, label = nearest_anchors(anchors_yxyx, box_xyxy.to(anchors_yxyx.device)), annotation["category_id"]
+        score = float(logits[anchors, label - 1].max().sigmoid())
+        target, seed = Target(anchors, label, int(levels[anchors[0]]), output), (*image_seed, int(anchors[0]))
+        polygon = _polygon_of(annotation, letterbox)
+        boxes.append(ExplainedBox("missed", box_xyxy.numpy(), polygon, score, target, [], seed))
+    return boxes
+
+
+def _polygon_of(annotation: dict, letterbox: Letterbox) -> torch.Tensor:
+    """Scale an annotation's polygon to px of the input, float32 [points, 2]."""
+    points = torch.tensor(annotation["segmentation"][0], dtype=torch.float32).view(-1, 2)
+    return points * torch.tensor(letterbox.scale_xy)
