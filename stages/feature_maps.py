@@ -1,4 +1,4 @@
-"""Show what any of the network's layers make of the validation images.
+"""Draw the feature maps of any layers of the network over the validation images.
 
 The colours of a layer span the same values in all pictures, so that images can be compared.
 

@@ -1,9 +1,9 @@
-"""Show why the detector sees an object there, or sees none, and measure whether that explanation means anything.
+"""Explain detections and missed objects with class activation maps, and measure whether the maps can be trusted.
 
-Class activation maps of the detections, right and wrong, and of the missed objects through the anchors nearest to them,
-at each level of the neck. Measured over all detections: whether a map points into the box and the polygon, how much of
-its energy lies there, what happens to the score when its pixels are taken away, and whether it changes when the weights
-become random.
+Maps of the detections, right and wrong, and of the missed objects through the anchors nearest to them, at each level of
+the neck. Measured over all detections: whether a map points into the box and the polygon, how much of its energy lies
+there, what happens to the score when its highest pixels are deleted, and whether the map changes when the network's
+weights become random.
 
 Reads   data/model/, data/coco/val.json, data/raw/val/
 Writes  plots/grad_cam/images/: a picture an image, a row for each explained box; plots/grad_cam/methods.png,
@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from viadet.explanation.cams import BASELINE, class_activation_maps
-from viadet.explanation.explained_boxes import explain_image
+from viadet.explanation.explained_boxes import explain_image, single_image_sets
 from viadet.explanation.measurements import measure_image
 from viadet.explanation.metrics import (
     PERTURBATION_COLUMNS,
@@ -54,26 +54,29 @@ def main() -> None:
     device = pick_device(recipe.train.device, recipe.train.deterministic)
     network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
     names = level_names(network)
-    coco = read_json(COCO_PATH)
+    image_sets = single_image_sets(read_json(COCO_PATH))
     methods = list(dict.fromkeys([*params.methods, BASELINE]))
 
     boxes, measurements, kept_images = [], defaultdict(list), []
     with replaced_dir(PLOTS_DIR / "images") as folder:
-        for number, entry in enumerate(tqdm(coco["images"], desc="explain", unit="img")):
-            image = explain_image(network, spec, IMAGE_DIR, coco, entry, params, seed)
+        for number, image_coco in enumerate(tqdm(image_sets, desc="explain", unit="img")):
+            image = explain_image(network, spec, IMAGE_DIR, image_coco, params, seed)
             boxes += [(box.kind, names[box.target.level]) for box in image.boxes]
-            # Of detections only: for a missed object there is no box of the network's that a map could point into.
-            maps = {m: class_activation_maps(m, network, image.forward_pass, image.detections) for m in methods}
+            # Missed objects are drawn, but not measured: there is no detection that a map could point into.
+            coarse_maps = {
+                method: class_activation_maps(method, network, image.forward_pass, image.detections)
+                for method in methods
+            }
             checked, drawn = number < params.checked_images, number < params.max_images
-            for key, value in measure_image(network, image, maps, names, with_perturbation=checked):
+            for key, value in measure_image(network, image, coarse_maps, names, with_perturbation=checked):
                 measurements[key].append(value)
             if checked:
-                kept_images.append(keep_for_randomisation(image, maps))
+                kept_images.append(keep_for_randomisation(image, coarse_maps))
             if drawn:
                 missed = image.missed[: params.max_mistakes]
-                drawn_maps = maps[methods[0]] + class_activation_maps(methods[0], network, image.forward_pass, missed)
-                figure = draw_cams(image, drawn_maps, names, methods[0], params)
-                save_figure(figure, picture_path(folder, entry["file_name"]))
+                missed_maps = class_activation_maps(methods[0], network, image.forward_pass, missed)
+                figure = draw_cams(image, coarse_maps[methods[0]] + missed_maps, names, methods[0], params)
+                save_figure(figure, picture_path(folder, image_coco["images"][0]["file_name"]))
     randomisation = check_randomisation(network, spec, kept_images, methods, seed)
 
     metrics = metrics_of(boxes, measurements, randomisation, names)
@@ -82,7 +85,7 @@ def main() -> None:
     save_figure(draw_methods(measurements, randomisation), PLOTS_DIR / "methods.png")
     write_csv(PLOTS_DIR / "perturbation.csv", perturbation_rows(measurements, methods[0]), PERTURBATION_COLUMNS)
     write_csv(PLOTS_DIR / "randomisation.csv", randomisation_rows(randomisation, methods[0]), RANDOMISATION_COLUMNS)
-    print(f"{metrics['detections']} detections explained on {len(coco['images'])} validation images")
+    print(f"{metrics['detections']} detections explained on {len(image_sets)} validation images")
 
 
 if __name__ == "__main__":

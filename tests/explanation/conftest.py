@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from viadet.explanation.explained_boxes import explain_image
+from viadet.explanation.explained_boxes import explain_image, single_image_sets
 from viadet.explanation.inputs import read_input
 from viadet.explanation.targets import Target, run_forward
 from viadet.network.boxes import anchors_of, boxes_xyxy_of, decode, flat_outputs, to_coco_results
@@ -126,7 +126,7 @@ def explain(network, spec, image_dir, recipe):
 
     def explain(coco, **changes):
         params = recipe.grad_cam.model_copy(update=changes)
-        return explain_image(network, spec, image_dir, coco, coco["images"][NUMBER], params, seed=0)
+        return explain_image(network, spec, image_dir, single_image_sets(coco)[NUMBER], params, seed=0)
 
     return explain
 

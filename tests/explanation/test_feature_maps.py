@@ -1,13 +1,12 @@
 """Channels of layers, the values that their colours span, and the stage."""
 
-import shutil
 from pathlib import Path
 
-import pytest
 import torch
+from PIL import Image
 from projects import SMALL, write_params
 
-from stages import evaluate, feature_maps
+from stages import feature_maps
 from viadet.explanation.feature_maps import (
     ImageMaps,
     LayerMaps,
@@ -18,6 +17,7 @@ from viadet.explanation.feature_maps import (
 )
 from viadet.explanation.inputs import InputImage
 from viadet.images.letterbox import letterbox_of
+from viadet.project.files import write_json
 
 
 def test_channels_are_reduced_to_their_mean_the_strongest_or_the_strongest_ones(recipe):
@@ -47,42 +47,30 @@ def test_colours_of_a_layer_span_the_same_values_in_all_images():
     assert value_ranges(images) == {"P3": (-2, 5)}
 
 
-def test_an_image_has_its_layers_by_name_and_detections_from_the_threshold_on(network, spec, image_dir, coco, recipe):
+def test_an_image_has_its_layers_by_name_and_detections_from_the_threshold_on(network, spec, recipe, tmp_path):
+    Image.new("RGB", (256, 128)).save(tmp_path / "wide.jpg")  # half of this in the network's input
     params = recipe.feature_maps.model_copy(update={"layers": ["neck", "C5"], "score_threshold": 0.5})
     results = [{"bbox": [16, 32, 64, 32], "score": score} for score in (0.7, 0.5, 0.4)]
-    spec = spec._replace(input_wh=(64, 64))  # half of the photograph's size
-    image = map_image(network, spec, image_dir, coco["images"][1], results, params)
-    assert image.file_name == "val/0001.jpg"
-    assert image.input_image.photograph.shape == (3, 64, 64)
-    assert [[layer.title for layer in group] for group in image.layer_groups] == [
-        ["P3", "P4", "P5", "P6", "P7"],
-        ["C5"],
-    ]
+    image = map_image(network, spec, tmp_path, {"file_name": "wide.jpg"}, results, params)
+    assert image.file_name == "wide.jpg"
+    assert image.input_image.photograph.shape == (3, 64, 128)
+    titles = [[layer.title for layer in group] for group in image.layer_groups]
+    assert titles == [["P3", "P4", "P5", "P6", "P7"], ["C5"]]
     assert image.boxes_xyxy.tolist() == [[8, 16, 40, 32]] * 2
 
 
-@pytest.fixture(scope="module")
-def evaluated(finished_sample, untrained_model, tmp_path_factory):
-    """A project with detections of the untrained network."""
-    folder = tmp_path_factory.mktemp("evaluated")
-    shutil.copytree(finished_sample / "data", folder / "data")
-    shutil.copytree(untrained_model, folder / "data/model")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_params(SMALL | {"evaluate.bootstrap": 0, "evaluate.test_time": None})
-        evaluate.main()
-    return folder
-
-
-@pytest.mark.parametrize("reduction", ["mean", "max", "topk"])
-def test_the_stage_draws_each_image_up_to_max_images_the_same_again(evaluated, monkeypatch, capsys, reduction):
-    monkeypatch.chdir(evaluated)
-    params = {"reduction": reduction, "topk": [1, 3], "layers": ["neck"], "max_images": 2}
+def test_the_stage_draws_each_image_up_to_max_images_with_its_detections(model, capsys):
+    params = {"reduction": "topk", "topk": [1, 3], "layers": ["P4"], "max_images": 2}
     write_params(SMALL | {f"feature_maps.{key}": value for key, value in params.items()})
-    pictures = []
-    for _ in range(2):
+
+    def draw(results):
+        write_json(Path("data/detections.json"), results)
         feature_maps.main()
         assert "2 of 3 validation images drawn" in capsys.readouterr().out
-        pictures.append({path.name: path.read_bytes() for path in Path("plots/feature_maps").iterdir()})
-    assert sorted(pictures[0]) == ["val_0000.jpg", "val_0001.jpg"]
-    assert pictures[0] == pictures[1]
+        return {path.name: path.read_bytes() for path in Path("plots/feature_maps").iterdir()}
+
+    pictures = draw([])
+    assert sorted(pictures) == ["val_0000.jpg", "val_0001.jpg"]
+    assert draw([]) == pictures
+    changed = draw([{"image_id": 2, "bbox": [16, 32, 64, 32], "score": 0.9}])
+    assert [changed[name] == pictures[name] for name in sorted(pictures)] == [True, False]

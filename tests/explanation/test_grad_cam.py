@@ -12,6 +12,7 @@ from viadet.explanation.metrics import LOCALISATION
 from viadet.network.detect import detect_images
 from viadet.project.files import read_json, write_json
 
+pytestmark = pytest.mark.xdist_group("grad_cam")  # its tests share the fixtures below
 METHODS = ("HiResCAM", "EigenCAM", "RandomCAM")
 
 
@@ -115,7 +116,8 @@ def test_without_annotations_or_detections_pictures_are_drawn_and_nothing_is_mea
     # the first image has neither, the second one annotations
     annotations = [annotation for annotation in coco["annotations"] if annotation["image_id"] == entries[1]["id"]]
     write_json(Path("data/coco/val.json"), {**coco, "images": entries[:2], "annotations": annotations})
-    write_params(SMALL | {"grad_cam.methods": ["GradCAM"], "grad_cam.score_threshold": 1.0})
+    params = {"methods": ["GradCAM"], "score_threshold": 1.0, "checked_images": 1}
+    write_params(SMALL | {f"grad_cam.{key}": value for key, value in params.items()})
     grad_cam.main()
     assert "0 detections explained on 2 validation images" in capsys.readouterr().out
     metrics, summary = read("metrics/grad_cam.json"), read("metrics/grad_cam_summary.json")

@@ -43,11 +43,12 @@ def test_random_weights_come_from_the_seed(network, spec):
         *_, last = randomised_networks(network, spec, seed)
         return last.backbone.conv_stem.weight
 
-    assert torch.equal(last_stem(1), last_stem(1))
-    assert not torch.equal(last_stem(1), last_stem(2))
+    first, again, other = map(last_stem, (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
     # not what training starts from with that seed
     torch.manual_seed(1)
-    assert not torch.equal(last_stem(1), build_network(spec).backbone.conv_stem.weight)
+    assert not torch.equal(first, build_network(spec).backbone.conv_stem.weight)
 
 
 def test_ranks_are_compared():

@@ -123,7 +123,7 @@ class Harmful:
     ],
 )
 def test_a_pickle_that_would_run_code_is_refused(network, project, name, reason):
-    Path(name).write_bytes(pickle.dumps({"weight": Harmful()}))
+    Path(name).write_bytes(pickle.dumps({"weight": Harmful()}, protocol=2))
     write_json(Path("start.json"), {"init": "path", "file": name})
     with pytest.raises(UserError, match=f"{name} {reason}"):
         load_start(network, Path())

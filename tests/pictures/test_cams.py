@@ -52,7 +52,7 @@ def maps_of(image):
     """Random maps of all boxes, at the level that made the box and finer ones."""
     generator = np.random.default_rng(0)
     return [
-        {level: generator.normal(size=(16 >> level,) * 2).astype(np.float32) for level in range(box.target.level + 1)}
+        {level: generator.random(size=(16 >> level,) * 2).astype(np.float32) for level in range(box.target.level + 1)}
         for box in image.boxes
     ]
 

@@ -33,8 +33,9 @@ def test_categories_are_named_only_if_there_are_several():
     assert texts(right) == ["0.88"]
 
 
-def test_both_cells_keep_the_proportions_of_the_image():
+def test_both_cells_have_the_proportions_of_the_image():
     figure = draw_detections(IMAGE, [], [], MatchCounts(0, 0, 0), {1: "balloon"})
     for ax in figure.axes:
-        cell = ax.get_window_extent()
-        assert cell.width / cell.height == pytest.approx(90 / 60, rel=0.01)
+        _, _, width, height = ax.get_position(original=True).bounds
+        figure_width, figure_height = figure.get_size_inches()
+        assert (width * figure_width) / (height * figure_height) == pytest.approx(90 / 60)

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,9 @@ def parse(path):
     return ast.parse((REPOSITORY / path).read_text())
 
 
-def imported_files(script: Path) -> set[Path]:
-    """The repository's own modules that a script imports, directly or through one another."""
+@cache
+def directly_imported_files(script: Path) -> set[Path]:
+    """The repository's own modules that a script imports itself."""
     modules = set()
     for node in ast.walk(parse(script)):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -30,8 +32,16 @@ def imported_files(script: Path) -> set[Path]:
             modules |= {module, *(module / alias.name for alias in node.names)}
         elif isinstance(node, ast.Import):
             modules |= {Path(alias.name.replace(".", "/")) for alias in node.names}
-    files = {path for module in modules if (REPOSITORY / (path := module.with_suffix(".py"))).exists()}
-    return files.union(*(imported_files(path) for path in files))
+    return {path for module in modules if (REPOSITORY / (path := module.with_suffix(".py"))).exists()}
+
+
+def imported_files(script: Path) -> set[Path]:
+    """The repository's own modules that a script imports, directly or through one another."""
+    files, new = set(), {script}
+    while new:
+        new = set().union(*map(directly_imported_files, new)) - files
+        files |= new
+    return files
 
 
 def code_deps(stage: str) -> list[Path]:

@@ -70,7 +70,7 @@ def _for_all_channels(values_of: Callable[[int, int], torch.Tensor], count: int)
 
 
 def _module_of_level(network: nn.Module, forward_pass: ForwardPass, level: int) -> nn.Module:
-    """Find the module of the neck whose output is a level: node 3 + level of BiFPN's last cell, elsewhere in others."""
+    """Find the module of the neck whose output is a level: in a BiFPN node 3 + level of the last cell."""
     outputs = []
 
     def record(module: nn.Module, _inputs: tuple, output: torch.Tensor | list) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from viadet.annotations.coco import by_image
 from viadet.evaluation.coco_metrics import run_cocoeval
 from viadet.evaluation.matching import matched_annotations
 from viadet.explanation.inputs import InputImage, read_input
@@ -45,12 +46,17 @@ class ExplainedImage(NamedTuple):
         return [*self.detections, *self.missed]
 
 
+def single_image_sets(coco: dict) -> list[dict]:
+    """Split a COCO data set into one for each of its images."""
+    annotations = by_image(coco["annotations"])
+    return [{**coco, "images": [entry], "annotations": annotations[entry["id"]]} for entry in coco["images"]]
+
+
 def explain_image(
     network: nn.Module,
     spec: NetworkSpec,
     image_dir: Path,
-    coco: dict,
-    entry: dict,
+    image_coco: dict,
     params: GradCamParams,
     seed: int,
 ) -> ExplainedImage:
@@ -60,19 +66,18 @@ def explain_image(
         network: in eval mode.
         spec: what it was built from.
         image_dir: folder of the images.
-        coco: the data set.
-        entry: the image's, in `coco`.
+        image_coco: the data set of this one image, from `single_image_sets`.
         params: score threshold, and which output is explained.
         seed: of RandomCAM.
     """
     device = next(network.parameters()).device
-    anchors_yxyx, levels = anchors_of(network, device)
+    (entry,), (anchors_yxyx, levels) = image_coco["images"], anchors_of(network, device)
     input_image = read_input(image_dir / entry["file_name"], spec)
     letterbox, image_seed = input_image.letterbox, (seed, entry["id"])
     forward_pass = run_forward(network, prepare_images(input_image.canvas[None], spec, device))
     logits, codes = forward_pass.logits.detach(), forward_pass.codes.detach()
     detections = decode(logits, codes, anchors_yxyx, levels, letterbox).best(params.score_threshold)
-    matched, unmatched = _match_annotations(detections, coco, entry, letterbox)
+    matched, unmatched = _match_annotations(detections, image_coco, letterbox)
     detected = _detected_boxes(detections, matched, letterbox, params.target, image_seed)
     missed = _missed_boxes(unmatched, logits, anchors_yxyx, levels, letterbox, params.target, image_seed)
     return ExplainedImage(
@@ -86,15 +91,14 @@ def with_gradients(boxes: list[ExplainedBox], forward_pass: ForwardPass) -> list
 
 
 def _match_annotations(
-    detections: Detections, coco: dict, entry: dict, letterbox: Letterbox
+    detections: Detections, image_coco: dict, letterbox: Letterbox
 ) -> tuple[list[dict | None], list[dict]]:
     """Match the detections of one image with its annotations at IoU 0.5, as COCOeval does.
 
     Returns:
         The annotation that each detection matches, None for a false positive; the annotations without a detection.
     """
-    annotations = [annotation for annotation in coco["annotations"] if annotation["image_id"] == entry["id"]]
-    image_coco = {**coco, "images": [entry], "annotations": annotations}
+    (entry,), annotations = image_coco["images"], image_coco["annotations"]
     matches = matched_annotations(run_cocoeval(image_coco, to_coco_results(detections, entry["id"], letterbox)))
     annotation_of = {annotation["id"]: annotation for annotation in annotations}
     matched = [annotation_of.get(matches.get(index)) for index in range(len(detections.scores))]

@@ -48,8 +48,8 @@ def map_image(
         network: in eval mode.
         spec: what it was built from.
         image_dir: folder of the images.
-        entry: the image's, in COCO format.
-        results: the image's detections, in COCO results format.
+        entry: of the image, in COCO format.
+        results: the detections of the image, in COCO results format.
         params: layers, reduction and score threshold.
 
     Raises:

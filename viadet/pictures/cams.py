@@ -44,7 +44,7 @@ def draw_cams(
     """
     rows, letterbox, photograph = rows_to_draw(image, params), image.input_image.letterbox, image.input_image.photograph
     columns = 2 + len(level_names)
-    # Narrow cells leave no room for titles: portraits get taller cells.
+    # A cell is never narrower than its title, so a portrait may be taller than other photographs.
     cell_wh = cell_wh_inches(photograph, min(3.4, 2.6 * max(1.0, letterbox.height / letterbox.width)))
     figure, axes = new_figure(columns, max(1, len(rows)), cell_wh, heading(image, method, params))
     if not rows:

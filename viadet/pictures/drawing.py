@@ -81,7 +81,7 @@ def show_heat(
         cmap=HEAT_COLOURS,
         alpha=opacity,
         vmin=low,
-        vmax=high if high > low else low + 1.0,  # a constant map has the lowest colour, not the highest
+        vmax=high if high > low else low + 1.0,  # the colour bar would centre an empty range on a constant map
         extent=(0, width, height, 0),
         interpolation="antialiased",
     )
