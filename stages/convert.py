@@ -1,39 +1,53 @@
-"""Turn VIA annotations into COCO detection annotations.
+"""Turn VIA annotations into COCO detection annotations, and report what the data set holds and what was left out.
 
-Reads   data/raw/{train,val}/: the images and one VIA JSON file in each
-Writes  data/coco/{train,val}.json, metrics/dataset.json
+Reads   data/raw/: images and annotation files in any depth
+Writes  data/coco/{train,val}.json, data/coco/test.json if there is a test split, metrics/dataset.json,
+        metrics/dataset_report.json (details; also written if the data set has faults)
 Run     dvc repro convert
 """
 
 from pathlib import Path
 
 from viadet.annotations.coco import to_coco
-from viadet.annotations.convert import convert_folder
-from viadet.annotations.counts import count_boxes
+from viadet.annotations.convert import check_has_boxes, convert_data_set
+from viadet.annotations.faults import raise_faults
 from viadet.annotations.folds import split_by_fold
+from viadet.annotations.report import describe_data_set, make_report, report_details, report_lines, report_metrics
+from viadet.annotations.splits import split_data_set
 from viadet.project.errors import run_stage
 from viadet.project.files import replaced_dir, write_json
-from viadet.project.params import read_recipe
+from viadet.project.params import read_recipe, read_recipe_name
 
 RAW_DIR = Path("data/raw")
 COCO_DIR = Path("data/coco")
 METRICS_PATH = Path("metrics/dataset.json")
-SPLITS = ("train", "val")
+REPORT_PATH = Path("metrics/dataset_report.json")
 
 
 def main() -> None:
-    """Convert both splits, then write: an error in either writes nothing."""
-    params = read_recipe().convert
-    splits = {name: convert_folder(RAW_DIR / name, params) for name in SPLITS}
+    """Convert, split and report, then write: an error writes nothing but the report of what is wrong."""
+    recipe = read_recipe()
+    params = recipe.convert
+    data_set = convert_data_set(RAW_DIR, recipe.fetch.origin, params)
+    print(f"recipe {read_recipe_name()}: {describe_data_set(data_set)}")
+    report = make_report(data_set, {}, recipe)
+    if any(group.is_error for group in report.groups):
+        write_json(REPORT_PATH, report_details(report))
+        print("\n".join(report_lines(report, recipe)))
+        raise_faults(report.groups, data_set.origin)
+    check_has_boxes(data_set, params)
+    splits, how = split_data_set(data_set.images, data_set.unlisted, params.split)
     if params.folds:
-        splits = split_by_fold([*splits["train"], *splits["val"]], params.folds, params.fold)
-    counts = {name: count_boxes(images) for name, images in splits.items()}
+        splits = split_by_fold(splits, params.folds, params.fold, params.folds_of)
+        how += f", fold {params.fold} of {params.folds} of convert.folds_of {params.folds_of}"
+
+    report = make_report(data_set, splits, recipe)
     with replaced_dir(COCO_DIR) as folder:
         for name, images in splits.items():
-            write_json(folder / f"{name}.json", to_coco(images, params.categories))
-    write_json(METRICS_PATH, {f"{name}_{key}": counts[name][key] for name in SPLITS for key in counts[name]})
-    for name, count in counts.items():
-        print(f"{name}: {count['images']} images, {count['boxes']} boxes, {count['skipped_regions']} regions skipped")
+            write_json(folder / f"{name}.json", to_coco(images, data_set.categories.names))
+    write_json(METRICS_PATH, report_metrics(report))
+    write_json(REPORT_PATH, report_details(report))
+    print("\n".join([f"split {how}", *report_lines(report, recipe)]))
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from viadet.annotations.coco import by_image
+from viadet.annotations.coco import by_image, category_names
 from viadet.explanation.feature_maps import map_image, value_ranges
 from viadet.network.device import keep_freed_memory, pick_device
 from viadet.network.weights import load_network
-from viadet.pictures.drawing import picture_path, save_figure
+from viadet.pictures.drawing import picture_names, save_figure
 from viadet.pictures.feature_maps import draw_feature_maps
 from viadet.project.errors import run_stage
 from viadet.project.files import read_json, replaced_dir
@@ -33,9 +33,10 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params = recipe.feature_maps
-    device = pick_device(recipe.train.device, recipe.train.deterministic)
+    device = pick_device(recipe.train.device, recipe.train.deterministic, recipe.train.tf32)
     network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
-    entries = read_json(COCO_PATH)["images"]
+    coco = read_json(COCO_PATH)
+    entries, names, file_names = coco["images"], category_names(coco), picture_names(coco)
     results = by_image(read_json(DETECTIONS_PATH))
 
     images = [
@@ -44,8 +45,8 @@ def main() -> None:
     ]
     ranges = value_ranges(images)
     with replaced_dir(PICTURES_DIR) as folder:
-        for image in tqdm(images, desc="pictures", unit="img"):
-            save_figure(draw_feature_maps(image, ranges, params), picture_path(folder, image.file_name))
+        for entry, image in zip(tqdm(entries[: len(images)], desc="pictures", unit="img"), images, strict=True):
+            save_figure(draw_feature_maps(image, ranges, params, names), folder / file_names[entry["id"]])
     print(f"{len(images)} of {len(entries)} validation images drawn")
 
 

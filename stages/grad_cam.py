@@ -1,9 +1,9 @@
 """Explain detections and missed objects with class activation maps, and measure whether the maps can be trusted.
 
 Maps of the detections, right and wrong, and of the missed objects through the anchors nearest to them, at each level of
-the neck. Measured over all detections: whether a map points into the box and the polygon, how much of its energy lies
-there, what happens to the score when its highest pixels are deleted, and whether the map changes when the network's
-weights become random.
+the neck. Measured over the detections of `grad_cam.measured_images`: whether a map points into the box and the polygon,
+how much of its energy lies there, what happens to the score when its highest pixels are deleted, and whether the map
+changes when the network's weights become random.
 
 Reads   data/model/, data/coco/val.json, data/raw/val/
 Writes  plots/grad_cam/images/: a picture an image, a row for each explained box; plots/grad_cam/methods.png,
@@ -14,12 +14,14 @@ Run     dvc repro grad_cam
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from viadet.explanation.cams import BASELINE, class_activation_maps
+from viadet.annotations.coco import category_names
+from viadet.explanation.cams import BASELINE, class_activation_maps, maps_by_method
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
-from viadet.explanation.measurements import measure_image
+from viadet.explanation.measurements import Measurements, evenly_spread, measure_image
 from viadet.explanation.metrics import (
     PERTURBATION_COLUMNS,
     RANDOMISATION_COLUMNS,
@@ -28,12 +30,13 @@ from viadet.explanation.metrics import (
     randomisation_rows,
     summary_of,
 )
-from viadet.explanation.randomisation import check_randomisation, keep_for_randomisation
+from viadet.explanation.randomisation import Randomisation, check_randomisation, keep_for_randomisation
+from viadet.network.boxes import anchors_of
 from viadet.network.build import level_names
 from viadet.network.device import keep_freed_memory, pick_device
 from viadet.network.weights import load_network
 from viadet.pictures.cams import draw_cams, draw_methods
-from viadet.pictures.drawing import picture_path, save_figure
+from viadet.pictures.drawing import picture_names, save_figure
 from viadet.project.errors import run_stage
 from viadet.project.files import read_json, replaced_dir, write_csv, write_json
 from viadet.project.params import read_recipe
@@ -47,45 +50,54 @@ SUMMARY_PATH = Path("metrics/grad_cam_summary.json")
 
 
 def main() -> None:
-    """Explain, measure and draw the validation images, then check the maps with random weights."""
+    """Explain, measure and draw validation images, then check the maps with random weights."""
     keep_freed_memory()
     recipe = read_recipe()
     params, seed = recipe.grad_cam, recipe.train.seed
-    device = pick_device(recipe.train.device, recipe.train.deterministic)
+    device = pick_device(recipe.train.device, recipe.train.deterministic, recipe.train.tf32)
     network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
-    names = level_names(network)
-    image_sets = single_image_sets(read_json(COCO_PATH))
+    anchors, levels, coco = anchors_of(network, device), level_names(network), read_json(COCO_PATH)
+    image_sets, file_names, limit = single_image_sets(coco), picture_names(coco), recipe.evaluate.max_detections
     methods = list(dict.fromkeys([*params.methods, BASELINE]))
+    drawn, measured = range(params.max_images), evenly_spread(len(image_sets), params.measured_images)
+    explained = sorted({*drawn[: len(image_sets)], *measured})
 
     boxes, measurements, kept_images = [], defaultdict(list), []
     with replaced_dir(PLOTS_DIR / "images") as folder:
-        for number, image_coco in enumerate(tqdm(image_sets, desc="explain", unit="img")):
-            image = explain_image(network, spec, IMAGE_DIR, image_coco, params, seed)
-            boxes += [(box.kind, names[box.target.level]) for box in image.boxes]
+        for number in tqdm(explained, desc="explain", unit="img"):
+            image = explain_image(network, spec, anchors, IMAGE_DIR, image_sets[number], params, limit, seed)
             # Missed objects are drawn, but not measured: there is no detection that a map could point into.
-            coarse_maps = {
-                method: class_activation_maps(method, network, image.forward_pass, image.detections)
-                for method in methods
-            }
-            checked, drawn = number < params.checked_images, number < params.max_images
-            for key, value in measure_image(network, image, coarse_maps, names, with_perturbation=checked):
-                measurements[key].append(value)
+            needed = methods if number in measured else methods[:1]
+            coarse_maps = maps_by_method(needed, network, image.forward_pass, image.detections)
+            checked = number in measured[: params.checked_images]
+            if number in measured:
+                boxes += [(box.kind, levels[box.target.level]) for box in image.boxes]
+                for key, value in measure_image(network, image, coarse_maps, levels, with_perturbation=checked):
+                    measurements[key].append(value)
             if checked:
                 kept_images.append(keep_for_randomisation(image, coarse_maps))
-            if drawn:
+            if number in drawn:
                 missed = image.missed[: params.max_mistakes]
-                missed_maps = class_activation_maps(methods[0], network, image.forward_pass, missed)
-                figure = draw_cams(image, coarse_maps[methods[0]] + missed_maps, names, methods[0], params)
-                save_figure(figure, picture_path(folder, image_coco["images"][0]["file_name"]))
+                maps = coarse_maps[methods[0]] + class_activation_maps(methods[0], network, image.forward_pass, missed)
+                figure = draw_cams(image, maps, levels, methods[0], params, category_names(coco))
+                save_figure(figure, folder / file_names[coco["images"][number]["id"]])
     randomisation = check_randomisation(network, spec, kept_images, methods, seed)
 
-    metrics = metrics_of(boxes, measurements, randomisation, names)
+    metrics = metrics_of(boxes, measurements, randomisation, levels)
+    metrics |= {"images": len(image_sets), "measured_images": len(measured)}
+    write_results(metrics, measurements, randomisation, methods[0])
+    print(f"{metrics['detections']} detections on {len(measured)} of {len(image_sets)} validation images measured")
+
+
+def write_results(
+    metrics: dict[str, Any], measurements: Measurements, randomisation: Randomisation, method: str
+) -> None:
+    """Write all metrics, and summary and curves of one method."""
     write_json(METRICS_PATH, metrics)
-    write_json(SUMMARY_PATH, summary_of(metrics, methods[0]))
+    write_json(SUMMARY_PATH, summary_of(metrics, method))
     save_figure(draw_methods(measurements, randomisation), PLOTS_DIR / "methods.png")
-    write_csv(PLOTS_DIR / "perturbation.csv", perturbation_rows(measurements, methods[0]), PERTURBATION_COLUMNS)
-    write_csv(PLOTS_DIR / "randomisation.csv", randomisation_rows(randomisation, methods[0]), RANDOMISATION_COLUMNS)
-    print(f"{metrics['detections']} detections explained on {len(image_sets)} validation images")
+    write_csv(PLOTS_DIR / "perturbation.csv", perturbation_rows(measurements, method), PERTURBATION_COLUMNS)
+    write_csv(PLOTS_DIR / "randomisation.csv", randomisation_rows(randomisation, method), RANDOMISATION_COLUMNS)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Reads   data/coco/{train,val}.json, data/raw/{train,val}/, data/init/
 Writes  data/model/ (weights and what it takes to rebuild the network), metrics/train.json,
-        plots/train/{loss,ap}.csv; data/checkpoint/ holds what an interrupted training continues from,
+        plots/train/{loss,ap}.csv; data/checkpoint/ holds what interrupted trainings continue from,
         and metrics/timing.json what differs between two equal runs: no stage reads either
 Run     dvc repro train
 """
@@ -17,9 +17,10 @@ from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 from viadet.network.build import build_network, make_spec
 from viadet.network.detect import detect_coco
 from viadet.network.device import describe_device, keep_freed_memory, pick_device
-from viadet.network.weights import load_start, save_network
+from viadet.network.weights import WEIGHTS_NAME, load_start, save_network
 from viadet.project.errors import run_stage
-from viadet.project.files import read_json, replaced_dir, write_csv, write_json
+from viadet.project.experiments import project_root
+from viadet.project.files import read_json, replaced_dir, sha256_of, write_csv, write_json
 from viadet.project.params import read_recipe
 from viadet.training.checkpoint import Checkpoints, training_key
 from viadet.training.history import History
@@ -50,7 +51,8 @@ def write_metrics(history: History, network: nn.Module) -> None:
 
 def write_timing(history: History, device: torch.device) -> None:
     """Write what differs between two equal runs."""
-    timing = {"device": describe_device(device), "torch": torch.__version__}
+    digest = sha256_of(MODEL_DIR / WEIGHTS_NAME)  # says which training this was: after `dvc checkout` it may be another
+    timing = {"device": describe_device(device), "torch": torch.__version__, "model_sha256": digest}
     timing |= {"images_per_second": round(history.images / history.seconds, 1), "seconds": round(history.seconds)}
     write_json(TIMING_PATH, timing)
 
@@ -60,20 +62,23 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params = recipe.train
-    device = pick_device(params.device, params.deterministic)
-    spec = make_spec(recipe.model, recipe.convert.categories)
+    device = pick_device(params.device, params.deterministic, params.tf32)
+    train_coco, val_coco = (read_json(COCO_DIR / f"{split}.json") for split in ("train", "val"))
+    spec = make_spec(recipe.model, [category["name"] for category in train_coco["categories"]])
     torch.manual_seed(params.seed)
     network = build_network(spec)
     width, height = spec.input_wh
     print(f"{spec.name} at {width} x {height} px on {device}, {load_start(network, INIT_DIR)}")
     images = TrainingSet(COCO_DIR / "train.json", IMAGE_DIR, params, spec.input_wh, spec.fill_rgb)
-    val_coco = read_json(COCO_DIR / "val.json")
 
     def validate(average: nn.Module) -> dict[str, float]:
         return coco_stats(run_cocoeval(val_coco, detect_coco(average, spec, val_coco, IMAGE_DIR, device)))
 
     settings = {"model": spec._asdict(), "train": params.model_dump(exclude={"device", "workers"})}
-    checkpoints = Checkpoints(CHECKPOINT_DIR, training_key(settings, [COCO_DIR, IMAGE_DIR, INIT_DIR]))
+    settings |= {"device": describe_device(device)}
+    checkpoints = Checkpoints(project_root() / CHECKPOINT_DIR, training_key(settings, [COCO_DIR, IMAGE_DIR, INIT_DIR]))
+    for path in checkpoints.others():
+        print(f"{path} is the checkpoint of another training, kept in case you return to it; delete it if not")
     trained, history = train(network, spec, images, params, device, validate, checkpoints)
 
     with replaced_dir(MODEL_DIR) as folder:

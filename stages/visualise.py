@@ -9,6 +9,7 @@ Run     dvc repro visualise
 from itertools import islice
 from pathlib import Path
 
+from viadet.annotations.coco import category_names
 from viadet.augmentation.scenes import read_scenes
 from viadet.augmentation.training_set import TrainingSet
 from viadet.network.build import build_network, make_spec
@@ -30,15 +31,17 @@ DRAWN_SIDE_PX = 800  # larger photographs are reduced
 def main() -> None:
     """Draw the first training images and their augmented samples; compare box sizes of both splits with the anchors."""
     recipe = read_recipe()
-    spec = make_spec(recipe.model, recipe.convert.categories)
+    cocos = {split: read_json(path) for split, path in COCO_PATHS.items()}
+    names = category_names(cocos["train"])
+    spec = make_spec(recipe.model, list(names.values()))
     training_set = TrainingSet(COCO_PATHS["train"], IMAGE_DIR, recipe.train, spec.input_wh, spec.fill_rgb)
     samples = [training_set[0, index] for index in range(min(DRAWN_IMAGES, len(training_set)))]
     anchors_wh = anchor_sizes_wh(build_network(spec))
-    boxes_wh = {split: box_sizes_wh(read_json(path), spec.input_wh) for split, path in COCO_PATHS.items()}
+    boxes_wh = {split: box_sizes_wh(coco, spec.input_wh) for split, coco in cocos.items()}
     with replaced_dir(PICTURES_DIR) as folder:
         scenes = list(islice(read_scenes(COCO_PATHS["train"], IMAGE_DIR, DRAWN_SIDE_PX), DRAWN_IMAGES))
-        save_figure(draw_training_set(scenes), folder / "training_set.png")
-        save_figure(draw_augmented(samples), folder / "augmented.png")
+        save_figure(draw_training_set(scenes, names), folder / "training_set.png")
+        save_figure(draw_augmented(samples, names), folder / "augmented.png")
         save_figure(draw_box_sizes(boxes_wh["train"], anchors_wh, spec.input_wh), folder / "box_shapes.png")
     write_csv(SIZES_PATH, size_rows(boxes_wh), ["size", *boxes_wh])
     print(f"{len(training_set)} images, {len(boxes_wh['train'])} boxes, {len(training_set.cut_outs)} objects to paste")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fuzz the VIA reader, guided by coverage (atheris, libFuzzer).
+"""Fuzz the readers of all VIA formats, guided by coverage (atheris, libFuzzer): each input as JSON and as CSV.
 
 Run     uv run --with atheris tests/annotations/fuzz_via.py -max_total_time=1200
         uv run --with atheris tests/annotations/fuzz_via.py -merge=1 tests/annotations/corpus/via fuzz_corpus
@@ -31,29 +31,58 @@ with atheris.instrument_imports(include=["json", "viadet"]):
     json.decoder.scanstring = json.decoder.py_scanstring
 
     from viadet.annotations.coco import to_coco
-    from viadet.annotations.convert import convert_folder
+    from viadet.annotations.convert import check_has_boxes, convert_data_set
+    from viadet.annotations.faults import group_faults, raise_faults
     from viadet.project.errors import UserError
     from viadet.project.params import ConvertParams
 
 PARAMS = [
-    ConvertParams(categories=["balloon"], attribute=attribute, bad_regions=bad_regions, folds=None, fold=0)
-    for attribute in (None, "kind")
-    for bad_regions in ("error", "skip")
+    ConvertParams(
+        categories=categories,
+        attribute=attribute,
+        bad_regions=decision,
+        other_categories=decision,
+        points=decision,
+        polyline=polyline,
+        bad_images=decision,
+        emptied_images="drop",
+        split=None,
+        folds=None,
+        folds_of="all",
+        fold=0,
+    )
+    for categories, attribute, polyline in (
+        (["balloon"], None, "nearly_closed"),
+        (["balloon"], "kind", "never"),
+        ("auto", "auto", "always"),
+    )
+    for decision in ("error", "skip")
 ]
+FOLDER = Path("own")
 SIZES_WH = {"a.png": (64, 48), "b.png": (30, 40)}
 
 
 def test_one_input(data: bytes) -> None:
-    """Convert a split with these bytes as its VIA file."""
-    Path("train/via.json").write_bytes(data)
+    """Convert a folder with these bytes as its annotation file."""
     params = PARAMS[len(data) % len(PARAMS)]
-    with contextlib.redirect_stdout(io.StringIO()):
+    for name in ("via.json", "via.csv"):
+        (FOLDER / name).write_bytes(data)
         try:
-            coco = to_coco(convert_folder(Path("train"), params), params.categories)
+            with contextlib.redirect_stdout(io.StringIO()):
+                data_set = convert_data_set(FOLDER, str(FOLDER), params)
+            raise_faults(group_faults(data_set.faults, params), data_set.origin)
+            check_has_boxes(data_set, params)
         except UserError as error:
             if len(str(error).splitlines()) != 1:
                 raise RuntimeError("the error has several lines") from error
-            return
+        else:
+            check_coco(to_coco(data_set.images, data_set.categories.names))
+        finally:
+            (FOLDER / name).unlink()
+
+
+def check_coco(coco: dict) -> None:
+    """Check that a data set is valid JSON and that its boxes lie inside the images."""
     json.dumps(coco, allow_nan=False)
     for annotation in coco["annotations"]:
         x, y, width, height = annotation["bbox"]
@@ -66,14 +95,15 @@ if __name__ == "__main__":
     new_inputs = Path("fuzz_corpus").resolve()
     new_inputs.mkdir(exist_ok=True)
     dictionary = Path(__file__).resolve().parent / "corpus/via.dict"
-    arguments = [sys.argv[0], *sys.argv[1:], f"-dict={dictionary}", f"-artifact_prefix={Path.cwd()}/"]
+    given = [str(Path(argument).resolve()) if Path(argument).is_dir() else argument for argument in sys.argv[1:]]
+    arguments = [sys.argv[0], *given, f"-dict={dictionary}", f"-artifact_prefix={Path.cwd()}/"]
     if not any(argument.startswith("-merge") for argument in arguments):
         arguments += [str(new_inputs), str(corpus)]
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         os.chdir(folder)
-        Path("train").mkdir()
+        FOLDER.mkdir()
         for name, size_wh in SIZES_WH.items():
-            Image.new("RGB", size_wh).save(Path("train", name))
+            Image.new("RGB", size_wh).save(FOLDER / name)
         atheris.Setup(arguments, test_one_input)
         atheris.Fuzz()

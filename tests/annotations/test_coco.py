@@ -7,7 +7,7 @@ from projects import polygon, via_entry
 from pycocotools.coco import COCO
 
 from viadet.annotations.coco import box_and_outline, to_coco
-from viadet.annotations.convert import convert_folder
+from viadet.annotations.convert import convert_data_set
 from viadet.evaluation.coco_metrics import coco_stats, map_with_ids_from_0, run_cocoeval
 
 
@@ -15,7 +15,7 @@ def converted(folder) -> dict:
     """Two images, one with two regions."""
     triangle = polygon((100, 10), (180, 10), (180, 90))
     write_split(folder / "val", [via_entry("b.png", SQUARE), via_entry("a.png", SQUARE, triangle)])
-    return to_coco(convert_folder(folder / "val", convert_params()), ["balloon"])
+    return to_coco(convert_data_set(folder, "data/own", convert_params()).images, ["balloon"])
 
 
 def test_a_box_is_the_raw_extent_of_the_polygon_and_its_area():

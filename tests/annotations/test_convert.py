@@ -10,105 +10,157 @@ from PIL import Image
 from projects import REPOSITORY, polygon, read, stage_error, via_entry, write_params
 
 from stages import convert
-from viadet.annotations.convert import convert_folder
+from viadet.annotations.convert import DataSet, check_has_boxes, convert_data_set
 from viadet.project.errors import UserError
 
 ARCHIVE = REPOSITORY.parent / "shared/mirror/balloon_dataset.zip"
+POINT = {"name": "point", "cx": 1, "cy": 2}
+OUTSIDE = polygon((300, 10), (320, 10), (320, 40))
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Two images with a square each."""
-    return write_split(tmp_path / "train", [via_entry("b.png", SQUARE), via_entry("a.png", SQUARE)])
+    return write_split(tmp_path / "raw", [via_entry("b.png", SQUARE), via_entry("a.png", SQUARE)])
 
 
 @pytest.fixture
 def splits(project):
     """A project with three images, a square in each; its training split."""
+    write_params({"fetch.source": "data/own", "fetch.manifest": None}, recipe="balloon")
     write_split(Path("data/raw/val"), [via_entry("v.png", SQUARE)])
     return write_split(Path("data/raw/train"), [via_entry("b.png", SQUARE), via_entry("a.png", SQUARE)])
 
 
+def use(**changes) -> None:
+    """Write the params of the recipe own with other values of `convert`."""
+    write_params({f"convert.{key}": value for key, value in changes.items()}, recipe="own")
+
+
+def converted(folder: Path, **changes) -> DataSet:
+    return convert_data_set(folder, "data/own", convert_params(**changes))
+
+
+def faults_of(data_set: DataSet) -> list[str]:
+    return [f"{fault.reason}: {fault.place} {fault.text}" for fault in data_set.faults]
+
+
 def error_of(folder: Path, **changes) -> str:
     with pytest.raises(UserError) as error:
-        convert_folder(folder, convert_params(**changes))
+        check_has_boxes(converted(folder, **changes), convert_params(**changes))
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def test_images_are_described_with_their_folder_and_size(folder):
-    images = convert_folder(folder, convert_params())
+def test_images_are_described_with_their_path_and_size_sorted_by_path(folder):
+    write_split(folder / "more", [via_entry("a.png", SQUARE)])
+    images = converted(folder).images
     assert [image.image for image in images] == [
-        {"file_name": "train/a.png", "width": 200, "height": 100},
-        {"file_name": "train/b.png", "width": 200, "height": 100},
+        {"file_name": name, "width": 200, "height": 100} for name in ("a.png", "b.png", "more/a.png")
     ]
-    assert [[a["bbox"] for a in image.annotations] for image in images] == [[[10, 20, 40, 60]]] * 2
+    assert [[a["bbox"] for a in image.annotations] for image in images] == [[[10, 20, 40, 60]]] * 3
 
 
 def test_the_size_of_a_turned_photograph_is_the_one_that_is_shown(folder):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees
     Image.new("RGB", (200, 100)).save(folder / "a.png", exif=exif)
-    image = convert_folder(folder, convert_params())[0].image
+    image = converted(folder).images[0].image
     assert (image["width"], image["height"]) == (100, 200)
 
 
 def test_clipped_regions_are_counted(folder):
     write_split(folder, [via_entry("a.png", polygon((150, 50), (210, 50), (210, 103)), SQUARE)])
-    [image] = convert_folder(folder, convert_params())
-    assert [annotation["bbox"] for annotation in image.annotations] == [[150, 50, 50, 50], [10, 20, 40, 60]]
+    [image] = converted(folder).images
+    # The lower edge leaves the image at x 200, 50/60 of its way from y 50 to 103.
+    boxes = [[150, 50, 50, pytest.approx(53 * 50 / 60)], [10, 20, 40, 60]]
+    assert [annotation["bbox"] for annotation in image.annotations] == boxes
     assert (image.clipped_regions, image.skipped_regions) == (1, 0)
 
 
-def test_categories_come_from_the_named_attribute(folder):
-    write_split(folder, [via_entry(f"{kind}.png", SQUARE, attributes={"kind": kind}) for kind in ("balloon", "kite")])
-    images = convert_folder(folder, convert_params(categories=["balloon", "kite"], attribute="kind"))
-    assert [annotation["category_id"] for image in images for annotation in image.annotations] == [1, 2]
+def test_equal_regions_count_once_unless_their_categories_differ(folder):
+    entry = via_entry("a.png", SQUARE, SQUARE, attributes={"kind": "balloon"})
+    entry["regions"] += via_entry("a.png", SQUARE, attributes={"kind": "kite"})["regions"]
+    write_split(folder, [entry])
+    [image] = converted(folder, categories=["balloon", "kite"], attribute="kind").images
+    assert [annotation["category_id"] for annotation in image.annotations] == [1, 2]
+    assert image.duplicate_regions == 1
+
+
+def test_categories_are_found_and_counted(folder):
+    kinds = ("kite", "balloon", "kite", "balloon")
+    write_split(folder, [via_entry(f"{n}.png", SQUARE, attributes={"kind": k}) for n, k in enumerate(kinds)])
+    data_set = converted(folder, categories="auto", attribute="auto")
+    assert data_set.categories == ("kind", ["balloon", "kite"])
+    assert data_set.values == {"balloon": 2, "kite": 2}
+    assert [a["category_id"] for image in data_set.images for a in image.annotations] == [2, 1, 2, 1]
 
 
 @pytest.mark.parametrize(
-    ("shape", "kind", "reason"),
+    ("shape", "kind", "param", "fault"),
     [
-        ({"name": "point", "cx": 1, "cy": 2}, "balloon", "is a 'point', which has no area"),
-        (polygon((300, 10), (320, 10), (320, 40)), "balloon", "has no area inside the image of 200 x 100 px"),
-        (SQUARE, "bird", "has kind 'bird', expected one of balloon"),
+        (POINT, "balloon", "points", "point: {} is a point, which has no area"),
+        (OUTSIDE, "balloon", "bad_regions", "outside the image: {} has no area inside the image of 200 x 100 px"),
+        (SQUARE, "bird", "other_categories", "kind 'bird': {} has kind 'bird', expected one of balloon"),
     ],
 )
-def test_a_bad_region_is_an_error_that_names_it_or_is_skipped_and_counted(folder, shape, kind, reason):
+def test_a_bad_region_is_named_with_the_param_that_decides(folder, shape, kind, param, fault):
     entry = via_entry("a.png", SQUARE, attributes={"kind": "balloon"})
     entry["regions"] += via_entry("a.png", shape, attributes={"kind": kind})["regions"]
     write_split(folder, [entry])
-    assert error_of(folder, attribute="kind") == (
-        f"{folder}/via_region_data.json, a.png, region 1 {reason}; fix it in VIA, or set convert.bad_regions to skip"
-    )
-    [image] = convert_folder(folder, convert_params(attribute="kind", bad_regions="skip"))
-    assert (len(image.annotations), image.skipped_regions) == (1, 1)
+    data_set = converted(folder, attribute="kind")
+    assert faults_of(data_set) == [fault.format("data/own/via_region_data.json, a.png, region 1")]
+    assert data_set.faults[0].param == param
+    assert (len(data_set.images[0].annotations), data_set.images[0].skipped_regions) == (1, 1)
 
 
-def test_a_split_without_boxes_is_refused(folder):
+def test_all_faults_are_found_at_once(folder):
+    write_split(folder, [via_entry("a.png", POINT, SQUARE, OUTSIDE), via_entry("c.png", SQUARE, POINT)])
+    (folder / "c.png").unlink()
+    (folder / "via2.json").write_text('{"_via_img_metadata": {"x"')
+    reasons = [fault.reason for fault in converted(folder).faults]
+    assert reasons == ["annotation file", "missing image", "point", "outside the image"]
+
+
+def test_images_whose_regions_were_all_left_out_are_dropped_unless_they_are_to_be_kept(folder):
+    write_split(folder, [via_entry("a.png", POINT), via_entry("b.png", SQUARE), via_entry("c.png")])
+    data_set = converted(folder, points="skip")
+    assert [image.image["file_name"] for image in data_set.images] == ["b.png", "c.png"]
+    assert data_set.emptied == ["a.png"]
+    data_set = converted(folder, points="skip", emptied_images="keep")
+    assert [image.image["file_name"] for image in data_set.images] == ["a.png", "b.png", "c.png"]
+
+
+def test_a_data_set_without_boxes_is_refused_with_what_was_left_out(folder):
     write_split(folder, [via_entry("a.png")])
-    assert error_of(folder) == f"{folder}/via_region_data.json: no boxes in any of 1 images; annotate some"
+    assert error_of(folder) == "data/own/via_region_data.json: no boxes in any of 1 images; annotate some"
+    write_split(folder, [via_entry("a.png", *[POINT] * 3)])
+    expected = "data/own/via_region_data.json: no boxes in any of 1 images; all regions were left out (3 point)"
+    assert error_of(folder, points="skip") == expected
 
 
-def test_none_or_several_via_files_are_refused(folder):
-    (folder / "other.json").write_text("{}")
-    expected = f"{folder}: expected exactly one VIA .json file, found "
-    assert error_of(folder) == f"{expected}other.json, via_region_data.json"
-    for path in folder.glob("*.json"):
-        path.unlink()
-    assert error_of(folder) == f"{expected}none"
+def test_a_folder_without_annotations_is_described(folder):
+    (folder / "via_region_data.json").write_text('{"images": [], "annotations": []}')
+    assert error_of(folder) == (
+        "data/own has no annotations of VIA: found 2 images and data/own/via_region_data.json (COCO annotations); "
+        "export them from VIA as JSON or CSV into this folder"
+    )
+    (folder / "via_region_data.json").unlink()
+    assert "found 2 images and no .json or .csv file" in error_of(folder)
 
 
-def test_images_without_an_entry_are_left_out_and_reported(folder, capsys):
+def test_images_and_files_that_are_not_used_are_named(folder):
     Image.new("RGB", (8, 8)).save(folder / "unlisted.png")
-    assert len(convert_folder(folder, convert_params())) == 2
-    expected = f"{folder}: left out 1 images without an entry in the VIA file, such as unlisted.png\n"
-    assert capsys.readouterr().out == expected
+    (folder / "config.json").write_text("{}")
+    data_set = converted(folder)
+    assert (len(data_set.images), data_set.unlisted) == (2, ["unlisted.png"])
+    assert data_set.other_files == ["data/own/config.json (JSON without VIA's annotations)"]
 
 
-def test_a_missing_image_is_named(folder):
-    (folder / "a.png").unlink()
-    assert error_of(folder).startswith(f"{folder}/a.png is annotated but missing")
+def test_a_missing_image_is_named_with_a_similar_one(folder):
+    (folder / "a.png").rename(folder / "A.PNG")
+    expected = "missing image: data/own/via_region_data.json, a.png is missing, but A.PNG is there"
+    assert faults_of(converted(folder)) == [expected]
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", None], ids=["empty", "text", "truncated"])
@@ -116,7 +168,8 @@ def test_an_unreadable_image_is_named(folder, content):
     noise = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "b.png")
     (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:3000] if content is None else content)
-    assert error_of(folder).startswith(f"{folder}/b.png can't be read as an image")
+    [fault] = faults_of(converted(folder))
+    assert fault.startswith("unreadable image: data/own/b.png can't be read as an image")
 
 
 def test_the_stage_writes_annotations_and_counts(splits, capsys):
@@ -124,29 +177,89 @@ def test_the_stage_writes_annotations_and_counts(splits, capsys):
     assert sorted(path.name for path in Path("data/coco").iterdir()) == ["train.json", "val.json"]
     assert [image["file_name"] for image in read("data/coco/train.json")["images"]] == ["train/a.png", "train/b.png"]
     assert [image["file_name"] for image in read("data/coco/val.json")["images"]] == ["val/v.png"]
-    counts = read("metrics/dataset.json")
-    assert (counts["train_images"], counts["train_boxes"], counts["val_boxes"]) == (2, 2, 1)
+    assert read("metrics/dataset.json") == {
+        "train_images": 2,
+        "train_boxes": 2,
+        "val_images": 1,
+        "val_boxes": 1,
+        "categories": 1,
+        "left_out_images": 0,
+        "left_out_regions": 0,
+    }
+    files = "data/own/train/via_region_data.json, data/own/val/via_region_data.json"
     assert capsys.readouterr().out.splitlines() == [
-        "train: 2 images, 2 boxes, 0 regions skipped",
-        "val: 1 images, 1 boxes, 0 regions skipped",
+        f"recipe balloon: 3 images of data/own, annotated in {files}",
+        "split by the folders train and val",
+        "train: 2 images, 2 boxes: 0 small, 2 medium, 0 large, median size 49.0 px",
+        "val: 1 images, 1 boxes: 0 small, 1 medium, 0 large, median size 49.0 px",
+        "warning: 1 groups of equal images are in several splits: train/a.png = train/b.png = val/v.png",
     ]
 
 
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_an_error_in_either_split_leaves_what_an_earlier_run_wrote(splits, split):
+def test_the_recipe_own_finds_out_the_rest_and_prints_it_as_params(project, capsys):
+    shapes = [
+        ({"name": "rect", "x": 10 + n, "y": 10, "width": 40, "height": 50}, ["dog", "cat"][n % 2]) for n in range(10)
+    ]
+    write_split(Path("data/raw"), [via_entry(f"{n}.png", s, attributes={"kind": k}) for n, (s, k) in enumerate(shapes)])
+    for n in range(10):
+        Image.new("RGB", (200, 100), (n, 0, 0)).save(f"data/raw/{n}.png")
+    use()
     convert.main()
-    before = {path: path.read_bytes() for top in ("data/coco", "metrics") for path in Path(top).iterdir()}
-    write_split(Path("data/raw", split), [via_entry("a.png", SQUARE, {"name": "point"})])
-    assert stage_error("convert").startswith(f"convert: data/raw/{split}/via_region_data.json, a.png, region 1 is a")
-    assert {path: path.read_bytes() for top in ("data/coco", "metrics") for path in Path(top).iterdir()} == before
+    assert [category["name"] for category in read("data/coco/train.json")["categories"]] == ["cat", "dog"]
+    report = read("metrics/dataset_report.json")
+    assert (report["attribute"], report["categories"]) == ("kind", ["cat", "dog"])
+    assert (
+        report["splits"]["val"]["categories"]["cat"]["boxes"]
+        == report["splits"]["val"]["categories"]["dog"]["boxes"]
+        == 1
+    )
+    out = capsys.readouterr().out.splitlines()
+    assert out[1] == "split by convert.split"
+    assert out[3] == "  cat: 4 boxes in 4 images, median size 44.7 px"
+    assert out[-6:] == [
+        "found, to copy into params.yaml:",
+        "  convert:",
+        "    categories:",
+        "    - cat",
+        "    - dog",
+        "    attribute: kind",
+    ]
+
+
+def test_a_test_split_is_written_beside_the_others(project):
+    for split in ("train", "val", "test"):
+        write_split(Path("data/raw", split), [via_entry(f"{split}.png", SQUARE)])
+    use()
+    convert.main()
+    assert [image["file_name"] for image in read("data/coco/test.json")["images"]] == ["test/test.png"]
+    assert read("metrics/dataset.json")["test_boxes"] == 1
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_an_error_in_either_split_leaves_what_an_earlier_run_wrote_but_the_report(splits, split, capsys):
+    convert.main()
+    tops = ("data/coco", "metrics/dataset.json")
+    before = {path: path.read_bytes() for top in tops for path in [Path(top), *Path(top).glob("*")] if path.is_file()}
+    write_split(Path("data/raw", split), [via_entry("a.png", SQUARE, *[POINT] * 3, OUTSIDE)])
+    place = f"data/own/{split}/via_region_data.json, {split}/a.png, region"
+    assert stage_error("convert") == (
+        f"convert: data/own has 4 faults: 3 point, 1 outside the image; the first: {place} 1 is a point, "
+        "which has no area; fix them in VIA, or set convert.bad_regions, points to skip; "
+        "metrics/dataset_report.json lists all"
+    )
+    assert {path: path.read_bytes() for path in before} == before
     assert not list(Path().rglob("*.tmp"))
+    [points, outside] = read("metrics/dataset_report.json")["faults"]
+    assert (points["count"], outside["count"]) == (3, 1)
+    assert points["places"] == [f"{place} {number} is a point, which has no area" for number in (1, 2, 3)]
+    assert f"error: 3 regions (point): {place} 1 is a point" in capsys.readouterr().out
 
 
-def test_the_first_error_writes_nothing(splits):
+def test_the_first_error_writes_no_annotations(splits):
     (splits / "a.png").unlink()
     stage_error("convert")
     assert sorted(path.name for path in Path("data").iterdir()) == ["raw"]
-    assert not Path("metrics").exists()
+    assert [path.name for path in Path("metrics").iterdir()] == ["dataset_report.json"]
 
 
 def test_folds_mix_both_splits_and_count_ids_anew(project):
@@ -170,8 +283,10 @@ def test_the_balloon_data_give_the_known_counts(project):
         archive.extractall(project)
     Path("data").mkdir()
     Path("balloon").rename("data/raw")
+    write_params(recipe="balloon")
     convert.main()
     counts = read("metrics/dataset.json")
     assert (counts["train_images"], counts["train_boxes"]) == (61, 255)
     assert (counts["val_images"], counts["val_boxes"]) == (13, 50)
-    assert [counts[f"val_{size}"] for size in ("small", "medium", "large")] == [2, 12, 36]
+    sizes = read("metrics/dataset_report.json")["splits"]["val"]
+    assert [sizes[size] for size in ("small", "medium", "large")] == [2, 12, 36]

@@ -1,14 +1,16 @@
 from viadet.annotations.coco import ConvertedImage
-from viadet.annotations.counts import count_boxes
+from viadet.annotations.counts import count_split
 
 
-def test_boxes_are_counted_by_cocos_size_classes():
-    areas = [31.9**2, 32**2, 95.9**2, 96**2, 100**2]
+def test_boxes_are_counted_by_cocos_size_classes_and_by_category():
+    boxes = [(31.9**2, 1), (32**2, 1), (95.9**2, 2), (96**2, 1), (100**2, 1)]
     images = [
-        ConvertedImage({}, [{"area": area} for area in areas], skipped_regions=2, clipped_regions=0),
-        ConvertedImage({}, [], skipped_regions=1, clipped_regions=3),
+        ConvertedImage({}, [{"area": area, "category_id": category} for area, category in boxes], skipped_regions=2),
+        ConvertedImage({}, [], skipped_regions=1, clipped_regions=3, duplicate_regions=1),
     ]
-    assert count_boxes(images) == {
+    counts = count_split(images, ["balloon", "kite", "bird"])
+    by_category = counts.pop("categories")
+    assert counts == {
         "images": 2,
         "images_without_boxes": 1,
         "boxes": 5,
@@ -18,4 +20,8 @@ def test_boxes_are_counted_by_cocos_size_classes():
         "median_size_px": 95.9,
         "skipped_regions": 3,
         "clipped_regions": 3,
+        "duplicate_regions": 1,
     }
+    kite = {"images": 1, "boxes": 1, "small": 0, "medium": 1, "large": 0, "median_size_px": 95.9}
+    bird = dict.fromkeys(kite, 0) | {"median_size_px": None}
+    assert (by_category["kite"], by_category["bird"]) == (kite, bird)

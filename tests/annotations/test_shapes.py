@@ -16,6 +16,10 @@ QUARTER = math.pi / 2
 REACH = math.sqrt((40**2 + 20**2) / 2)
 
 
+def polyline(*points: tuple[float, float]) -> dict:
+    return polygon(*points) | {"name": "polyline"}
+
+
 def region(shape) -> dict:
     return {"shape_attributes": shape, "region_attributes": {}}
 
@@ -57,8 +61,22 @@ BAD_SHAPES = {
     "has nan in all_points_y, expected a number": {"name": "polygon", "all_points_x": [7], "all_points_y": [math.nan]},
     "has 1000000000.0 in x, expected a number": {"name": "rect", "x": 1e9, "y": 2, "width": 3, "height": 3},
     "has 7 in all_points_x, expected a list": {"name": "polygon", "all_points_x": 7, "all_points_y": [1]},
-    "is a 'point', which has no area": {"name": "point", "cx": 1, "cy": 2},
-    "is a [1], which has no area": {"name": [1]},
+    "is a point, which has no area": {"name": "point", "cx": 1, "cy": 2},
+    "is a line, which has no area": {"name": "line", "all_points_x": [1, 2], "all_points_y": [1, 2]},
+    "is a [1], which is not a shape of VIA": {"name": [1]},
+    "is a polyline of 2 points, expected at least 3": polyline((1, 1), (5, 5)),
+    "is an open polyline, its ends are 40 px apart": polyline((0, 0), (40, 0), (40, 40), (0, 40)),
+    "is a extreme_rectangle of 2 points": {"name": "extreme_rectangle", "all_points_x": [1, 2], "all_points_y": [1, 2]},
+    "is a circle through 2 points, expected 3": {
+        "name": "extreme_circle",
+        "all_points_x": [1, 2],
+        "all_points_y": [1, 2],
+    },
+    "is a circle through 3 points on one line": {
+        "name": "extreme_circle",
+        "all_points_x": [1, 2, 3],
+        "all_points_y": [1, 2, 3],
+    },
     "has None in width, expected a number": {"name": "rect", "x": 1, "y": 2, "height": 3},
     "has -3 in width, expected more than 0 px": {"name": "rect", "x": 9, "y": 2, "width": -3, "height": 3},
     "has 0 in r, expected more than 0 px": {"name": "circle", "cx": 9, "cy": 9, "r": 0},
@@ -78,11 +96,62 @@ def test_a_region_that_is_not_an_object_is_refused():
         outline_of("text")
 
 
-def test_points_outside_of_the_image_are_moved_to_its_edge():
-    assert clip_outline([(150, 50), (210, -3), (210, 103)], 200, 100) == [(150, 50), (200, 0), (200, 100)]
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        (None, "no shape"),
+        ({"name": "point", "cx": 1, "cy": 2}, "point"),
+        ({"name": "line"}, "line"),
+        ({"name": "blob"}, "unknown shape"),
+        (polyline((0, 0), (40, 0), (40, 40), (0, 40)), "open polyline"),
+        (polygon((1, 1), (5, 5)), "too few points"),
+        ({"name": "circle", "cx": 1, "cy": 2, "r": "3"}, "bad number"),
+        ({"name": "circle", "cx": 1, "cy": 2, "r": 0}, "no area"),
+    ],
+)
+def test_faults_of_one_kind_have_one_reason(shape, reason):
+    with pytest.raises(BadRegionError) as error:
+        outline_of(region(shape))
+    assert error.value.reason == reason
 
 
-@pytest.mark.parametrize("outline", [[(300, 10), (320, 10), (320, 40)], [(10, 10), (10, 20), (10, 30)]])
-def test_an_outline_without_area_inside_the_image_is_refused(outline):
-    with pytest.raises(BadRegionError, match="has no area inside the image of 200 x 100 px"):
+NEARLY_CLOSED = [(0, 0), (40, 0), (40, 40), (0, 40), (0, 7)]  # 153 px long, its ends are 7 px apart
+OPEN = [(0, 0), (40, 0), (40, 40), (0, 40), (0, 8)]  # 152 px long, its ends are 8 px apart
+
+
+@pytest.mark.parametrize(
+    ("points", "polyline_param", "is_outline"),
+    [
+        (NEARLY_CLOSED, "nearly_closed", True),
+        ([*OPEN, (0, 0)], "nearly_closed", True),
+        (OPEN, "nearly_closed", False),
+        (OPEN, "always", True),
+        (NEARLY_CLOSED, "never", False),
+    ],
+)
+def test_the_param_says_which_polylines_are_outlines(points, polyline_param, is_outline):
+    if is_outline:
+        assert outline_of(region(polyline(*points)), polyline_param) == points
+    else:
+        with pytest.raises(BadRegionError):
+            outline_of(region(polyline(*points)), polyline_param)
+
+
+def test_an_outline_inside_the_image_keeps_its_points_even_if_it_crosses_itself():
+    bow_tie = [(0, 0), (200, 100), (200, 0), (0, 100)]
+    assert clip_outline(bow_tie, 200, 100) is bow_tie
+
+
+def test_an_outline_beyond_the_image_is_cut_and_not_bent():
+    # the edge from (150, 50) to (210, 110) leaves the image at (200, 100)
+    assert set(clip_outline([(150, 50), (210, 110), (210, 50)], 200, 100)) == {(150, 50), (200, 100), (200, 50)}
+
+
+@pytest.mark.parametrize(
+    ("outline", "reason"),
+    [([(300, 10), (320, 10), (320, 40)], "outside the image"), ([(10, 10), (10, 20), (10, 30)], "no area")],
+)
+def test_an_outline_without_area_inside_the_image_is_refused(outline, reason):
+    with pytest.raises(BadRegionError, match="has no area inside the image of 200 x 100 px") as error:
         clip_outline(outline, 200, 100)
+    assert error.value.reason == reason

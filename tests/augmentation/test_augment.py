@@ -22,6 +22,7 @@ def params(**changes):
         "scale": [1.0, 1.0],
         "flip": 0.0,
         "colour": 0.0,
+        "channels": 0.0,
         "copy_paste": 0,
         "cluster": 0.0,
         "mosaic": 0.0,
@@ -263,3 +264,21 @@ def test_a_pasted_object_is_enlarged_by_half_at_most():
     torch.manual_seed(0)
     assert max(max(random_cut_out(rgba, 300.0).shape[1:]) for _ in range(20)) <= 1.5 * 29  # 29 px: when turned
     assert max(max(random_cut_out(rgba, 10.0).shape[1:]) for _ in range(20)) == 10
+
+
+def colours_of(**changes):
+    """The mean colour of a red image after 40 changes."""
+    image = torch.zeros(3, 4, 4, dtype=torch.uint8)
+    image[0] = 200
+    scene = Scene(image, [], [])
+    torch.manual_seed(0)
+    samples = [augment([scene], 0, [], params(**changes), (4, 4), GREY).image for _ in range(40)]
+    return torch.stack([sample.float().mean((1, 2)) for sample in samples])
+
+
+def test_changed_colours_leave_red_red_and_permuted_channels_do_not():
+    coloured, permuted = colours_of(colour=1.0), colours_of(channels=0.5)
+    assert len(coloured.unique(dim=0)) > 10
+    assert (coloured.argmax(1) == 0).all()
+    assert set(permuted.argmax(1).tolist()) == {0, 1, 2}
+    assert ((permuted == 200).sum(1) == 1).all()

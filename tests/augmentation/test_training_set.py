@@ -50,6 +50,13 @@ def test_making_a_sample_does_not_change_the_callers_random_numbers(sample):
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_making_a_sample_does_not_seed_cuda(sample, monkeypatch):
+    images, seeds = training_set(), []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    images[0, 0]
+    assert seeds == []
+
+
 def test_the_last_epochs_have_neither_pasted_objects_nor_mosaics(sample):
     images = training_set()
     boxes = [len(scene.polygons) for scene in images.scenes]

@@ -3,7 +3,7 @@
 import pytest
 from projects import Clone, small_changes
 
-RATES = {"sweep-1": 0.002, "sweep-2": 0.004}  # the first is the sample's own, whose run DVC takes from its cache
+RATES = {"sweep-1": 0.002, "sweep-2": 0.004}  # one is the sample's own
 
 
 def with_identity(clone):

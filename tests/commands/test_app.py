@@ -36,7 +36,7 @@ def test_the_script_and_the_module_are_the_same():
     assert script.load() is main
     module = subprocess.run([sys.executable, "-m", "viadet", "--help"], capture_output=True, text=True, cwd=REPOSITORY)
     assert module.stdout == CliRunner().invoke(main, ["--help"], prog_name="viadet").output
-    assert {"compare", "repeat"} <= set(re.findall(r"^  (\w+)  ", module.stdout, re.M))
+    assert {"compare", "experiments", "repeat"} <= set(re.findall(r"^  (\w+)  ", module.stdout, re.M))
 
 
 @pytest.mark.parametrize("name", main.commands)
@@ -57,6 +57,7 @@ def test_an_unknown_command_is_a_usage_error():
 
 
 def test_an_interrupted_command_ends_in_one_line(tmp_path):
+    (tmp_path / "dvc.yaml").touch()
     command = [sys.executable, "-c", "from viadet.commands.app import main; main()", "compare"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not psutil.Process(process.pid).children():  # until it waits for git or DVC
@@ -64,4 +65,26 @@ def test_an_interrupted_command_ends_in_one_line(tmp_path):
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert (output, errors) == ("", "compare: interrupted; run the same command again to continue\n")
-    assert process.returncode == 1
+    assert process.returncode == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["dvc.yaml"]
+
+
+INTERRUPTED_PROGRAM = """
+from viadet.commands import programs
+from viadet.project.errors import one_line_errors
+tidy = "trap 'sleep 0.5; echo end >> log; exit 130' INT; echo begin >> log; while :; do sleep 0.1; done"
+programs.PROGRAMS["dvc"] = ["sh", "-c", tidy]
+with one_line_errors("repeat", "run the same command again"):
+    programs.run_visibly("dvc")
+"""
+
+
+def test_an_interrupted_dvc_ends_before_the_command_does(tmp_path):
+    log = tmp_path / "log"
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED_PROGRAM], cwd=tmp_path, stderr=subprocess.PIPE)
+    while process.poll() is None and not log.exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)  # to this process alone
+    assert process.communicate(timeout=60)[1].decode().splitlines()[-1].startswith("repeat: interrupted; ")
+    assert process.returncode == 130
+    assert log.read_text() == "begin\nend\n"

@@ -148,6 +148,25 @@ def test_a_page_that_would_replace_a_folder_is_a_usage_error(tmp_path):
     assert "is a directory" in result.output
 
 
+def test_a_page_that_can_not_be_written_ends_in_one_line_before_any_work():
+    result = CliRunner().invoke(main, ["compare", "-o", "/dev/null/page.html"])
+    assert result.exit_code == 1
+    assert result.output.startswith("compare: /dev/null: ")
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_in_a_sub_folder_the_page_is_that_of_the_root(committed):
+    docs = committed.folder / "docs"
+    result = compare(committed.at(docs))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1].startswith("../comparison.html: ")
+    page = (committed.folder / "comparison.html").read_text()
+    assert "../plots" not in page
+    assert compare(committed.at(docs), "-o", "page.html").stdout.splitlines()[-1].startswith("page.html: ")
+    assert (docs / "page.html").read_text() == page
+
+
 @pytest.fixture(scope="module")
 def page(sweep, rates):
     result = compare(sweep, *rates)

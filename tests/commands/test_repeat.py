@@ -1,14 +1,18 @@
 """Repetitions over seeds and folds."""
 
+import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from projects import Clone, small_changes, write_params
 
 from viadet.commands.app import main
-from viadet.commands.repeat import METRICS, markdown_table, plan_repetitions
+from viadet.commands.repeat import METRICS, check_paths, markdown_table, plan_repetitions
+from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
 
 
@@ -63,6 +67,80 @@ def test_each_repetition_sets_its_seed_or_fold_last(project):
 
     assert [recipe.train.seed for recipe in recipes(2, None)] == [0, 1]
     assert [(recipe.convert.folds, recipe.convert.fold) for recipe in recipes(None, 3)] == [(3, 0), (3, 1), (3, 2)]
+
+
+def test_a_diff_that_is_no_utf8_tells_code_apart_too():
+    diffs = [raw.decode(errors="surrogateescape") for raw in (b"\xff", b"\xfe")]
+    names = [name for diff in diffs for name in plan_repetitions("sample", 1, None, (), diff)]
+    assert len(set(names)) == 2
+
+
+@pytest.fixture
+def tracked(project):
+    """The small project in git, with one tracked and one untracked folder; the current folder is below its root."""
+    for name in ("tracked", "mine"):
+        Path(name).mkdir()
+        Path(name, "via.json").touch()
+    Path("dvc.yaml").touch()
+    Path("below").mkdir()
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    subprocess.run(["git", "add", "tracked", "params.yaml"], check=True)
+    os.chdir("below")
+    yield project
+    os.chdir(project)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ("recipe=samples", "params.yaml: recipe is 'samples', allowed is one of balloon, "),
+        ("sample.train.lr=abc", "params.yaml: sample.train.lr is 'abc': input should be a valid number"),
+        ("sample.train.rate=1", "-S sample.train.rate=1: give KEY=VALUE, one value of a key in params.yaml"),
+        ("sample.train.lr=1,2", "-S sample.train.lr=1,2: give KEY=VALUE, one value of a key in params.yaml"),
+        (
+            "sample.model.init=mine/via.json",
+            "sample.model.init is 'mine/via.json', but git does not track mine/via.json:",
+        ),
+        ("sample.fetch.manifest=mine/via.json", "sample.fetch.manifest is 'mine/via.json', but git does not track "),
+    ],
+)
+def test_what_can_not_be_repeated_is_refused_before_any_work(tracked, change, error):
+    before = (tracked / "params.yaml").read_bytes()
+    result = CliRunner().invoke(main, ["repeat", "--seeds", "1", "-S", change])
+    assert result.exit_code == 1
+    assert result.output.startswith(f"repeat: {error}")
+    assert result.output.count("\n") == 1
+    assert (tracked / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("path", ["tracked", "tracked/via.json", "nowhere", "/etc", ""])
+def test_tracked_files_and_absolute_paths_can_be_repeated(tracked, monkeypatch, path):
+    monkeypatch.chdir(tracked)
+    check_paths("sample", {"fetch.source": path})
+
+
+def test_a_folder_that_dvc_tracks_can_be_repeated(tracked, monkeypatch):
+    monkeypatch.chdir(tracked)
+    Path("mine.dvc").touch()
+    check_paths("sample", {"fetch.source": "mine"})
+    Path("mine.dvc").unlink()
+    with pytest.raises(UserError, match=r"give the absolute path: -S sample\.fetch\.source=/"):
+        check_paths("sample", {"fetch.source": "mine"})
+
+
+def test_the_folder_of_the_recipe_is_to_be_added_to_dvc(tracked, monkeypatch):
+    monkeypatch.chdir(tracked)
+    Path("data/own").mkdir(parents=True)
+    Path("data/own/via.json").touch()
+    with pytest.raises(UserError, match=r"run `dvc add data/own` and `git add data/own\.dvc data/\.gitignore`$"):
+        check_paths("own", {"fetch.source": "data/own"})
+
+
+def test_without_git_there_is_one_line(tracked, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    result = CliRunner().invoke(main, ["repeat", "--seeds", "1"])
+    assert result.exit_code == 1
+    assert result.output == "repeat: git is missing; install it, or add its folder to PATH\n"
 
 
 @pytest.mark.slow

@@ -37,14 +37,6 @@ def test_a_sweep_is_a_table_sorted_by_its_best(sweep, rates):
     assert "sample.train.lr" in rows[0]
 
 
-def test_the_documented_table_of_experiments_fits_a_screen(sweep):
-    text = (sweep.folder / "docs/comparing.md").read_text()
-    command = re.search(r"^dvc exp show --only-changed .*$", text, re.M)[0]
-    lines = sweep.run("env", "COLUMNS=400", "bash", "-c", command).splitlines()  # wide, so that nothing is cut
-    assert max(len(line.strip()) for line in lines) <= 150
-    assert any("bbox_mAP" in line and "sample.train.lr" in line for line in lines)
-
-
 def test_metrics_and_params_of_two_runs_differ_in_flat_rounded_rows(sweep, rates):
     metrics = json.loads(sweep.run("dvc", "metrics", "diff", "--all", "--json", *rates))
     assert set(metrics) == {f"metrics/{name}.json" for name in ("dataset", "evaluate", "grad_cam_summary", "train")}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from viadet.evaluation.coco_metrics import coco_stats, map_with_ids_from_0, run_cocoeval
-from viadet.evaluation.curves import ap_by_iou_rows, image_rows, precision_recall_rows
+from viadet.evaluation.curves import ap_by_iou_rows, class_rows, image_rows, precision_recall_rows
 from viadet.evaluation.matching import MatchCounts, count_matches, matched_annotations, precision_recall_f1
 
 BOXES = {1: [[10, 10, 20, 20], [50, 50, 40, 40]], 2: [[0, 0, 100, 100]], 3: []}  # xywh by image
@@ -94,6 +94,15 @@ def test_precision_has_101_recalls_and_a_column_for_each_iou():
     assert np.all(np.array([row["precision_50"] for row in rows[67:]]) == 0)
 
 
+def test_categories_without_ground_truth_are_left_out_of_all_curves():
+    several = ground_truth()
+    several["categories"] += [{"id": 2, "name": "kite"}, {"id": 3, "name": "bird"}]
+    results = [*detections((1, [10, 10, 20, 20], 0.9)), detections((2, [0, 0, 9, 9], 0.8))[0] | {"category_id": 3}]
+    one, evaluation = run_cocoeval(ground_truth(), results[:1]), run_cocoeval(several, results)
+    assert precision_recall_rows(evaluation, (0.5, 0.9)) == precision_recall_rows(one, (0.5, 0.9))
+    assert ap_by_iou_rows(evaluation) == ap_by_iou_rows(one)
+
+
 def test_ap_by_iou_is_calculated_at_each_threshold():
     results = detections((1, [10, 10, 20, 20], 0.9), (2, [0, 0, 100, 60], 0.8))
     rows = ap_by_iou_rows(run_cocoeval(ground_truth(), results))
@@ -112,6 +121,57 @@ def test_images_are_listed_by_ap_with_their_counts():
         ("1.png", 0.505, 2, 1, 0),  # 51 of 101 recalls
         ("2.png", 1.0, 1, 1, 1),
     ]
+
+
+def test_classes_are_listed_in_order_with_ap_and_counts():
+    coco = ground_truth()
+    coco["categories"] += [{"id": 2, "name": "kite"}, {"id": 3, "name": "bird"}]
+    coco["annotations"][2]["category_id"] = 2
+    results = detections(
+        (1, [10, 10, 20, 20], 0.9), (1, [0, 0, 9, 9], 0.8), (2, [0, 0, 100, 60], 0.7), (3, [1, 1, 5, 5], 0.3)
+    )
+    results[2]["category_id"] = 2
+    evaluation = run_cocoeval(coco, results)
+    balloon, kite, bird = class_rows(coco, evaluation, count_matches(evaluation, 0.5, by="category_id"))
+    assert balloon == {
+        "class": "balloon",
+        "objects": 2,
+        "AP": 0.505,  # 51 of 101 recalls
+        "AP_50": 0.505,
+        "AP_75": 0.505,
+        "right": 1,
+        "wrong": 1,
+        "missed": 1,
+    }
+    assert list(kite.values()) == ["kite", 1, 0.3, 1.0, 0.0, 1, 0, 0]  # IoU 0.6: right at 3 of 10 thresholds
+    assert list(bird.values()) == ["bird", 0, -1.0, -1.0, -1.0, 0, 0, 0]
+
+
+def crowd(count):
+    """An image with so many objects, each of them detected."""
+    boxes = [[12 * (i % 20), 12 * (i // 20), 10, 10] for i in range(count)]
+    objects = [
+        {"id": i, "image_id": 1, "category_id": 1, "bbox": b, "area": 100, "iscrowd": 0} for i, b in enumerate(boxes, 1)
+    ]
+    coco = ground_truth() | {"annotations": objects}
+    return coco, detections(*((1, box, 0.5 + i / 1000) for i, box in enumerate(boxes)))
+
+
+def test_more_objects_than_max_detections_lower_ap_until_it_is_raised():
+    coco, results = crowd(150)
+    at_100, at_200 = (coco_stats(run_cocoeval(coco, results, limit)) for limit in (100, 200))
+    assert at_100["bbox_mAP"] == pytest.approx(67 / 101, abs=1e-4)  # recall up to 100 / 150
+    assert at_100["AR_100"] == pytest.approx(2 / 3, abs=1e-4)
+    assert at_200["bbox_mAP"] == at_200["AR_200"] == 1
+    assert "AR_100" not in at_200
+    assert map_with_ids_from_0(coco, results, 200) > 0.9
+
+
+def test_metrics_of_few_objects_do_not_depend_on_max_detections():
+    results = detections((1, [10, 10, 20, 20], 0.9), (2, [0, 0, 100, 60], 0.8))
+    at_100, at_200 = (coco_stats(run_cocoeval(ground_truth(), results, limit)) for limit in (100, 200))
+    assert list(at_100.values()) == list(at_200.values())
+    assert coco_stats(run_cocoeval(ground_truth() | {"annotations": []}, results, 200))["bbox_mAP"] == -1
 
 
 def test_the_callers_data_are_left_unchanged():

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
-from viadet.evaluation.error_kinds import ERROR_KINDS, ap50_without, average_precision, classify_errors, error_rows
+from viadet.evaluation.error_kinds import (
+    ERROR_KINDS,
+    analyse_errors,
+    ap50s_without,
+    average_precision,
+    class_error_rows,
+    classify_errors,
+    error_rows,
+)
 from viadet.evaluation.matching import matched_annotations
 
 SQUARE = [100, 100, 100, 100]
@@ -68,7 +76,7 @@ def test_ap50_without_a_kind_of_error_is_calculated_by_hand():
     }
     assert at_recalls == [int(np.sum(np.linspace(0, 1, 101) <= k / 3 + 1e-9)) for k in (1, 2, 3)]
     for kind, total in expected.items():
-        assert ap50_without(kind, errors, coco, results, matches) == pytest.approx(total / 101), kind
+        assert ap50s_without(kind, errors, coco, results, matches) == {1: pytest.approx(total / 101)}, kind
 
 
 def test_a_fixed_class_error_counts_for_the_right_class():
@@ -76,8 +84,8 @@ def test_a_fixed_class_error_counts_for_the_right_class():
     results = detections((2, SQUARE, 0.9), (2, [300, 300, 80, 80], 0.8))
     matches = matches_of(coco, results)
     errors = classify_errors(coco, results, matches)
-    assert ap50_without(None, errors, coco, results, matches) == pytest.approx((0 + 0.5) / 2)
-    assert ap50_without("class", errors, coco, results, matches) == pytest.approx(1)
+    assert ap50s_without(None, errors, coco, results, matches) == pytest.approx({1: 0, 2: 0.5})
+    assert ap50s_without("class", errors, coco, results, matches) == pytest.approx({1: 1, 2: 1})
 
 
 def test_of_two_localisation_errors_the_better_scored_is_fixed_and_the_other_removed():
@@ -85,7 +93,7 @@ def test_of_two_localisation_errors_the_better_scored_is_fixed_and_the_other_rem
     results = detections((1, [160, 100, 100, 100], 0.6), (1, [100, 160, 100, 100], 0.9), (1, ELSEWHERE, 0.7))
     matches = matches_of(coco, results)
     errors = classify_errors(coco, results, matches)
-    assert ap50_without("localisation", errors, coco, results, matches) == pytest.approx(1)
+    assert ap50s_without("localisation", errors, coco, results, matches) == pytest.approx({1: 1})
 
 
 def test_average_precision_equals_cocoevals():
@@ -101,7 +109,8 @@ def test_average_precision_equals_cocoevals():
     )
     evaluation = run_cocoeval(coco, results)
     matches = matched_annotations(evaluation)
-    ap50 = ap50_without(None, classify_errors(coco, results, matches), coco, results, matches)
+    ap50s = ap50s_without(None, classify_errors(coco, results, matches), coco, results, matches)
+    ap50 = np.mean(list(ap50s.values()))
     assert 0.1 < ap50 < 0.9
     assert round(ap50, 4) == coco_stats(evaluation)["bbox_mAP_50"]
     assert average_precision([], [], 3) == 0
@@ -110,10 +119,24 @@ def test_average_precision_equals_cocoevals():
 def test_rows_count_errors_at_the_threshold_but_compute_the_cost_from_all_detections():
     coco = ground_truth((1, SQUARE), (1, [300, 100, 100, 100]))
     results = detections((1, [300, 100, 100, 100], 0.1), (1, ELSEWHERE, 0.9), (1, SQUARE, 0.8))
-    rows = error_rows(coco, results, matches_of(coco, results), 0.4)
+    rows = error_rows(analyse_errors(coco, results, matches_of(coco, results), 0.4))
     assert [row["error"] for row in rows] == list(ERROR_KINDS)
     by_kind = {row["error"]: row for row in rows}
     assert by_kind["missed"] == {"error": "missed", "count": 1, "AP50_lost": 0.0}  # detected, but below the threshold
     assert {kind: row["count"] for kind, row in by_kind.items() if row["count"]} == {"background": 1, "missed": 1}
     assert by_kind["background"]["AP50_lost"] == pytest.approx(1 - 2 / 3, abs=1e-4)
-    assert error_rows(ground_truth(), [], {}, 0.4)[-1]["AP50_lost"] == 0
+    assert error_rows(analyse_errors(ground_truth(), [], {}, 0.4))[-1]["AP50_lost"] == 0
+
+
+def test_errors_by_class_are_those_of_the_detections_class_or_of_the_missed_objects():
+    coco = ground_truth((1, SQUARE), (2, [300, 300, 80, 80]))
+    results = detections((1, SQUARE, 0.9), (1, ELSEWHERE, 0.95), (2, [300, 100, 80, 80], 0.8))
+    analysis = analyse_errors(coco, results, matches_of(coco, results), 0.4)
+    rows = class_error_rows(coco, analysis)
+    assert [(row["class"], row["error"]) for row in rows] == [(n, kind) for n in ("cat", "dog") for kind in ERROR_KINDS]
+    counted = {(row["class"], row["error"]): row["AP50_lost"] for row in rows if row["count"]}
+    # without its false positive, cat has AP 1; a dog that is not detected and counts no more leaves no object
+    assert counted == {("cat", "background"): 0.5, ("dog", "background"): 0, ("dog", "missed"): 0}
+    for row in error_rows(analysis):
+        same = [class_row for class_row in rows if class_row["error"] == row["error"]]
+        assert row["count"] == sum(class_row["count"] for class_row in same)

@@ -74,6 +74,20 @@ def test_curves_agree_with_the_metrics(evaluated):
     assert [row["error"] for row in read(evaluated / "plots/evaluate/errors.json")] == list(ERROR_KINDS)
 
 
+def test_tables_by_class_agree_with_the_metrics(evaluated):
+    metrics, plots = read(evaluated / "metrics/evaluate.json"), evaluated / "plots/evaluate"
+    (balloon,) = rows(plots / "by_class.csv")
+    assert (float(balloon["AP"]), float(balloon["AP_50"])) == (metrics["bbox_mAP"], metrics["bbox_mAP_50"])
+    images = rows(plots / "by_image.csv")
+    for column in ("objects", "right", "wrong"):
+        assert int(balloon[column]) == sum(int(row[column]) for row in images)
+    errors = [{key: str(value) for key, value in row.items()} for row in read(plots / "errors.json")]
+    assert [row["count"] for row in rows(plots / "errors_by_class.csv")] == [row["count"] for row in errors]
+    objects, background = rows(plots / "confusion_matrix.csv")
+    assert int(objects["balloon"]) + int(objects["(missed)"]) == int(balloon["objects"])
+    assert int(objects["balloon"]) + int(background["balloon"]) == int(balloon["right"]) + int(balloon["wrong"])
+
+
 def test_every_image_has_detections_in_coco_results_format_and_a_picture(evaluated):
     results = read(evaluated / "data/detections.json")
     assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
@@ -87,9 +101,12 @@ def test_the_same_model_gives_the_same_bytes_again(evaluated, model):
     assert outputs(model) == outputs(evaluated)
 
 
-def test_views_bootstrap_and_pictures_can_be_left_out(model):
-    write_params(FEW_DRAWN | {"evaluate.bootstrap": 0, "evaluate.test_time": None, "evaluate.max_images": 1})
+def test_views_bootstrap_and_pictures_can_be_left_out_and_more_detections_counted(model):
+    changes = {"bootstrap": 0, "test_time": None, "max_images": 1, "max_detections": 150}
+    write_params(FEW_DRAWN | {f"evaluate.{key}": value for key, value in changes.items()})
     evaluate.main()
+    assert len(read("data/detections.json")) == 3 * 150
+    assert {"AR_10", "AR_150"} < set(read("metrics/evaluate.json")) - {"AR_100"}
     assert not [name for name in read("metrics/evaluate.json") if name.startswith("views") or name.endswith("_low")]
     assert pictures() == PICTURES[:1]
     assert len(rows(Path("plots/evaluate/by_image.csv"))) == 3  # all are measured

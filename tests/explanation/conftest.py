@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
-from viadet.explanation.inputs import read_input
 from viadet.explanation.targets import Target, run_forward
+from viadet.images.letterbox import letterbox_image
+from viadet.images.pixels import read_image
 from viadet.network.boxes import anchors_of, boxes_xyxy_of, decode, flat_outputs, to_coco_results
 from viadet.network.build import prepare_images
 from viadet.network.weights import load_network
@@ -68,7 +69,8 @@ def image_dir(finished_sample):
 
 @pytest.fixture(scope="session")
 def input_image(image_dir, coco, spec):
-    return read_input(image_dir / coco["images"][NUMBER]["file_name"], spec)
+    image = read_image(image_dir / coco["images"][NUMBER]["file_name"])
+    return letterbox_image(image, spec.input_wh, spec.fill_rgb)
 
 
 @pytest.fixture(scope="session")
@@ -124,9 +126,12 @@ def annotated_coco(coco, detections, input_image):
 def explain(network, spec, image_dir, recipe):
     """Explains the photograph with annotations of `coco`."""
 
-    def explain(coco, **changes):
+    anchors = anchors_of(network, CPU)
+
+    def explain(coco, max_detections=100, **changes):
         params = recipe.grad_cam.model_copy(update=changes)
-        return explain_image(network, spec, image_dir, single_image_sets(coco)[NUMBER], params, seed=0)
+        image_coco = single_image_sets(coco)[NUMBER]
+        return explain_image(network, spec, anchors, image_dir, image_coco, params, max_detections, seed=0)
 
     return explain
 

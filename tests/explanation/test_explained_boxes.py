@@ -59,6 +59,10 @@ def test_a_missed_object_is_explained_by_the_anchors_nearest_to_it(network, expl
         assert box.score == pytest.approx(float(best))
 
 
+def test_no_more_are_explained_than_max_detections(explain, coco):
+    assert len(explain(coco, max_detections=10, score_threshold=0.0).detections) == 10
+
+
 def test_without_annotations_every_detection_is_wrong(explain, coco, threshold_of):
     image = explain({**coco, "annotations": []}, score_threshold=threshold_of(1))
     assert [box.kind for box in image.boxes] == ["wrong"]

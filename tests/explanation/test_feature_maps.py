@@ -15,8 +15,7 @@ from viadet.explanation.feature_maps import (
     strongest_channels,
     value_ranges,
 )
-from viadet.explanation.inputs import InputImage
-from viadet.images.letterbox import letterbox_of
+from viadet.images.letterbox import InputImage, letterbox_of
 from viadet.project.files import write_json
 
 
@@ -41,22 +40,20 @@ def test_colours_of_a_layer_span_the_same_values_in_all_images():
     first, second = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
     first[0, 0, 0], second[0, 1, 1] = -2, 5
     second[0, 3, 3] = 99  # beside the photograph
-    images = [
-        ImageMaps("a.jpg", input_image, torch.zeros(0, 4), [[LayerMaps("P3", maps, [])]]) for maps in (first, second)
-    ]
+    images = [ImageMaps(input_image, torch.zeros(0, 4), [], [[LayerMaps("P3", maps, [])]]) for maps in (first, second)]
     assert value_ranges(images) == {"P3": (-2, 5)}
 
 
 def test_an_image_has_its_layers_by_name_and_detections_from_the_threshold_on(network, spec, recipe, tmp_path):
     Image.new("RGB", (256, 128)).save(tmp_path / "wide.jpg")  # half of this in the network's input
     params = recipe.feature_maps.model_copy(update={"layers": ["neck", "C5"], "score_threshold": 0.5})
-    results = [{"bbox": [16, 32, 64, 32], "score": score} for score in (0.7, 0.5, 0.4)]
+    results = [{"bbox": [16, 32, 64, 32], "score": score, "category_id": 3} for score in (0.7, 0.5, 0.4)]
     image = map_image(network, spec, tmp_path, {"file_name": "wide.jpg"}, results, params)
-    assert image.file_name == "wide.jpg"
     assert image.input_image.photograph.shape == (3, 64, 128)
     titles = [[layer.title for layer in group] for group in image.layer_groups]
     assert titles == [["P3", "P4", "P5", "P6", "P7"], ["C5"]]
     assert image.boxes_xyxy.tolist() == [[8, 16, 40, 32]] * 2
+    assert image.labels == [3, 3]
 
 
 def test_the_stage_draws_each_image_up_to_max_images_with_its_detections(model, capsys):
@@ -72,5 +69,5 @@ def test_the_stage_draws_each_image_up_to_max_images_with_its_detections(model, 
     pictures = draw([])
     assert sorted(pictures) == ["val_0000.jpg", "val_0001.jpg"]
     assert draw([]) == pictures
-    changed = draw([{"image_id": 2, "bbox": [16, 32, 64, 32], "score": 0.9}])
+    changed = draw([{"image_id": 2, "category_id": 1, "bbox": [16, 32, 64, 32], "score": 0.9}])
     assert [changed[name] == pictures[name] for name in sorted(pictures)] == [True, False]

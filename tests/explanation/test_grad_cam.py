@@ -119,7 +119,7 @@ def test_without_annotations_or_detections_pictures_are_drawn_and_nothing_is_mea
     params = {"methods": ["GradCAM"], "score_threshold": 1.0, "checked_images": 1}
     write_params(SMALL | {f"grad_cam.{key}": value for key, value in params.items()})
     grad_cam.main()
-    assert "0 detections explained on 2 validation images" in capsys.readouterr().out
+    assert "0 detections on 2 of 2 validation images measured" in capsys.readouterr().out
     metrics, summary = read("metrics/grad_cam.json"), read("metrics/grad_cam_summary.json")
     assert (metrics["detections"], metrics["right"], metrics["wrong"]) == (0, 0, 0)
     assert metrics["missed"] == summary["explained_missed"] == len(annotations)

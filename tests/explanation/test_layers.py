@@ -11,7 +11,8 @@ from viadet.project.errors import UserError
 
 
 def to_batch(image, spec):
-    return prepare_images(letterbox_image(image, spec.input_wh, spec.fill_rgb)[None], spec, torch.device("cpu"))
+    canvas, _ = letterbox_image(image, spec.input_wh, spec.fill_rgb)
+    return prepare_images(canvas[None], spec, torch.device("cpu"))
 
 
 def test_the_network_sees_a_bright_square_where_it_is(network, spec):

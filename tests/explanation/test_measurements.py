@@ -8,13 +8,27 @@ import torch
 
 from viadet.explanation.cams import class_activation_maps
 from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage
-from viadet.explanation.inputs import InputImage
-from viadet.explanation.measurements import measure_image
+from viadet.explanation.measurements import evenly_spread, measure_image
 from viadet.explanation.perturbation import CURVES, FRACTIONS
 from viadet.explanation.targets import Target
-from viadet.images.letterbox import letterbox_of
+from viadet.images.letterbox import InputImage, letterbox_of
 
 LEVELS = ["P3", "P4", "P5", "P6", "P7"]
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "chosen"),
+    [
+        (5, None, [0, 1, 2, 3, 4]),
+        (5, 5, [0, 1, 2, 3, 4]),
+        (5, 9, [0, 1, 2, 3, 4]),
+        (5, 2, [0, 2]),
+        (10, 4, [0, 2, 5, 7]),
+        (0, 3, []),
+    ],
+)
+def test_measured_images_are_spread_evenly(count, limit, chosen):
+    assert evenly_spread(count, limit) == chosen
 
 
 def measured(network, image, coarse_maps, with_perturbation=False):

@@ -12,8 +12,8 @@ GREY = (128, 128, 128)
 def test_a_letterboxed_photograph_lies_upper_left_on_the_fill_colour(size_wh):
     width, height = size_wh
     image = torch.full((3, height, width), 255, dtype=torch.uint8)
-    box = letterbox_of(width, height, (128, 128))
-    canvas = letterbox_image(image, (128, 128), GREY)
+    canvas, box = letterbox_image(image, (128, 128), GREY)
+    assert box == letterbox_of(width, height, (128, 128))
     assert max(box.width, box.height) == 128
     assert (canvas[:, : box.height, : box.width] == 255).all()
     assert int((canvas == 128).all(0).sum()) == 128 * 128 - box.width * box.height

@@ -4,7 +4,7 @@ import pytest
 import torch
 from projects import spec_of
 
-from viadet.network.build import build_network, level_names, prepare_images
+from viadet.network.build import build_network, colour_constant, level_names, prepare_images
 from viadet.project.errors import UserError
 
 CPU = torch.device("cpu")
@@ -42,3 +42,12 @@ def test_images_are_normalised_with_the_fill_colour_at_zero():
     assert prepare_images(fill, spec, CPU).abs().max() < 0.01
     white = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
     torch.testing.assert_close(prepare_images(white, spec, CPU), torch.ones(1, 3, 4, 4))  # (255 - 127.5) / 127.5
+
+
+def test_mean_and_deviation_are_moved_to_the_device_once_and_serve_training_after_a_detection():
+    spec = spec_of(128)
+    with torch.inference_mode():
+        first = colour_constant(tuple(spec.std), CPU)
+    assert colour_constant(tuple(spec.std), CPU) is first
+    images = torch.ones(1, 3, 2, 2, requires_grad=True)
+    (images / first).sum().backward()  # an inference tensor can't take part in this

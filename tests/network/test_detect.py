@@ -40,6 +40,16 @@ def test_every_image_has_detections_within_it(results, coco):
         assert y + height <= image_height + 0.02
 
 
+def test_an_image_has_at_most_max_detections_and_may_have_more_than_100(detector, coco, results, finished_sample):
+    image_dir, first = finished_sample / "data/raw", coco | {"images": coco["images"][:1]}
+    few, many = (detect_coco(*detector, first, image_dir, CPU, limit) for limit in (10, 150))
+    plain = [result for result in results if result["image_id"] == first["images"][0]["id"]]
+    assert len(plain) == 100
+    assert len(many) == 150
+    assert few == plain[:10]
+    assert many[:100] == pytest.approx(plain)
+
+
 def test_images_keep_their_order_whatever_the_batch_size(detector, coco, finished_sample):
     paths = [finished_sample / "data/raw" / image["file_name"] for image in coco["images"]]
     together, in_twos = (list(detect_images(*detector, paths, CPU, batch_size=size)) for size in (8, 2))

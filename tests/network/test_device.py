@@ -21,6 +21,17 @@ def test_cuda_without_a_gpu_is_an_error():
     assert pick_device("auto") == CPU
 
 
+def test_tf32_is_off_unless_asked_for():
+    torch.backends.cudnn.allow_tf32 = True  # torch's default
+    pick_device("cpu")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+    pick_device("cpu", tf32=True)
+    assert torch.backends.cudnn.allow_tf32
+    assert torch.backends.cuda.matmul.allow_tf32
+    pick_device("cpu")
+
+
 def test_a_cpu_is_described_by_its_threads():
     assert describe_device(CPU) == f"cpu, {torch.get_num_threads()} threads"
 

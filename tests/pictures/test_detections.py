@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 
 from viadet.evaluation.matching import MatchCounts
 from viadet.pictures.detections import draw_detections
+from viadet.pictures.drawing import GROUND_TRUTH
 
 IMAGE = torch.zeros(3, 60, 90, dtype=torch.uint8)
 ANNOTATIONS = [{"category_id": 1, "bbox": [5, 6, 20, 30]}, {"category_id": 2, "bbox": [40, 10, 30, 30]}]
@@ -31,6 +33,16 @@ def test_categories_are_named_only_if_there_are_several():
     left, right = draw_detections(IMAGE, ANNOTATIONS[:1], results, MatchCounts(0, 1, 1), {1: "balloon"}).axes
     assert texts(left) == ["balloon"]
     assert texts(right) == ["0.88"]
+
+
+def test_of_several_classes_each_has_its_colour_on_both_sides():
+    names = {1: "balloon", 2: "kite"}
+    left, right = draw_detections(IMAGE, ANNOTATIONS, RESULTS, MatchCounts(1, 0, 1), names).axes
+    balloon, kite = (patch.get_edgecolor() for patch in left.patches)
+    assert [patch.get_edgecolor() for patch in right.patches] == [kite]
+    assert balloon != kite
+    left, right = draw_detections(IMAGE, ANNOTATIONS[:1], RESULTS[:0], MatchCounts(0, 0, 1), {1: "balloon"}).axes
+    assert left.patches[0].get_edgecolor() == to_rgba(GROUND_TRUTH)
 
 
 def test_both_cells_have_the_proportions_of_the_image():

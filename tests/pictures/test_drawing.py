@@ -20,7 +20,7 @@ from viadet.pictures.drawing import (
     grey_image,
     mark_cell,
     new_figure,
-    picture_path,
+    picture_names,
     save_figure,
     show_heat,
     show_image,
@@ -86,6 +86,12 @@ def test_boxes_and_polygons_are_outlines_in_px_of_the_image(ax):
     assert_pixels(ax, {(80, 30): ORANGE}, tolerance=40)
 
 
+def test_labels_are_drawn_as_written_in_black_or_on_a_dark_colour_white(ax):
+    draw_boxes(ax, torch.tensor([[10.0, 20, 30, 40], [50, 20, 70, 40]]), ["#ffe119", "#000075"], ["$5_a$ {", r"\frac"])
+    FigureCanvasAgg(ax.figure).draw()  # would fail if names were formulas
+    assert [(text.get_text(), text.get_color()) for text in ax.texts] == [("$5_a$ {", "black"), (r"\frac", "white")]
+
+
 @pytest.mark.parametrize(("x", "y"), [(0, 0), (88, 0), (0, 58), (88, 58)])
 def test_a_label_is_not_cut_off_at_any_corner_of_the_image(ax, x, y):
     draw_boxes(ax, torch.tensor([[x, y, x + 2.0, y + 2.0]]), DETECTION, ["balloon"])
@@ -144,7 +150,28 @@ def test_equal_pictures_are_equal_files_that_name_no_software(name, tmp_path):
 
 
 def test_every_image_has_a_picture_of_its_own_and_no_name_is_a_number():
-    names = [picture_path(Path(), name).name for name in ("val/17.jpg", "val/17.png", "val/a.b.jpg", "val/17.jpeg")]
+    names = names_of("17.jpg", "17.png", "a.b.jpg", "17.jpeg")
     assert names == ["val_17.jpg", "val_17.png.jpg", "val_a.b.jpg", "val_17.jpeg.jpg"]
     # `dvc plots diff` can't sort numbers and other names in one folder
     assert not any(Path(name).stem.isdigit() for name in names)
+
+
+def names_of(*file_names):
+    return list(
+        picture_names({"images": [{"id": i, "file_name": f"val/{n}"} for i, n in enumerate(file_names)]}).values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("x", "x.jpg"), ("x.jpg", "x"), ("a/b.jpg", "a_b.jpg"), ("x.jpg", "X.jpg")]
+)
+def test_pictures_of_images_with_similar_names_are_different_files(first, second):
+    one, other = names_of(first, second)
+    assert one == names_of(first)[0]
+    assert other == f"{Path(names_of(second)[0]).stem}-2.jpg"
+
+
+def test_the_picture_of_an_image_with_a_long_name_has_a_name_that_file_systems_allow(tmp_path):
+    one, other = names_of(f"{'ß' * 120}.jpg", f"{'ß' * 120}.png")
+    assert one != other
+    (tmp_path / other).write_bytes(b"")

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 
 from viadet.explanation.feature_maps import ImageMaps, LayerMaps, value_ranges
-from viadet.explanation.inputs import InputImage
-from viadet.images.letterbox import letterbox_of
+from viadet.images.letterbox import InputImage, letterbox_of
+from viadet.pictures.drawing import DETECTION
 from viadet.pictures.feature_maps import draw_feature_maps
 from viadet.project.params import FeatureMapsParams
 
@@ -26,10 +27,10 @@ def image_of(*groups, channels=()):
         return LayerMaps(title, maps, list(channels))
 
     input_image = InputImage(canvas, letterbox_of(128, 64, (128, 128)))
-    return ImageMaps("val/a.jpg", input_image, BOXES_XYXY, [[layer(title) for title in group] for group in groups])
+    return ImageMaps(input_image, BOXES_XYXY, [1, 2], [[layer(title) for title in group] for group in groups])
 
 
-def drawn(image, reduction="mean", topk=(1, 1), overlay=0.55, colour_bar=False):
+def drawn(image, reduction="mean", topk=(1, 1), overlay=0.55, colour_bar=False, names=("cat", "dog")):
     params = FeatureMapsParams(
         layers=["neck"],
         reduction=reduction,
@@ -39,7 +40,7 @@ def drawn(image, reduction="mean", topk=(1, 1), overlay=0.55, colour_bar=False):
         score_threshold=0.4,
         max_images=1,
     )
-    return draw_feature_maps(image, value_ranges([image]), params)
+    return draw_feature_maps(image, value_ranges([image]), params, dict(enumerate(names, start=1)))
 
 
 def titles_of(figure):
@@ -90,6 +91,21 @@ def test_overlay_detections_and_colour_bar_are_drawn_as_asked(colour_bar):
     assert len(ax.child_axes) == colour_bar
     for bar in ax.child_axes:
         assert [text.get_text() for text in bar.get_xticklabels()] == [f"{low:.3g}", f"{high:.3g}"]
+
+
+def test_classes_are_told_apart_by_colour_and_by_name_over_the_photograph():
+    photograph, heat = drawn(image_of(["P4"])).axes
+    assert [text.get_text() for text in photograph.texts] == ["cat", "dog"]
+    colours = [patch.get_edgecolor() for patch in photograph.patches]
+    assert len(set(colours)) == 2
+    assert [patch.get_edgecolor() for patch in heat.patches] == colours
+    assert not heat.texts
+
+
+def test_a_single_class_has_one_colour_and_no_name():
+    photograph, heat = drawn(image_of(["P4"])._replace(labels=[1, 1]), names=("cat",)).axes
+    assert not photograph.texts
+    assert {patch.get_edgecolor() for patch in [*photograph.patches, *heat.patches]} == {to_rgba(DETECTION)}
 
 
 def test_titles_are_not_clipped():

@@ -26,8 +26,12 @@ def test_the_whole_chain_runs_as_an_experiment(experiment):
         "plots/evaluate/images/val_0000.jpg",
         "plots/evaluate/precision_recall.csv",
         "plots/evaluate/ap_by_iou.csv",
+        "plots/evaluate/by_class.csv",
         "plots/evaluate/by_image.csv",
+        "plots/evaluate/confusion_matrix.csv",
+        "plots/evaluate/confusion_matrix.png",
         "plots/evaluate/errors.json",
+        "plots/evaluate/errors_by_class.csv",
         "plots/feature_maps/val_0000.jpg",
         "plots/grad_cam/images/val_0000.jpg",
         "plots/grad_cam/methods.png",
@@ -101,6 +105,7 @@ def test_a_changed_param_changes_its_stage_and_no_other(experiment, key, value, 
         ("viadet/training/loop.py", ["train"]),
         ("viadet/sample/balloons.py", ["fetch"]),
         ("viadet/annotations/shapes.py", ["convert"]),
+        ("uv.lock", ["fetch"]),  # what follows runs if a version has changed that it depends on
     ],
 )
 def test_changed_code_changes_the_stages_that_run_it_and_no_other(experiment, file, expected):

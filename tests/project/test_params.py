@@ -1,8 +1,10 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from projects import REPOSITORY, run_module, write_params
 
 from viadet.project.errors import UserError
@@ -18,6 +20,13 @@ FIRST, *OTHERS = RECIPES
 def test_the_committed_recipes_are_valid(project, recipe):
     write_params(recipe=recipe)
     assert read_recipe().model.name.startswith("tf_efficientdet_")
+
+
+@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - {"own"}))
+def test_a_recipe_has_a_folder_on_which_fetch_depends(recipe):
+    assert any((REPOSITORY / "data" / recipe).iterdir())  # git keeps no empty folders
+    manifest = RECIPES[recipe]["fetch"]["manifest"]
+    assert manifest is None or Path(manifest).parent == Path("data", recipe)
 
 
 def keys_of(table: dict, prefix: str = "") -> list[str]:
@@ -55,10 +64,44 @@ def test_a_recipe_names_the_values_that_differ_from_the_first_one(recipe):
 
 
 def test_a_value_is_explained_once():
-    _, *others = re.split(rf"\n(?={'|'.join(OTHERS)}:)", TEXT)
+    _, *others = re.split(rf"\n(?={'|'.join(f'{name}:' for name in OTHERS)})", TEXT)
+    assert len(others) == len(OTHERS)
     for recipe in others:
-        comments = [line for line in recipe.splitlines()[1:] if " # " in line]
+        comments = [line for line in recipe.splitlines()[1:] if "# " in line]
         assert all(f" # differs from {FIRST} in " in line for line in comments)
+
+
+def changed_by_dvc(path, *overrides: str) -> str:
+    """The text of params.yaml after `dvc exp run -S OVERRIDE`."""
+    path.write_text(TEXT)
+    apply_overrides(path, list(overrides))
+    return path.read_text()
+
+
+def test_dvc_rewrites_the_file_with_the_same_bytes(tmp_path):
+    assert changed_by_dvc(tmp_path / "params.yaml") == TEXT
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("sample.train.lr=abc", "    lr: abc"),
+        ("balloon.train.lr=1e-4", "    lr: 0.0001"),
+        ("balloon.convert.attribute=kind", "    attribute: kind # the VIA region attribute that names the category; "),
+        (
+            "balloon.fetch.manifest=null",
+            "    manifest:                              # sha256 of each file; null: files ",
+        ),
+        ("balloon.convert.categories=[cat]", "    - cat"),
+        ("sample.train.augment.scale=[0.8,1.4]", "      - 0.8"),
+        ("balloon.train.optimizer=sgd", "    optimizer: sgd   # or sgd"),
+    ],
+)
+def test_dvc_changes_one_line_for_one_value(tmp_path, override, line):
+    lines = changed_by_dvc(tmp_path / "params.yaml", override).splitlines()
+    changed = [new for old, new in zip(TEXT.splitlines(), lines, strict=True) if old != new]
+    assert len(changed) == 1
+    assert changed[0].startswith(line)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +113,13 @@ def test_a_value_is_explained_once():
         ({"train.epoch": 3}, "sample.train.epoch is not a known key"),
         ({"train.augment.scale": [2.0, 1.0]}, "sample.train.augment: scale: the first number must not be above"),
         ({"model.image_size": 200}, "sample.model.image_size.0 is 200: input should be a multiple of 32"),
+        ({"convert.categories": ["cat", "dog"]}, "sample.convert: categories are cat, dog, but attribute is null"),
+        (
+            {"convert.categories": ["cat", "cat"], "convert.attribute": "kind"},
+            "sample.convert: categories has 'cat' 2 t",
+        ),
+        ({"convert.categories": ["cat "]}, "sample.convert: categories has 'cat '; write it without blanks around it"),
+        ({"convert.split.val": 0.6, "convert.split.test": 0.4}, "sample.convert.split: val 0.6 and test 0.4 leave"),
         ({"fetch.source": "somewhere.zip"}, "sample.fetch: a block `rendered` is needed with `source: rendered`"),
     ],
 )
@@ -78,19 +128,20 @@ def test_a_wrong_value_is_named_with_what_is_allowed(project, changes, message):
     with pytest.raises(UserError) as error:
         read_recipe()
     assert message in str(error.value)
+    assert str(error.value).endswith("; fix it; `git diff params.yaml` shows what -S or you changed")
     assert "\n" not in str(error.value)
 
 
 def test_a_small_learning_rate_in_exponent_form_is_a_number(project):
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("lr: 0.002", "lr: 2e-3"))
-    assert read_recipe().train.lr == 0.002
+    path.write_text(path.read_text().replace("    lr: 0.004", "    lr: 4e-3"))
+    assert read_recipe().train.lr == 0.004
 
 
 def test_an_unknown_recipe_is_named_with_the_known_ones(project):
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("recipe: sample", "recipe: samples"))
-    with pytest.raises(UserError, match="recipe is 'samples', allowed is one of balloon, sample, balloon_gpu"):
+    with pytest.raises(UserError, match="recipe is 'samples', allowed is one of balloon, own, sample, balloon_gpu"):
         read_recipe()
 
 

@@ -9,12 +9,12 @@ from sources.data_sets import FILES, files_in, write_zip
 
 from viadet.project.errors import UserError
 from viadet.sources import archives
-from viadet.sources.archives import unpack_splits
+from viadet.sources.archives import unpack_data_set
 
 
 def failure(path: Path, folder: Path) -> str:
     with pytest.raises(UserError) as caught:
-        unpack_splits(path, folder)
+        unpack_data_set(path, folder)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -33,10 +33,16 @@ def add_entry(path: Path, entry: str | zipfile.ZipInfo, data: bytes) -> Path:
 
 
 @pytest.mark.parametrize("prefix", ["", "one/two/"])
-def test_splits_lie_at_the_root_or_deeper_and_other_files_are_ignored(prefix, folder):
+def test_folders_above_all_files_are_left_out_and_other_files_are_named(prefix, folder):
     other = {"__MACOSX/train/._a.jpg": b"x", "train/.DS_Store": b"x", "README.txt": b"x"}
-    unpack_splits(write_zip(Path("a.zip"), FILES | other, prefix), folder)
+    assert unpack_data_set(write_zip(Path("a.zip"), FILES | other, prefix), folder) == [f"{prefix}README.txt"]
     assert files_in(folder) == FILES
+
+
+def test_any_other_folders_keep_their_places(folder):
+    files = {"day 1/a.jpg": b"a", "day 2/a.JPG": b"b", "via.csv": b"c", "more/via.JSON": b"d"}
+    unpack_data_set(write_zip(Path("a.zip"), files), folder)
+    assert files_in(folder) == files
 
 
 @pytest.mark.parametrize(
@@ -89,11 +95,6 @@ def test_an_archive_with_an_implausible_ratio_is_refused(folder):
     path = write_zip(Path("a.zip"), FILES | {"train/zeros.bmp": bytes(20 << 20)})
     line = refusal(path, folder)
     assert "a.zip would unpack to 20 MiB, allowed are 50 GiB and 100 times the archive's size" in line
-
-
-def test_several_pairs_of_splits_are_not_mixed(folder):
-    path = write_zip(Path("a.zip"), {f"{pair}/{name}": data for pair in "ab" for name, data in FILES.items()})
-    assert "the archive holds several pairs of them" in refusal(path, folder)
 
 
 @pytest.mark.parametrize("damage", ["cut", "bytes", "no zip", "empty"])

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from projects import run_module, stage_error, write_params
-from sources.data_sets import FILES, files_in, write_zip
+from sources.data_sets import FILES, files_in, write_folder, write_zip
 
 from stages import fetch
 
 
 def use(source: str | Path, **model: str) -> None:
     """Write params with this source and these changes to `model`."""
-    changes = {"fetch.source": str(source), "fetch.manifest": None}
+    changes = {"fetch.source": str(source), "fetch.manifest": None, "model.init": "random"}
     write_params(changes | {f"model.{key}": value for key, value in model.items()}, recipe="balloon")
 
 
@@ -23,14 +23,42 @@ def test_photographs_and_initial_weights_are_written(project, capsys):
     fetch.main()
     assert files_in(Path("data/raw")) == FILES
     assert json.loads(Path("data/init/start.json").read_text()) == {"init": "random"}
-    assert sorted(path.name for path in Path("data").iterdir()) == ["init", "raw"]
-    assert capsys.readouterr().out == "data/raw: train 3 files, val 2 files; initial weights: random\n"
+    assert sorted(path.name for path in Path("data").iterdir()) == ["init", "libraries", "raw"]
+    assert capsys.readouterr().out.splitlines()[-1] == "data/raw: 5 files; initial weights: random"
+
+
+def test_the_first_line_names_the_recipe_and_its_data(project, capsys):
+    fetch.main()
+    assert capsys.readouterr().out.splitlines()[0] == "recipe sample: 9 rendered pictures"
+
+
+def test_a_recipe_that_does_not_use_the_own_images_warns(project, capsys):
+    write_folder(Path("data/own"))
+    fetch.main()
+    expected = "warning: recipe sample does not use data/own; for that, run `dvc exp run -S recipe=own`"
+    assert capsys.readouterr().out.splitlines()[1] == expected
+    write_params({"model.init": "random"}, recipe="own")
+    fetch.main()
+    assert capsys.readouterr().out == "recipe own: data/own\ndata/raw: 5 files; initial weights: random\n"
+    assert files_in(Path("data/raw")) == FILES
+
+
+def test_files_whose_changes_dvc_does_not_notice_are_named(project, capsys):
+    write_folder(Path("mine"), FILES | {"notes.txt": b"x"})
+    Path("start.pth").write_bytes(b"weights")
+    use("mine", init="start.pth")
+    fetch.main()
+    assert capsys.readouterr().out.splitlines()[1:4] == [
+        "warning: DVC does not notice changes in mine; after any, run `dvc repro -f fetch`",
+        "warning: DVC does not notice changes in start.pth; after any, run `dvc repro -f fetch`",
+        "left out 1 files that are neither images nor .json or .csv, such as notes.txt",
+    ]
 
 
 def test_the_sample_is_the_same_when_it_is_fetched_again(project):
     fetch.main()
     files = files_in(Path("data"))
-    assert len(files) == 6 + 1 + 3 + 1 + 1
+    assert len([name for name in files if name.startswith("raw/")]) == 6 + 1 + 3 + 1
     fetch.main()
     assert files_in(Path("data")) == files
 
@@ -70,8 +98,9 @@ def test_the_first_error_leaves_no_data(project):
 def test_the_command_fails_with_one_line_and_exit_code_1(project):
     use("missing.zip")
     result = run_module("fetch")
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == "fetch: fetch.source is 'missing.zip': no such file or folder\n"
+    assert (result.returncode, result.stdout) == (1, "recipe balloon: missing.zip\n")
+    expected = "fetch: fetch.source is 'missing.zip': no such file or folder; put or link your images there\n"
+    assert result.stderr == expected
 
 
 def test_a_file_where_a_folder_should_be_is_named_in_one_line(project):

@@ -1,4 +1,4 @@
-"""Copying a data set's folder and checking what it holds."""
+"""Copying the folder of a data set."""
 
 from pathlib import Path
 
@@ -6,37 +6,35 @@ import pytest
 from sources.data_sets import FILES, files_in, write_folder
 
 from viadet.project.errors import UserError
-from viadet.sources.folders import check_layout, copy_splits
+from viadet.sources.folders import copy_data_set
+
+MIXED = {"a.JPG": b"a", "Via.JSON": b"b", "day 1/\u00e9 (1).png": b"c", "day 1/x/labels.csv": b"d"}
 
 
-def test_the_splits_are_copied_and_other_files_are_ignored(folder):
-    copy_splits(write_folder(Path("mine"), FILES | {"train/.DS_Store": b"x", "notes.txt": b"x"}), folder)
-    assert files_in(folder) == FILES
+def test_images_and_annotations_are_copied_from_any_depth_and_other_files_are_named(folder):
+    others = {"notes.txt": b"x", "day 1/film.mp4": b"x"}
+    hidden = {".git/a.jpg": b"x", "__MACOSX/a.jpg": b"x", "day 1/.a.jpg": b"x"}
+    assert copy_data_set(write_folder(Path("mine"), MIXED | others | hidden), folder) == ["notes.txt", "day 1/film.mp4"]
+    assert files_in(folder) == MIXED
+
+
+def test_links_are_followed_and_a_circle_of_them_ends(folder):
+    source = write_folder(Path("mine"), {"a.jpg": b"a"})
+    write_folder(Path("elsewhere"), {"b.jpg": b"b"})
+    (source / "linked").symlink_to(Path("elsewhere").resolve())
+    (source / "circle").symlink_to(source.resolve())
+    Path("link").symlink_to("mine")
+    copy_data_set(Path("link"), folder)
+    assert files_in(folder) == {"a.jpg": b"a", "linked/b.jpg": b"b"}
 
 
 def test_a_file_that_can_not_be_copied_is_named(folder):
-    source = write_folder(Path("mine"))
+    source = write_folder(Path("mine"), FILES)
     (source / "train/gone.jpg").symlink_to("nowhere.jpg")
-    with pytest.raises(UserError, match=r"^mine/train/gone\.jpg can't be copied \("):
-        copy_splits(source, folder)
+    with pytest.raises(UserError, match=r"^mine/train/gone\.jpg can't be copied \(No such file or directory\)"):
+        copy_data_set(source, folder)
 
 
-def test_a_complete_data_set_is_accepted(folder):
-    check_layout(write_folder(folder), "mine")
-
-
-@pytest.mark.parametrize(
-    ("missing", "problem"),
-    [
-        (("val/",), "val has 0 images and 0 .json files"),
-        (("train/via",), "train has 2 images and 0 .json files"),
-        (("train/a.jpg", "train/b.jpg"), "train has 0 images and 1 .json files"),
-    ],
-)
-def test_what_the_layout_lacks_is_named(missing, problem, folder):
-    write_folder(folder, {name: data for name, data in FILES.items() if not name.startswith(missing)})
-    with pytest.raises(UserError) as caught:
-        check_layout(folder, "mine")
-    assert str(caught.value) == (
-        f"mine: expected the folders train and val, each with images and one VIA .json file; {problem}"
-    )
+def test_a_folder_that_holds_the_copy_itself_is_refused(folder):
+    with pytest.raises(UserError, match=r"^fetch\.source is '\.', which holds .* itself; name the images' folder$"):
+        copy_data_set(Path(), folder)

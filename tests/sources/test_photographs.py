@@ -53,14 +53,23 @@ def test_the_rendered_sample_needs_no_files_and_differs_between_splits(folder):
 
 
 def test_a_missing_source_is_named(folder):
-    assert "fetch.source is 'missing.zip': no such file or folder" in failure(params("missing.zip"), folder)
+    assert "fetch.source is 'missing.zip': no such file or folder; put or link your images there" in failure(
+        params("missing.zip"), folder
+    )
 
 
 @pytest.mark.parametrize("kind", ["zip", "folder"])
-def test_the_layout_of_any_source_is_checked(kind, folder):
-    source = write_source(kind, {name: data for name, data in FILES.items() if not name.startswith("val/")})
+def test_a_source_without_images_and_annotations_is_refused(kind, folder):
+    source = write_source(kind, {"notes.txt": b"x"})
     line = failure(params(source, manifest=False), folder)
-    assert f"{source}: expected the folders train and val" in line
+    assert line == f"fetch.source is '{source}', which has no images and no .json or .csv files; add them"
+
+
+def test_a_path_may_begin_in_the_home_folder(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    write_source("folder")
+    fetch_photographs(params("~/mine"), folder)
+    assert files_in(folder) == FILES
 
 
 @pytest.mark.parametrize("kind", ["zip", "folder"])
@@ -83,7 +92,7 @@ def test_the_balloon_photographs_match_the_committed_manifest(folder, monkeypatc
     if not is_url(MIRROR) and not Path(MIRROR, ARCHIVE).is_file():
         pytest.skip(f"the photographs are not here: no {ARCHIVE} in {MIRROR}; name a mirror with BALLOON_MIRROR")
     monkeypatch.setenv("BALLOON_MIRROR", MIRROR)
-    manifest = str(REPOSITORY / "data/balloon.sha256")
+    manifest = str(REPOSITORY / "data/balloon/manifest.sha256")
     source = f"https://github.com/matterport/Mask_RCNN/releases/download/v2.1/{ARCHIVE}"
     fetch_photographs(FetchParams(source=source, manifest=manifest, rendered=None), folder)
     assert len(files_in(folder)) == 76

@@ -8,10 +8,11 @@ import pytest
 from sources.data_sets import files_in, write_folder
 
 from viadet.project.errors import UserError
-from viadet.sources.weights import fetch_initial_weights
+from viadet.sources.weights import copy_packaged_weights, fetch_initial_weights
 
 NETWORK = "tf_efficientdet_lite0"
-BACKBONE = "tf_efficientnet_lite0.in1k"
+BACKBONE = "tf_efficientnet_b0.ns_jft_in1k"  # of a network without packaged weights
+HUB_NETWORK = "tf_efficientdet_d0"
 
 
 def assert_start(folder: Path, init: str, name: str, data: bytes) -> None:
@@ -83,14 +84,14 @@ def test_imagenet_weights_come_from_the_hugging_face_hub(folder, server, monkeyp
         constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
     )
     server.files[f"/timm/{BACKBONE}/resolve/main/model.safetensors"] = b"backbone"
-    assert fetch_initial_weights("imagenet", NETWORK, folder) == "imagenet"
+    assert fetch_initial_weights("imagenet", HUB_NETWORK, folder) == "imagenet"
     assert_start(folder, "imagenet", f"{BACKBONE}.safetensors", b"backbone")
 
 
 def test_imagenet_weights_come_from_a_mirror_under_timms_name(folder, monkeypatch):
     write_folder(Path("mirror"), {f"{BACKBONE}.safetensors": b"backbone"})
     monkeypatch.setenv("BALLOON_MIRROR", "mirror")
-    fetch_initial_weights("imagenet", NETWORK, folder)
+    fetch_initial_weights("imagenet", HUB_NETWORK, folder)
     assert_start(folder, "imagenet", f"{BACKBONE}.safetensors", b"backbone")
 
 
@@ -109,3 +110,19 @@ def test_anything_else_is_refused_with_what_is_allowed(path, folder):
     line = failure(path, folder)
     assert f"model.init is {path!r}" in line
     assert "allowed are random, coco, imagenet and the path of a checkpoint" in line
+
+
+@pytest.mark.parametrize("size", ["lite0", "lite1", "lite2"])
+def test_imagenet_weights_of_lite_networks_come_from_installed_packages(size, folder, monkeypatch):
+    monkeypatch.setenv("BALLOON_MIRROR", "http://balloons.invalid")  # no request is made
+    assert fetch_initial_weights("imagenet", f"tf_efficientdet_{size}", folder) == "imagenet"
+    files = files_in(folder)
+    start = json.loads(files.pop("start.json"))
+    (name,) = files
+    assert start["file"] == name
+    assert start["sha256"].startswith(Path(name).stem.rpartition("-")[2])  # as in the names of torch's own weights
+
+
+def test_a_package_that_is_not_installed_is_named(folder):
+    with pytest.raises(UserError, match="the package efficientnet-lite9-pytorch-model is missing; run `uv sync"):
+        copy_packaged_weights("efficientnet-lite9-pytorch-model", folder)

@@ -42,7 +42,20 @@ def test_saving_takes_at_most_a_twentieth_of_the_time_but_the_last_epoch_is_save
     assert checkpoints.newest()["epoch"] == 1
     checkpoints.save_if_due(dict, 3, is_last=True)
     assert checkpoints.newest()["epoch"] == 3
-    assert checkpoints.newest_path() == tmp_path / "epoch_00003.pt"
+    assert checkpoints.newest_path() == tmp_path / "key/epoch_00003.pt"
+
+
+def test_a_finished_training_leaves_the_checkpoints_of_others_and_tells_their_newest(tmp_path):
+    mine, other = (Checkpoints(tmp_path / "checkpoint", key) for key in ("mine", "other"))
+    for epoch in (1, 2):
+        other.save_if_due(dict, epoch, is_last=True)
+    mine.save_if_due(dict, 1, is_last=True)
+    assert mine.others() == [tmp_path / "checkpoint/other/epoch_00002.pt"]
+    mine.remove()
+    assert other.newest()["epoch"] == 2
+    assert mine.newest() is None
+    other.remove()
+    assert not (tmp_path / "checkpoint").exists()
 
 
 KEYS = """

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from viadet.training.loop import check_finite, train
 CPU = torch.device("cpu")
 
 
-def train_small(changes=None, size=128):
+def train_small(changes=None, size=128, network=None, validate=None):
     """Train on the sample in the current folder.
 
     Returns:
@@ -29,16 +30,17 @@ def train_small(changes=None, size=128):
     """
     params = read_recipe().train.model_copy(update=changes or {})
     spec, val_coco = spec_of(size), read("data/coco/val.json")
-    torch.manual_seed(0)
-    network = build_network(spec)
+    if network is None:
+        torch.manual_seed(0)
+        network = build_network(spec)
     start = copy.deepcopy(network)
     images = TrainingSet(Path("data/coco/train.json"), Path("data/raw"), params, spec.input_wh, (128,) * 3)
 
-    def validate(average):
+    def measure(average):
         return coco_stats(run_cocoeval(val_coco, detect_coco(average, spec, val_coco, Path("data/raw"), CPU)))
 
     checkpoints = Checkpoints(Path("data/checkpoint"), "key")
-    average, history = train(network, spec, images, params, CPU, validate, checkpoints)
+    average, history = train(network, spec, images, params, CPU, validate or measure, checkpoints)
     return start, network, average, history
 
 
@@ -84,9 +86,54 @@ def test_batches_are_accumulated_into_one_step_of_their_mean_gradient(sample):
     assert step.abs().max() > 1e-4
 
 
-def test_losses_are_checked(tmp_path):
+def test_a_loss_or_gradients_that_are_not_finite_name_the_first_such_step(tmp_path):
     checkpoints = Checkpoints(tmp_path, "key")
+    good, bad_loss, bad_norm = (torch.tensor(row) for row in ([1.0, 2.0], [math.nan, math.nan], [1.0, math.inf]))
     check_finite([], 1, checkpoints)
-    check_finite([torch.tensor([1.0, 0.5, 0.5])], 3, checkpoints)
-    with pytest.raises(UserError, match="the loss of batch 4 is nan; no epoch was finished"):
-        check_finite([torch.tensor([math.nan, 0.5, math.nan])], 4, checkpoints)
+    check_finite([good], 3, checkpoints)
+    with pytest.raises(UserError, match="at step 4 the loss is nan; no epoch was saved before"):
+        check_finite([good, bad_loss, bad_norm], 5, checkpoints)
+    with pytest.raises(UserError, match="at step 7 the norm of the gradients is inf; "):
+        check_finite([bad_norm], 7, checkpoints)
+
+
+def test_gradients_that_are_not_finite_behind_a_finite_loss_stop_training_before_the_step(sample):
+    """As the gradient of a square root at 0 is."""
+    start = build_network(spec_of(128))
+    weight = start.class_net.predict.conv_pw.bias
+    before = weight.detach().clone()
+    weight.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(UserError, match="at step 1 the norm of the gradients is nan; no epoch was saved before"):
+        train_small(network=start)
+    assert torch.equal(weight, before)
+    assert all(torch.isfinite(value).all() for value in start.state_dict().values())
+    assert not Path("data/checkpoint").exists()
+
+
+class Stopped(Exception):
+    """Ends a training in the middle."""
+
+
+def test_a_network_with_drop_path_resumes_with_the_same_weights(sample):
+    changes = {"epochs": 4, "validate_every": 1, "workers": 0}
+
+    def network():
+        torch.manual_seed(0)
+        return build_network(spec_of(128, name="tf_efficientdet_d0"))
+
+    assert any(getattr(module, "drop_prob", 0) for module in network().modules())
+    expected = train_small(changes, network=network())[1].state_dict()
+    shutil.rmtree("data/checkpoint")
+
+    def stop_at_the_end_of_the_third_epoch(average, calls=[]):  # noqa: B006
+        calls.append(average)
+        if len(calls) == 3:
+            raise Stopped
+        return {"bbox_mAP": 0.0}
+
+    with pytest.raises(Stopped):
+        train_small(changes, network=network(), validate=stop_at_the_end_of_the_third_epoch)
+    torch.rand(7)  # the generator's state comes from the checkpoint
+    _, resumed, _, history = train_small(changes, network=network())
+    assert history.epochs == 4
+    assert all(torch.equal(value, expected[key]) for key, value in resumed.state_dict().items())

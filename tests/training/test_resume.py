@@ -48,7 +48,7 @@ def wait_until(process: subprocess.Popen, happened) -> None:
 
 
 def epochs_kept() -> set[str]:
-    return {path.name for path in CHECKPOINTS.glob("epoch_*.pt")}
+    return {path.name for path in CHECKPOINTS.glob("*/epoch_*.pt")}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_ten_kills_at_random_moments_change_nothing(long_training, expected):
             wait_until(process, lambda before=before: epochs_kept() - before)
             time.sleep(moments.uniform(0, 0.5))
         else:  # while a checkpoint is being written
-            wait_until(process, lambda: list(CHECKPOINTS.glob(".epoch_*.tmp")))
+            wait_until(process, lambda: list(CHECKPOINTS.glob("*/.epoch_*.tmp")))
         kill(process)
         assert not Path("data/model").exists()
         assert len(epochs_kept()) <= 3  # two, and one more between writing the new and removing the old
@@ -98,7 +98,7 @@ def test_an_interrupted_training_says_so_in_one_line_and_continues(long_training
     process = start_training()
     wait_until(process, epochs_kept)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait() == 1
+    assert process.wait() == 130
     assert Path("log").read_text().splitlines()[-1] == "train: interrupted; run `dvc repro` again to continue"
     result = run_module("train")
     assert "resuming after epoch" in result.stdout
@@ -109,7 +109,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(long_training, expecte
     process = start_training()
     wait_until(process, lambda: len(epochs_kept()) == 2)
     kill(process)
-    newest = max(CHECKPOINTS.glob("epoch_*.pt"))
+    newest = max(CHECKPOINTS.glob("*/epoch_*.pt"))
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
     result = run_module("train")
     assert f"{newest} is damaged and ignored" in result.stdout
@@ -117,13 +117,32 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(long_training, expecte
     assert outputs() == expected
 
 
-def test_a_checkpoint_of_another_run_is_ignored(long_training, expected):
-    write_params(LONG | {"train.lr": 0.001})
+def test_the_checkpoint_of_another_training_is_told_and_kept_and_continued_on_return(long_training, expected):
     process = start_training()
     wait_until(process, epochs_kept)
     kill(process)
+    (kept,) = CHECKPOINTS.iterdir()
+    write_params(LONG | {"train.epochs": 1, "train.lr": 0.001})
+    result = run_module("train")
+    assert f"{max(kept.glob('epoch_*.pt'))} is the checkpoint of another training" in result.stdout
+    assert "resuming" not in result.stdout
+    assert list(CHECKPOINTS.iterdir()) == [kept]
     write_params(LONG)
     result = run_module("train")
-    assert "is a checkpoint of another run (other params, code or data) and ignored" in result.stdout
-    assert "resuming" not in result.stdout
+    assert "resuming after epoch" in result.stdout
     assert outputs() == expected
+
+
+def test_kills_change_nothing_with_drop_path_either(sample):
+    write_params(LONG | {"model.name": "tf_efficientdet_d0"})
+    assert run_module("train").returncode == 0
+    undisturbed = outputs()
+    shutil.rmtree("data/model")
+    for _ in range(3):
+        before = epochs_kept()
+        process = start_training()
+        wait_until(process, lambda before=before: epochs_kept() - before)
+        kill(process)
+    result = run_module("train")
+    assert "resuming after epoch" in result.stdout
+    assert outputs() == undisturbed

@@ -1,4 +1,4 @@
-"""VIA annotations as COCO annotations: VIA files, shapes, categories, folds, counts.
+"""VIA annotations as COCO annotations: files of all VIA versions, image names, shapes, categories, splits, counts.
 
-In: a VIA file and its images. Out: COCO JSON; boxes are xywh in px of the upright image.
+In: a folder with annotation files and images. Out: COCO JSON; boxes are xywh in px of the upright image.
 """

@@ -1,23 +1,158 @@
-"""The category of a VIA region, from one of its attributes."""
+"""The categories of VIA regions: which attribute holds them, which there are, and the one of a region."""
+
+import math
+from collections import Counter
+from typing import Any, NamedTuple
 
 from viadet.annotations.via import BadRegionError, short_repr
+from viadet.project.errors import UserError
+from viadet.project.params import ConvertParams
+
+ONLY_CATEGORY = "object"  # of regions without attributes
+MIN_SHARE = 0.5  # of the regions that have a value of an attribute which holds the category
+SHOWN_VALUES = 8
+Values = dict[str, Counter[str]]  # how often each region attribute has which value
 
 
-def category_of(region: dict, attribute: str | None, categories: list[str]) -> int:
-    """Give a region's category id, counted from 1.
+class BadCategoryError(BadRegionError):
+    """A region whose attribute holds none of the categories, or several."""
 
-    Args:
-        region: a region of a VIA file.
-        attribute: name of the region attribute that holds the category; None: all regions have the first category.
-        categories: all names, in the order of their ids.
+
+class Categories(NamedTuple):
+    """The attribute that holds the category (None: all regions have the first one) and the names in order of ids."""
+
+    attribute: str | None
+    names: list[str]
+
+
+def choose_categories(regions: list[Any], params: ConvertParams) -> Categories:
+    """Find out what `auto` in params stands for; names are sorted then.
 
     Raises:
-        BadRegionError: the attribute holds none of the categories.
+        UserError: no attribute fits or several do, or there is none of the name; says which there are.
     """
+    values = count_values(regions)
+    attribute = params.attribute
+    if attribute == "auto":
+        attribute = _choose_attribute(values, len(regions), params.categories)
+    elif attribute is not None and regions and attribute not in values:
+        raise UserError(f"no region has the attribute {attribute!r} of convert.attribute; {_describe(values)}")
+    if params.categories != "auto":
+        return Categories(attribute, list(params.categories))
+    if attribute is None:
+        return Categories(None, [ONLY_CATEGORY])
+    names = sorted(values[attribute])
+    folded = Counter(name.casefold() for name in names)
+    clashes = [f"{_shown(name)} {values[attribute][name]}" for name in names if folded[name.casefold()] > 1]
+    if clashes:
+        raise UserError(
+            f"{_shown(attribute)} has values that differ only in case ({', '.join(clashes)}); "
+            "fix them in VIA, or list the categories in convert.categories"
+        )
+    return Categories(attribute, names)
+
+
+def count_values(regions: list[Any]) -> Values:
+    """Count the values of each region attribute, leaving out empty ones and those that are no single name."""
+    values: Values = {}
+    for region in regions:
+        attributes = region.get("region_attributes") if isinstance(region, dict) else None
+        for name, value in attributes.items() if isinstance(attributes, dict) else ():
+            if isinstance(text := name_of(value), str):
+                values.setdefault(name, Counter())[text] += 1
+    return values
+
+
+def name_of(value: Any) -> str | list[str] | None:
+    """Read the value of an attribute as a category's name, without blanks around it.
+
+    Args:
+        value: text, a number, or of a checkbox an object with true for each tick.
+
+    Returns:
+        None if there is no value; the names of several ticks.
+    """
+    if isinstance(value, dict):
+        ticks = [_one_line(name) for name, tick in value.items() if tick is True or tick == "true"]
+        return ticks if len(ticks) > 1 else ticks[0] if ticks else None
+    if isinstance(value, float) and math.isfinite(value) and value == int(value):
+        value = int(value)
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return _one_line(value) or None
+    return None
+
+
+def category_of(region: dict, categories: Categories) -> int:
+    """Give a region's category id, counted from 1.
+
+    Raises:
+        BadCategoryError: the attribute holds none of the categories, or several.
+    """
+    attribute, names = categories
     if attribute is None:
         return 1
     attributes = region.get("region_attributes")
-    name = attributes.get(attribute) if isinstance(attributes, dict) else None
-    if name not in categories:
-        raise BadRegionError(f"has {attribute} {short_repr(name)}, expected one of {', '.join(categories)}")
-    return categories.index(name) + 1
+    value = attributes.get(attribute) if isinstance(attributes, dict) else None
+    name = name_of(value)
+    if name in names:
+        return names.index(name) + 1
+    attribute = _shown(attribute)
+    expected = f"expected one of {', '.join(names)}"
+    if isinstance(name, list):
+        raise BadCategoryError(
+            f"has {len(name)} ticks in {attribute} ({', '.join(name)}), expected one", "several categories"
+        )
+    if name is None:
+        raise BadCategoryError(f"has no {attribute}, {expected}", f"no {attribute}")
+    similar = [known for known in names if known.casefold() == name.casefold()]
+    expected = f"did you mean {similar[0]!r}?" if similar else expected
+    raise BadCategoryError(f"has {attribute} {short_repr(name)}, {expected}", f"{attribute} {short_repr(name)}")
+
+
+def _choose_attribute(values: Values, regions: int, categories: list[str] | str) -> str | None:
+    """Choose the only attribute that most regions have, and whose values repeat or are the categories."""
+    if not values:
+        return None
+    if categories == "auto":
+        fitting = [
+            attribute
+            for attribute, counts in values.items()
+            if counts.total() >= MIN_SHARE * regions and (2 * len(counts) <= counts.total() or counts.total() < 4)
+        ]
+    else:
+        fitting = [attribute for attribute, counts in values.items() if counts.keys() & set(categories)]
+        if not fitting and len(categories) == 1:
+            return None
+    if len(fitting) == 1:
+        return fitting[0]
+    problem = f"{'several region attributes' if fitting else 'no region attribute'} could be the category"
+    candidates = {attribute: values[attribute] for attribute in fitting or values}
+    raise UserError(
+        f"{problem}; {_describe(candidates)}; set convert.attribute to one, or to null for a single category"
+    )
+
+
+def _one_line(value: str | float) -> str:
+    """Write a value without blanks around it, line breaks, and what no terminal can show (lone surrogates)."""
+    return " ".join(str(value).encode(errors="backslashreplace").decode().split())
+
+
+def _shown(text: str) -> str:
+    """Shorten a text of a VIA file, and escape what would break a line."""
+    return short_repr(text)[1:-1]
+
+
+def _describe(values: Values) -> str:
+    """List attributes with their values and counts."""
+    if not values:
+        return "regions have no attributes with values"
+    return "there are " + ", ".join(
+        f"{_shown(name)} ({describe_counts(counts)})" for name, counts in sorted(values.items())
+    )
+
+
+def describe_counts(counts: Counter[str]) -> str:
+    """List the most frequent values, each with its count."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    more = f", and {len(ordered) - SHOWN_VALUES} more" if len(ordered) > SHOWN_VALUES else ""
+    return ", ".join(f"{_shown(name)} {count}" for name, count in ordered[:SHOWN_VALUES]) + more

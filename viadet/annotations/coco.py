@@ -9,8 +9,10 @@ class ConvertedImage(NamedTuple):
 
     image: dict  # COCO's, without id
     annotations: list[dict]  # COCO's, without ids
-    skipped_regions: int
-    clipped_regions: int
+    skipped_regions: int = 0
+    clipped_regions: int = 0
+    duplicate_regions: int = 0  # left out: equal to another one
+    sha256: str = ""  # of the file: equal images stay in one split
 
 
 def box_and_outline(outline: list[tuple[float, float]]) -> dict:
@@ -46,3 +48,8 @@ def by_image(entries: list[dict]) -> dict[int, list[dict]]:
     for entry in entries:
         groups[entry["image_id"]].append(entry)
     return groups
+
+
+def category_names(coco: dict) -> dict[int, str]:
+    """Give the name of each category by its id, in their order."""
+    return {category["id"]: category["name"] for category in coco["categories"]}

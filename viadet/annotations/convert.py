@@ -1,91 +1,185 @@
-"""Converting a folder with a VIA file and its images to COCO annotations."""
+"""Converting a folder with annotation files and images to COCO annotations."""
 
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from viadet.annotations.categories import category_of
+from viadet.annotations.annotation_files import find_annotation_files, other_files, read_annotation_file
+from viadet.annotations.categories import BadCategoryError, Categories, category_of, choose_categories, count_values
 from viadet.annotations.coco import ConvertedImage, box_and_outline
+from viadet.annotations.faults import Fault, group_faults
+from viadet.annotations.image_names import FileIndex, ImageNameError, files_below, index_files, resolve_image
+from viadet.annotations.merging import AnnotatedImage, merge_annotations
 from viadet.annotations.shapes import clip_outline, outline_of
-from viadet.annotations.via import BadRegionError, ViaImage, read_via
-from viadet.images.decoding import decode_image
+from viadet.annotations.via import BadRegionError
+from viadet.images.decoding import SUFFIXES, decode_image
 from viadet.project.errors import UserError
+from viadet.project.files import sha256_of
 from viadet.project.params import ConvertParams
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+REGION_PARAMS = {"point": "points"}  # the key of `convert` that decides about a reason; the others: bad_regions
 
 
-def convert_folder(folder: Path, params: ConvertParams) -> list[ConvertedImage]:
-    """Convert one split; boxes are xywh in px of the upright image.
+class DataSet(NamedTuple):
+    """What a folder holds; all files are named as the user knows them, images relative to the folder."""
 
-    Prints how many images of the folder have no entry in the VIA file: these are left out.
-
-    Raises:
-        UserError: names file, image and region.
-    """
-    via_path = find_via_file(folder)
-    images = [convert_image(image, via_path, params) for image in read_via(via_path)]
-    if not any(image.annotations for image in images):
-        raise UserError(f"{via_path}: no boxes in any of {len(images)} images; annotate some")
-    report_unlisted(folder, {Path(image.image["file_name"]).name for image in images})
-    return images
+    origin: str  # the folder
+    annotation_files: list[str]
+    other_files: list[str]  # .json and .csv files that VIA did not write, each with what it is
+    categories: Categories
+    values: Counter[str]  # how often the attribute has which value
+    images: list[ConvertedImage]  # sorted by file name
+    emptied: list[str]  # images whose regions were all left out
+    unlisted: list[str]  # images without an entry in any annotation file
+    faults: list[Fault]  # what was left out, or is an error
 
 
-def find_via_file(folder: Path) -> Path:
-    """Find the VIA file of a split.
+def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSet:
+    """Convert all annotated images below a folder; boxes are xywh in px of the upright image.
 
-    Raises:
-        UserError: there is none, or more than one.
-    """
-    paths = sorted(folder.glob("*.json"))
-    if len(paths) != 1:
-        names = ", ".join(path.name for path in paths) or "none"
-        raise UserError(f"{folder}: expected exactly one VIA .json file, found {names}")
-    return paths[0]
+    What can't be used is not raised but returned, so that all of it can be told at once.
 
-
-def convert_image(via_image: ViaImage, via_path: Path, params: ConvertParams) -> ConvertedImage:
-    """Convert the regions of one image, which lies beside the VIA file.
+    Args:
+        folder: holds images and annotation files in any depth.
+        origin: the folder as the user knows it, which stands for `folder` in all messages.
+        params: what to convert and what to leave out.
 
     Raises:
-        UserError: the image can't be read, or a region gives no box and `bad_regions` is "error".
+        UserError: there are no annotation files, or they contradict each other.
     """
-    folder = via_path.parent
-    width, height = decode_image(folder / via_image.file_name).size
-    annotations, skipped, clipped = [], 0, 0
-    for number, region in enumerate(via_image.regions):
-        try:
-            annotation, is_clipped = convert_region(region, width, height, params)
-        except BadRegionError as error:
-            if params.bad_regions == "error":
-                raise UserError(
-                    f"{via_path}, {via_image.file_name}, region {number} {error}; "
-                    "fix it in VIA, or set convert.bad_regions to skip"
-                ) from None
-            skipped += 1
-        else:
-            annotations.append(annotation)
-            clipped += is_clipped
-    image = {"file_name": f"{folder.name}/{via_image.file_name}", "width": width, "height": height}
-    return ConvertedImage(image, annotations, skipped, clipped)
+    try:
+        paths = find_annotation_files(folder)
+        if not paths:
+            raise UserError(_describe_contents(folder))
+        annotated, faults = _read_files(paths, index_files(folder))
+    except UserError as error:
+        raise UserError(str(error).replace(str(folder), origin)) from None
+    categories, values = _find_categories(annotated, origin, params, faults)
+    images, emptied = [], []
+    for entry in annotated:
+        image = _convert_image(entry, folder, categories, params, faults)
+        is_emptied = image is not None and bool(entry.regions) and not image.annotations
+        emptied += [entry.file_name] * is_emptied
+        images += [] if image is None or (is_emptied and params.emptied_images == "drop") else [image]
+    return DataSet(
+        origin=origin,
+        annotation_files=[str(path).replace(str(folder), origin) for path in paths],
+        other_files=[f"{path} ({kind})".replace(str(folder), origin) for path, kind in other_files(folder).items()],
+        categories=categories,
+        values=values,
+        images=images,
+        emptied=emptied,
+        unlisted=_unlisted_images(folder, {image.file_name for image in annotated}),
+        faults=[Fault(*(text and text.replace(str(folder), origin) for text in fault)) for fault in faults],
+    )
 
 
-def convert_region(region: Any, width: int, height: int, params: ConvertParams) -> tuple[dict, bool]:
+def check_has_boxes(data_set: DataSet, params: ConvertParams) -> None:
+    """Check that there is at least one box.
+
+    Raises:
+        UserError: there is none; says what was left out.
+    """
+    if any(image.annotations for image in data_set.images):
+        return
+    left_out = ", ".join(f"{len(group.faults)} {group.reason}" for group in group_faults(data_set.faults, params))
+    reason = f"all regions were left out ({left_out})" if left_out else "annotate some"
+    count = len(data_set.images) + len(data_set.emptied) * (params.emptied_images == "drop")
+    raise UserError(f"{', '.join(data_set.annotation_files)}: no boxes in any of {count} images; {reason}")
+
+
+def convert_region(
+    region: Any, width: int, height: int, categories: Categories, params: ConvertParams
+) -> tuple[dict, bool]:
     """Convert one region of an image of `width` x `height` px.
 
     Returns:
-        A COCO annotation without ids, and whether points outside of the image were moved to its edge.
+        A COCO annotation without ids, and whether the outline was clipped at the image's edge.
 
     Raises:
         BadRegionError: the region gives no box.
     """
-    outline = outline_of(region)
+    outline = outline_of(region, polyline=params.polyline)
     clipped = clip_outline(outline, width, height)
-    category_id = category_of(region, params.attribute, params.categories)
-    return {"category_id": category_id} | box_and_outline(clipped), clipped != outline
+    return {"category_id": category_of(region, categories)} | box_and_outline(clipped), clipped != outline
 
 
-def report_unlisted(folder: Path, listed: set[str]) -> None:
-    """Print how many images of the folder have no entry in its VIA file."""
-    unlisted = [p.name for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name not in listed]
-    if unlisted:
-        print(f"{folder}: left out {len(unlisted)} images without an entry in the VIA file, such as {min(unlisted)}")
+def _read_files(paths: list[Path], index: FileIndex) -> tuple[list[AnnotatedImage], list[Fault]]:
+    """Read and merge annotation files; images are named relative to the indexed folder.
+
+    Raises:
+        UserError: the files contradict each other.
+    """
+    files, faults = [], []
+    for path in paths:
+        try:
+            images = read_annotation_file(path)
+        except UserError as error:
+            text = str(error).removeprefix(str(path)).lstrip(", ")
+            faults.append(Fault("file", "annotation file", str(path), text, None))
+            continue
+        resolved = []
+        for image in images:
+            try:
+                image_path = resolve_image(image.file_name, path.parent, index, image.size)
+            except ImageNameError as error:
+                faults.append(Fault("image", error.reason, f"{path}, {image.file_name}", str(error), "bad_images"))
+            else:
+                resolved.append(image._replace(file_name=image_path.relative_to(index.folder).as_posix()))
+        files.append((path, resolved))
+    return merge_annotations(files), faults
+
+
+def _find_categories(
+    images: list[AnnotatedImage], origin: str, params: ConvertParams, faults: list[Fault]
+) -> tuple[Categories, Counter[str]]:
+    """Choose the categories, adding to `faults` if they are not clear; and count the attribute's values."""
+    regions = [region for image in images for region in image.regions]
+    try:
+        categories = choose_categories(regions, params)
+    except UserError as error:
+        faults.append(Fault("file", "category", origin, f"has no clear categories: {error}", None))
+        categories = Categories(None, ["object"])
+    return categories, count_values(regions).get(categories.attribute, Counter())
+
+
+def _convert_image(
+    entry: AnnotatedImage, folder: Path, categories: Categories, params: ConvertParams, faults: list[Fault]
+) -> ConvertedImage | None:
+    """Convert the regions of one image, adding to `faults`; None if the image can't be read."""
+    path = folder / entry.file_name
+    try:
+        width, height = decode_image(path).size
+    except UserError as error:
+        faults.append(Fault("image", "unreadable image", str(path), str(error).removeprefix(f"{path} "), "bad_images"))
+        return None
+    annotations: dict[str, dict] = {}
+    skipped, clipped = 0, 0
+    for number, region in enumerate(entry.regions):
+        try:
+            annotation, is_clipped = convert_region(region, width, height, categories, params)
+        except BadRegionError as error:
+            is_category = isinstance(error, BadCategoryError)
+            param = "other_categories" if is_category else REGION_PARAMS.get(error.reason, "bad_regions")
+            place = f"{entry.source}, {entry.file_name}, region {number}"
+            faults.append(Fault("region", error.reason, place, str(error), param))
+            skipped += 1
+        else:
+            annotations.setdefault(str(annotation), annotation)  # equal regions once
+            clipped += is_clipped
+    image = {"file_name": entry.file_name, "width": width, "height": height}
+    duplicates = len(entry.regions) - skipped - len(annotations)
+    return ConvertedImage(image, list(annotations.values()), skipped, clipped, duplicates, sha256_of(path))
+
+
+def _unlisted_images(folder: Path, listed: set[str]) -> list[str]:
+    names = [path.relative_to(folder).as_posix() for path in files_below(folder)]
+    return [name for name in names if Path(name).suffix.lower() in SUFFIXES and name not in listed]
+
+
+def _describe_contents(folder: Path) -> str:
+    """Say what is in a folder without annotation files."""
+    others = [f"{path} ({kind})" for path, kind in other_files(folder).items()]
+    images = len(_unlisted_images(folder, set()))
+    found = f"{images} images" + (f" and {', '.join(others[:5])}" if others else " and no .json or .csv file")
+    return f"{folder} has no annotations of VIA: found {found}; export them from VIA as JSON or CSV into this folder"

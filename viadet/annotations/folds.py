@@ -1,33 +1,44 @@
 """Folds for cross-validation."""
 
 from hashlib import sha256
+from typing import Literal
 
 from viadet.annotations.coco import ConvertedImage
+from viadet.annotations.splits import Splits
 from viadet.project.errors import UserError
 
 
-def split_by_fold(images: list[ConvertedImage], folds: int, fold: int) -> dict[str, list[ConvertedImage]]:
+def split_by_fold(splits: Splits, folds: int, fold: int, folds_of: Literal["all", "train"] = "all") -> Splits:
     """Split images into train and val for cross-validation: each image is in val in exactly one of the folds.
 
-    The assignment depends on the file names alone, not on a seed or the order of the images.
+    The assignment depends on the file names alone, not on a seed or the order of the images. Test images stay as
+    they are.
 
     Args:
-        images: of both original splits.
+        splits: the images of train, val and, if there is one, test.
         folds: number of folds, k.
         fold: number of the fold that validates, from 0.
+        folds_of: "all" splits the images of train and val; "train" those of train, and leaves those of val out, so
+            that what is chosen by the folds is chosen without them.
 
     Raises:
         UserError: there are fewer images than folds, or one of the new splits has no boxes.
     """
+    images = splits["train"] if folds_of == "train" else [*splits["train"], *splits["val"]]
     if len(images) < folds:
         raise UserError(f"convert.folds is {folds}, but there are only {len(images)} images")
-    shuffled = sorted(range(len(images)), key=lambda i: sha256(images[i].image["file_name"].encode()).digest())
-    val = set(shuffled[fold::folds])
-    splits = {
+    val = _fold_of(images, folds, fold)
+    new_splits = {
         "train": [image for i, image in enumerate(images) if i not in val],
         "val": [image for i, image in enumerate(images) if i in val],
     }
-    for name, split_images in splits.items():
+    for name, split_images in new_splits.items():
         if not any(image.annotations for image in split_images):
             raise UserError(f"fold {fold} of {folds} has no boxes in {name}; set convert.folds lower")
-    return splits
+    return splits | new_splits
+
+
+def _fold_of(images: list[ConvertedImage], folds: int, fold: int) -> set[int]:
+    """Choose the indices of the images of one fold."""
+    shuffled = sorted(range(len(images)), key=lambda i: sha256(images[i].image["file_name"].encode()).digest())
+    return set(shuffled[fold::folds])

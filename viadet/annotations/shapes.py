@@ -1,38 +1,56 @@
-"""The shapes of VIA regions as polygons: polygon, rectangle, circle, ellipse.
+"""The shapes of VIA regions as polygons: polygon, polyline, rectangle, circle, ellipse.
 
 Outlines are lists of points (x, y) in px of the upright image.
 """
 
 import math
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
 
 from viadet.annotations.via import BadRegionError, short_repr
+from viadet.sample.polygons import clip_polygon
 
 ELLIPSE_POINTS = 64
 MAX_PX = 1e9  # beyond any image; larger numbers would overflow further on
+MAX_GAP = 0.05  # between the ends of a nearly closed polyline, as a share of its length
 Points = list[tuple[float, float]]
+Polyline = Literal["nearly_closed", "always", "never"]  # which polylines are outlines
 
 
-def outline_of(region: Any) -> Points:
+def outline_of(region: Any, polyline: Polyline = "nearly_closed") -> Points:
     """Turn a region's shape into a polygon.
+
+    Args:
+        region: as in VIA 2, or a shape of VIA 3.
+        polyline: which polylines are outlines: those with at most MAX_GAP between their ends, all, or none.
 
     Raises:
         BadRegionError: the shape has no area or a value that is not a number.
     """
     shape = region.get("shape_attributes") if isinstance(region, dict) else None
     if not isinstance(shape, dict):
-        raise BadRegionError("has no shape_attributes")
+        raise BadRegionError("has no shape_attributes", "no shape")
     match shape.get("name"):
         case "polygon":
             return polygon_outline(shape)
+        case "polyline":
+            return polyline_outline(shape, polyline)
         case "rect":
             return rectangle_outline(shape)
         case "circle":
             return circle_outline(shape)
         case "ellipse":
             return ellipse_outline(shape)
+        case "extreme_rectangle":
+            return extreme_rectangle_outline(shape)
+        case "extreme_circle":
+            return extreme_circle_outline(shape)
+        case ("point" | "line") as name:
+            raise BadRegionError(f"is a {name}, which has no area", name)
         case name:
-            raise BadRegionError(f"is a {short_repr(name)}, which has no area")
+            raise BadRegionError(f"is a {short_repr(name)}, which is not a shape of VIA", "unknown shape")
 
 
 def polygon_outline(shape: dict) -> Points:
@@ -41,12 +59,27 @@ def polygon_outline(shape: dict) -> Points:
     Raises:
         BadRegionError: it has fewer than 3 points, or a coordinate is missing or not a number.
     """
-    xs, ys = _numbers(shape, "all_points_x"), _numbers(shape, "all_points_y")
-    if len(xs) != len(ys):
-        raise BadRegionError(f"has {len(xs)} x and {len(ys)} y coordinates")
-    if len(xs) < 3:
-        raise BadRegionError(f"is a polygon of {len(xs)} points, expected at least 3")
-    return list(zip(xs, ys, strict=True))
+    points = _points(shape)
+    if len(points) < 3:
+        raise BadRegionError(f"is a {shape['name']} of {len(points)} points, expected at least 3", "too few points")
+    return points
+
+
+def polyline_outline(shape: dict, polyline: Polyline) -> Points:
+    """Read a VIA polyline as the outline that closes it.
+
+    Raises:
+        BadRegionError: it is no outline according to `polyline`, or no polygon would be one.
+    """
+    if polyline == "never":
+        raise BadRegionError("is a polyline, which has no area", "polyline")
+    points = polygon_outline(shape)
+    length = sum(math.dist(*ends) for ends in pairwise(points))
+    gap = math.dist(points[0], points[-1])
+    if polyline == "nearly_closed" and gap > MAX_GAP * length:
+        advice = "convert.polyline: always would close it"
+        raise BadRegionError(f"is an open polyline, its ends are {gap:.0f} px apart ({advice})", "open polyline")
+    return points
 
 
 def rectangle_outline(shape: dict) -> Points:
@@ -81,16 +114,50 @@ def ellipse_outline(shape: dict) -> Points:
     return _ellipse_points(*centre, _length(shape, "rx"), _length(shape, "ry"), theta)
 
 
-def clip_outline(outline: Points, width: int, height: int) -> Points:
-    """Move points outside of the image to its edge.
+def extreme_rectangle_outline(shape: dict) -> Points:
+    """Give the corners of the box around the extreme points of a VIA 3 rectangle.
 
     Raises:
-        BadRegionError: the box has no area inside the image.
+        BadRegionError: there are fewer than 3 points, a coordinate is not a number, or the box has no area.
     """
-    clipped = [(min(max(x, 0), width), min(max(y, 0), height)) for x, y in outline]
-    xs, ys = zip(*clipped, strict=True)
+    xs, ys = zip(*polygon_outline(shape), strict=True)
+    box = {"x": min(xs), "y": min(ys), "width": max(xs) - min(xs), "height": max(ys) - min(ys)}
+    return rectangle_outline(box)
+
+
+def extreme_circle_outline(shape: dict) -> Points:
+    """Approximate the circle through the three points that VIA 3 stores.
+
+    Raises:
+        BadRegionError: there are not 3 points, a coordinate is not a number, or the points lie on one line.
+    """
+    points = _points(shape)
+    if len(points) != 3:
+        raise BadRegionError(f"is a circle through {len(points)} points, expected 3", "too few points")
+    (x, y), *others = points
+    (x1, y1), (x2, y2) = ((other_x - x, other_y - y) for other_x, other_y in others)
+    twice_area = 2 * (x1 * y2 - x2 * y1)
+    if twice_area == 0:
+        raise BadRegionError("is a circle through 3 points on one line", "no area")
+    square1, square2 = x1**2 + y1**2, x2**2 + y2**2
+    dx, dy = (y2 * square1 - y1 * square2) / twice_area, (x1 * square2 - x2 * square1) / twice_area
+    return circle_outline({"cx": x + dx, "cy": y + dy, "r": math.hypot(dx, dy)})
+
+
+def clip_outline(outline: Points, width: int, height: int) -> Points:
+    """Clip an outline at the borders of an image; one that lies inside keeps its points.
+
+    Raises:
+        BadRegionError: nothing with an area is left.
+    """
+    if all(0 <= x <= width and 0 <= y <= height for x, y in outline):
+        clipped = outline
+    else:
+        clipped = [(x, y) for x, y in clip_polygon(np.array(outline, np.float64), width, height).tolist()]
+    xs, ys = zip(*clipped, strict=True) if clipped else ((0,), (0,))
     if max(xs) == min(xs) or max(ys) == min(ys):
-        raise BadRegionError(f"has no area inside the image of {width} x {height} px")
+        reason = "outside the image" if not clipped else "no area"
+        raise BadRegionError(f"has no area inside the image of {width} x {height} px", reason)
     return clipped
 
 
@@ -109,10 +176,17 @@ def _ellipse_points(cx: float, cy: float, rx: float, ry: float, theta: float) ->
     ]
 
 
+def _points(shape: dict) -> Points:
+    xs, ys = _numbers(shape, "all_points_x"), _numbers(shape, "all_points_y")
+    if len(xs) != len(ys):
+        raise BadRegionError(f"has {len(xs)} x and {len(ys)} y coordinates", "bad number")
+    return list(zip(xs, ys, strict=True))
+
+
 def _numbers(shape: dict, key: str) -> list[float]:
     values = shape.get(key)
     if not isinstance(values, list):
-        raise BadRegionError(f"has {short_repr(values)} in {key}, expected a list of numbers")
+        raise BadRegionError(f"has {short_repr(values)} in {key}, expected a list of numbers", "bad number")
     return [_checked_number(value, key) for value in values]
 
 
@@ -123,11 +197,11 @@ def _number(shape: dict, key: str) -> float:
 def _length(shape: dict, key: str) -> float:
     value = _number(shape, key)
     if value <= 0:
-        raise BadRegionError(f"has {value} in {key}, expected more than 0 px")
+        raise BadRegionError(f"has {value} in {key}, expected more than 0 px", "no area")
     return value
 
 
 def _checked_number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_PX:
-        raise BadRegionError(f"has {short_repr(value)} in {key}, expected a number")
+        raise BadRegionError(f"has {short_repr(value)} in {key}, expected a number", "bad number")
     return value

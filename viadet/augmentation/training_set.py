@@ -46,7 +46,8 @@ class TrainingSet(Dataset):
         if epoch >= self.params.epochs - params.plain_epochs:
             params = params.model_copy(update={"copy_paste": 0, "mosaic": 0.0})
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.params.seed, epoch, index))
+            # Not torch.manual_seed: without workers it would seed CUDA's generators as well.
+            torch.default_generator.manual_seed(seed_of(self.params.seed, epoch, index))
             return augment(self.scenes, index, self.cut_outs, params, self.input_wh, self.fill_rgb)
 
 

@@ -1,13 +1,14 @@
 """`viadet compare`: what differs between two revisions, on one HTML page."""
 
 import json
+import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import click
 
+from viadet.commands.programs import enter_project, read_output
 from viadet.project.errors import UserError
 from viadet.project.files import replaced_file
 
@@ -18,12 +19,10 @@ from viadet.project.files import replaced_file
 @click.option(
     "-o",
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default="comparison.html",
-    show_default=True,
-    help="The page.",
+    type=click.Path(dir_okay=False, resolve_path=True, path_type=Path),
+    help="The page.  [default: comparison.html in the project's root]",
 )
-def compare(old: str, new: str, out: Path) -> None:
+def compare(old: str, new: str, out: Path | None) -> None:
     """Compare two revisions on one HTML page.
 
     OLD and NEW are commits, branches, tags or experiments, or `workspace` for the files as they are now. Without
@@ -43,18 +42,21 @@ def compare(old: str, new: str, out: Path) -> None:
 
     if old == new:
         raise UserError(f"{old} is compared with itself; name two revisions")
-    with tempfile.TemporaryDirectory() as pictures_dir:
+    start = Path.cwd()
+    enter_project()
+    path = out or Path.cwd() / "comparison.html"
+    with replaced_file(path) as temporary, tempfile.TemporaryDirectory() as pictures_dir:
+        temporary.touch()  # before the work: where nothing can be written, it ends here
         page, notes = render_page(
             revisions={"old": (old, commit_summary(old)), "new": (new, commit_summary(new))},
             metrics=dvc_diff("metrics", old, new, "--all"),
             params=dvc_diff("params", old, new),
             plots=dvc_diff("plots", old, new, "-o", pictures_dir),
         )
-    with replaced_file(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     for note in notes:
         print(note)
-    print(f"{out}: {len(page) / 1e6:.1f} MB, open it in a browser")
+    print(f"{os.path.relpath(path, start)}: {len(page) / 1e6:.1f} MB, open it in a browser")
 
 
 def dvc_diff(kind: str, old: str, new: str, *options: str) -> dict:
@@ -72,20 +74,10 @@ def dvc_diff(kind: str, old: str, new: str, *options: str) -> dict:
     Raises:
         UserError: with DVC's error message.
     """
-    command = [sys.executable, "-m", "dvc", kind, "diff", old, new, "--json", *options]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        errors = [line.removeprefix("ERROR: ") for line in result.stderr.splitlines() if line.startswith("ERROR: ")]
-        error = errors[0] if errors else " ".join(result.stderr.split())
-        if "Git repositories" in error:
-            raise UserError("this folder is in no Git repository; `git init` and commit, as revisions are compared")
-        if "unknown Git revision" in error:
-            raise UserError(f"{error}; `git log --oneline --all` and `dvc exp list --all-commits` list the revisions")
-        raise UserError(f"`dvc {kind} diff` failed: {error}")
-    return json.loads(result.stdout or "{}")
+    return json.loads(read_output("dvc", kind, "diff", old, new, "--json", *options) or "{}")
 
 
 def commit_summary(revision: str) -> str:
     """Return a commit's short hash and subject, as HEAD is another commit tomorrow; empty if Git does not know it."""
     command = ["git", "log", "-1", "--format=%h %s", "--end-of-options", revision, "--"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(command, capture_output=True, check=False).stdout.decode(errors="replace").strip()

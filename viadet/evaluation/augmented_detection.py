@@ -1,20 +1,42 @@
-"""Test-time augmentation (TTA): detect in several scaled and mirrored views of each image and merge them by NMS.
+"""Test-time augmentation (TTA): detect in several scaled and mirrored views of each image and merge what they find.
 
-The same method as mmdetection's DetTTAModel: boxes return to the original image, then one NMS over all views.
+Two ways of merging: NMS over all views, as mmdetection's DetTTAModel does, or weighted boxes fusion.
 """
 
+import math
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torchvision.ops import batched_nms
 
 from viadet.annotations.coco import by_image
-from viadet.network.boxes import MAX_DETECTIONS, NMS_IOU, boxes_xyxy_of
+from viadet.evaluation.box_fusion import fuse_boxes
+from viadet.images.letterbox import letterbox_of
+from viadet.network.boxes import NMS_IOU, boxes_xyxy_of
 from viadet.network.detect import detect_coco
 from viadet.network.weights import load_network
 from viadet.project.params import ViewsParams
 
 SIDE_STEP_PX = 32  # the sides of the network's input are multiples of it
+
+
+class View(NamedTuple):
+    """What was detected in one view of all images."""
+
+    input_wh: tuple[int, int]  # px
+    sides: tuple[float, float]  # px: only boxes from the first and below the second count, by the root of their area
+    results: list[dict]  # COCO's, boxes in px of the original image
+
+    def side_of(self, bbox_xywh: list[float], image: dict) -> float:
+        """Give the root of a box's area in px of the view; the box is in px of the image, a COCO entry."""
+        scale_x, scale_y = letterbox_of(image["width"], image["height"], self.input_wh).scale_xy
+        return math.sqrt(bbox_xywh[2] * scale_x * bbox_xywh[3] * scale_y)
+
+    def counts(self, bbox_xywh: list[float], image: dict) -> bool:
+        """Tell whether this view is asked about boxes of this size."""
+        return self.sides[0] <= self.side_of(bbox_xywh, image) < self.sides[1]
 
 
 def detect_views(
@@ -24,6 +46,7 @@ def detect_views(
     params: ViewsParams,
     test_wh: tuple[int, int],
     device: torch.device,
+    max_detections: int,
 ) -> list[dict]:
     """Detect objects in all views of each image and merge the views.
 
@@ -31,19 +54,22 @@ def detect_views(
         model_dir: a saved network.
         coco: data set in COCO format.
         image_dir: folder that the data set's file names are relative to.
-        params: scales, and whether each view is mirrored as well.
+        params: scales, whether each view is mirrored as well, which boxes count, how views are merged.
         test_wh: px of the network's input at scale 1.
         device: where the network runs.
+        max_detections: of an image, in each view and merged.
 
     Returns:
         Detections in COCO results format, boxes in px of the original image.
     """
-    results = []
-    for size_wh in view_sizes_wh(test_wh, params.scales):
+    views = []
+    sizes_wh = view_sizes_wh(test_wh, params.scales)
+    for size_wh, (low, high) in zip(sizes_wh, params.sides or [(0.0, math.inf)] * len(sizes_wh), strict=True):
         network, spec = load_network(model_dir, device, size_wh)
         for mirrored in (False, True) if params.flip else (False,):
-            results += detect_coco(network, spec, coco, image_dir, device, mirrored)
-    return merge_views(coco, results)
+            results = detect_coco(network, spec, coco, image_dir, device, max_detections, mirrored)
+            views.append(View(size_wh, (low, high), results))
+    return merge_views(coco, views, params.merge, max_detections)
 
 
 def view_sizes_wh(test_wh: tuple[int, int], scales: list[float]) -> list[tuple[int, int]]:
@@ -54,19 +80,52 @@ def view_sizes_wh(test_wh: tuple[int, int], scales: list[float]) -> list[tuple[i
     ]
 
 
-def merge_views(coco: dict, results: list[dict]) -> list[dict]:
-    """Merge the detections of all views by NMS for each category, with the IoU and limit used within one view.
+def merge_views(coco: dict, views: list[View], merge: str, max_detections: int) -> list[dict]:
+    """Merge the detections of all views for each image and category.
 
     Args:
         coco: data set in COCO format; the result is in the order of its images, best detection first.
-        results: detections of all views in COCO results format, boxes in px of the original image.
+        views: what was detected in each.
+        merge: "wbf" or "nms", with the IoU used within one view.
+        max_detections: of an image.
     """
-    results_by_image, kept = by_image(results), []
+    merged, groups = [], [by_image(view.results) for view in views]
     for image in coco["images"]:
-        candidates = results_by_image[image["id"]]
-        boxes_xyxy = boxes_xyxy_of(candidates)
-        scores = torch.tensor([result["score"] for result in candidates])
-        labels = torch.tensor([result["category_id"] for result in candidates], dtype=torch.int64)
-        best = batched_nms(boxes_xyxy, scores, labels, NMS_IOU)[:MAX_DETECTIONS].tolist()
-        kept += [candidates[index] for index in best]
-    return kept
+        found = [
+            (number, result)
+            for number, (view, group) in enumerate(zip(views, groups, strict=True))
+            for result in group[image["id"]]
+            if view.counts(result["bbox"], image)
+        ]
+        results = fused(found, views, image) if merge == "wbf" else suppressed([result for _, result in found])
+        merged += results[:max_detections]
+    return merged
+
+
+def suppressed(results: list[dict]) -> list[dict]:
+    """Apply NMS to the results of one image, for each category."""
+    scores = torch.tensor([result["score"] for result in results])
+    labels = torch.tensor([result["category_id"] for result in results], dtype=torch.int64)
+    return [results[index] for index in batched_nms(boxes_xyxy_of(results), scores, labels, NMS_IOU).tolist()]
+
+
+def fused(found: list[tuple[int, dict]], views: list[View], image: dict) -> list[dict]:
+    """Apply weighted boxes fusion to the results of one image, each with its view's number, for each category."""
+
+    def asked(box_xyxy: np.ndarray) -> int:
+        return sum(view.counts([0, 0, *(box_xyxy[2:] - box_xyxy[:2])], image) for view in views)
+
+    results = []
+    for category_id in sorted({result["category_id"] for _, result in found}):
+        chosen = [(number, result) for number, result in found if result["category_id"] == category_id]
+        boxes_xyxy, scores = fuse_boxes(
+            boxes_xyxy_of([result for _, result in chosen]).double().numpy(),
+            np.array([result["score"] for _, result in chosen]),
+            np.array([number for number, _ in chosen]),
+            asked,
+        )
+        for (x0, y0, x1, y1), score in zip(boxes_xyxy.tolist(), scores.tolist(), strict=True):
+            bbox_xywh = [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)]
+            entry = {"image_id": image["id"], "category_id": category_id}
+            results.append(entry | {"bbox": bbox_xywh, "score": round(score, 5)})
+    return sorted(results, key=lambda result: -result["score"])

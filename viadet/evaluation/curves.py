@@ -1,8 +1,9 @@
-"""Rows of an evaluation for curves and tables: precision by recall, AP by IoU, AP by image."""
+"""Rows of an evaluation for curves and tables: precision by recall, AP by IoU, by image and by class."""
 
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
+from viadet.annotations.coco import category_names
 from viadet.evaluation.bootstrap import ap_of_images
 from viadet.evaluation.matching import MatchCounts, iou_index
 
@@ -10,12 +11,14 @@ DECIMALS = 3  # with a few dozen images, one more object detected changes the se
 
 
 def precision_recall_rows(evaluation: COCOeval, ious: tuple[float, ...]) -> list[dict[str, float]]:
-    """Compute precision at COCO's 101 recalls, mean over categories; columns `recall` and one a `precision_column`."""
-    columns = {}
+    """Compute precision at COCO's 101 recalls, mean over the categories with ground truth.
+
+    Columns are `recall` and one a `precision_column`.
+    """
+    with_objects, columns = _with_objects(evaluation), {}
     for iou in ious:
-        # [101 recalls, categories]; -1: no ground truth
-        precision = evaluation.eval["precision"][iou_index(evaluation, iou), :, :, 0, -1]
-        columns[precision_column(iou)] = np.where(precision < 0, 0, precision).mean(axis=1)
+        precision = evaluation.eval["precision"][iou_index(evaluation, iou), :, :, 0, -1][:, with_objects]
+        columns[precision_column(iou)] = precision.mean(axis=1) if with_objects.any() else np.zeros(len(precision))
     return [
         {"recall": float(recall)} | {name: float(values[index]) for name, values in columns.items()}
         for index, recall in enumerate(evaluation.params.recThrs)
@@ -28,13 +31,13 @@ def precision_column(iou: float) -> str:
 
 
 def ap_by_iou_rows(evaluation: COCOeval) -> list[dict[str, float]]:
-    """Compute AP, and recall with at most 100 detections an image, at each COCO IoU threshold; means over categories.
+    """Compute AP, and recall with all detections, at each COCO IoU threshold; means over categories with ground truth.
 
-    Columns are `iou`, `AP` and `recall`; categories without ground truth are left out.
+    Columns are `iou`, `AP` and `recall`.
     """
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [10 IoUs, 101 recalls, categories]; -1: no ground truth
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [10 IoUs, 101 recalls, categories]
     recall = evaluation.eval["recall"][:, :, 0, -1]  # [10 IoUs, categories]
-    with_objects = (recall[0] >= 0) if recall.size else np.zeros(0, bool)
+    with_objects = _with_objects(evaluation)
     return [
         {
             "iou": float(iou),
@@ -65,3 +68,31 @@ def image_rows(coco: dict, evaluation: COCOeval, counts: dict[int, MatchCounts])
         for index, image_id in enumerate(evaluation.params.imgIds)
     ]
     return sorted(rows, key=lambda row: row["AP"])
+
+
+def class_rows(coco: dict, evaluation: COCOeval, counts: dict[int, MatchCounts]) -> list[dict]:
+    """List AP and match counts of each class; AP is -1 for a class without ground truth, as in COCOeval.
+
+    Columns are `class`, `objects`, `AP`, `AP_50`, `AP_75`, `right`, `wrong` and `missed`.
+
+    Args:
+        coco: ground truth of the evaluation.
+        evaluation: of all images, accumulated.
+        counts: by category id, from `count_matches`.
+    """
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [10 IoUs, 101 recalls, categories]
+    rows = []
+    for index, category_id in enumerate(evaluation.params.catIds):
+        aps, count = precision[:, :, index].mean(axis=1), counts[category_id]
+        row = {"class": category_names(coco)[category_id], "objects": count.true_positives + count.missed}
+        row["AP"] = round(float(aps.mean()), DECIMALS)
+        for column, iou in (("AP_50", 0.5), ("AP_75", 0.75)):
+            row[column] = round(float(aps[iou_index(evaluation, iou)]), DECIMALS)
+        rows.append(row | {"right": count.true_positives, "wrong": count.false_positives, "missed": count.missed})
+    return rows
+
+
+def _with_objects(evaluation: COCOeval) -> np.ndarray:
+    """Tell which categories have ground truth, bool [categories]; COCOeval's figures of the others are -1."""
+    recall = evaluation.eval["recall"][:, :, 0, -1]  # [10 IoUs, categories]
+    return (recall[0] >= 0) if recall.size else np.zeros(0, bool)

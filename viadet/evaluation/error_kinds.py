@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask
 
-from viadet.annotations.coco import by_image
+from viadet.annotations.coco import by_image, category_names
 from viadet.evaluation.matching import MATCH_IOU
 
 BACKGROUND_IOU = 0.1  # below it, a detection has nothing to do with an object
@@ -25,37 +25,67 @@ class DetectionError(NamedTuple):
     annotation_id: int | None  # of the missed object, or of the one that the false positive should have matched
 
 
-def error_rows(coco: dict, results: list[dict], matches: dict[int, int], score_threshold: float) -> list[dict]:
-    """Count the errors of each kind at a score threshold, and compute the AP50 that all errors of the kind cost.
+class ErrorAnalysis(NamedTuple):
+    """The errors of a detector by kind and class."""
+
+    counts: dict[tuple[str, int], int]  # by kind and category id, of the detection or else of the missed object
+    ap50s: dict[str | None, dict[int, float]]  # by kind, from `ap50s_without`; None: as it is
+
+
+def analyse_errors(coco: dict, results: list[dict], matches: dict[int, int], score_threshold: float) -> ErrorAnalysis:
+    """Count the errors of each kind at a score threshold, and compute AP50 without all errors of the kind.
 
     Args:
         coco: ground truth.
         results: all detections in COCO results format, boxes [x_min, y_min, width, height] in px of the image.
         matches: from `matched_annotations`: the annotation's id by the index of each true positive.
         score_threshold: for the counts only.
-
-    Returns:
-        A row a kind, columns `error`, `count` and `AP50_lost`.
     """
     errors = classify_errors(coco, results, matches)
     # A threshold removes matches but never changes one, as COCOeval matches the best-scored first.
     kept = [index for index, result in enumerate(results) if result["score"] >= score_threshold]
     kept_matches = {position: matches[index] for position, index in enumerate(kept) if index in matches}
-    kept_errors = classify_errors(coco, [results[index] for index in kept], kept_matches)
-    counts = Counter(error.kind for error in kept_errors)
-    ap50 = ap50_without(None, errors, coco, results, matches)
+    kept_results = [results[index] for index in kept]
+    annotation_of = {annotation["id"]: annotation for annotation in coco["annotations"]}
+    counts = Counter()
+    for kind, index, annotation_id in classify_errors(coco, kept_results, kept_matches):
+        entry = annotation_of[annotation_id] if index is None else kept_results[index]
+        counts[kind, entry["category_id"]] += 1
+    ap50s = {kind: ap50s_without(kind, errors, coco, results, matches) for kind in (None, *ERROR_KINDS)}
+    return ErrorAnalysis(counts, ap50s)
+
+
+def error_rows(analysis: ErrorAnalysis) -> list[dict]:
+    """List how often each kind occurs and the mean AP50 that it costs; columns `error`, `count` and `AP50_lost`."""
+    ap50 = _mean_ap(analysis.ap50s[None])
     return [
         {
             "error": kind,
-            "count": counts[kind],
-            "AP50_lost": round(ap50_without(kind, errors, coco, results, matches) - ap50, 4),
+            "count": sum(count for (error, _), count in analysis.counts.items() if error == kind),
+            "AP50_lost": round(_mean_ap(analysis.ap50s[kind]) - ap50, 4),
         }
         for kind in ERROR_KINDS
     ]
 
 
+def class_error_rows(coco: dict, analysis: ErrorAnalysis) -> list[dict]:
+    """List the same for each class, in the column `class`, and kind; a class without any object loses no AP50."""
+    ap50s, rows = analysis.ap50s[None], []
+    for category_id, name in category_names(coco).items():
+        for kind in ERROR_KINDS:
+            ap50 = ap50s.get(category_id, 0.0)
+            lost = analysis.ap50s[kind].get(category_id, ap50) - ap50
+            count = analysis.counts.get((kind, category_id), 0)
+            rows.append({"class": name, "error": kind, "count": count, "AP50_lost": round(lost, 4)})
+    return rows
+
+
+def _mean_ap(aps: dict[int, float]) -> float:
+    return float(np.mean(list(aps.values()))) if aps else 0.0
+
+
 def classify_errors(coco: dict, results: list[dict], matches: dict[int, int]) -> list[DetectionError]:
-    """Find the kind of each false positive, and the missed objects; arguments as for `error_rows`.
+    """Find the kind of each false positive, and the missed objects; arguments as for `analyse_errors`.
 
     An object that has a class or localisation error is not also missed.
     """
@@ -92,15 +122,18 @@ def _classify_false_positive(
     return DetectionError("background" if ious.max() <= BACKGROUND_IOU else "both", index, None)
 
 
-def ap50_without(
+def ap50s_without(
     kind: str | None, errors: list[DetectionError], coco: dict, results: list[dict], matches: dict[int, int]
-) -> float:
-    """Compute AP at IoU 0.5, mean over categories, as if the detector made no errors of one kind.
+) -> dict[int, float]:
+    """Compute AP at IoU 0.5 by category id as if the detector made no errors of one kind.
 
     Args:
         kind: one of ERROR_KINDS; None: AP50 as it is.
         errors: from `classify_errors`.
-        coco: as for `error_rows`, and so are `results` and `matches`.
+        coco: as for `analyse_errors`, and so are `results` and `matches`.
+
+    Returns:
+        AP of the categories that have objects; missed ones do not count once they are fixed.
     """
     to_fix = [error for error in errors if error.kind == kind]
     fixed_matches = _fix_matches(to_fix, results, matches)
@@ -117,8 +150,7 @@ def ap50_without(
             category_id = category_of[fixed_matches[index]] if hit else result["category_id"]
             scores[category_id].append(result["score"])
             hits[category_id].append(hit)
-    aps = [average_precision(scores[c], hits[c], count) for c, count in object_counts.items() if count]
-    return float(np.mean(aps)) if aps else 0.0
+    return {c: average_precision(scores[c], hits[c], count) for c, count in object_counts.items() if count}
 
 
 def _fix_matches(to_fix: list[DetectionError], results: list[dict], matches: dict[int, int]) -> dict[int, int]:

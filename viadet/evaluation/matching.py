@@ -1,6 +1,6 @@
 """True positives, false positives and missed objects, matched as COCOeval does; precision, recall and F1."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pycocotools.cocoeval import COCOeval
@@ -9,23 +9,26 @@ MATCH_IOU = 0.5  # IoU from which a detection is a true positive in precision, r
 
 
 class MatchCounts(NamedTuple):
-    """Counts of one image at MATCH_IOU, all categories together."""
+    """Counts of one image, all categories together, or of one category in all images, at MATCH_IOU."""
 
     true_positives: int
     false_positives: int
     missed: int  # objects without a true positive
 
 
-def count_matches(evaluation: COCOeval, score_threshold: float) -> dict[int, MatchCounts]:
-    """Count matches by image id; detections below the score threshold are left out."""
-    counts = {image_id: np.zeros(3, int) for image_id in evaluation.params.imgIds}
+def count_matches(
+    evaluation: COCOeval, score_threshold: float, by: Literal["image_id", "category_id"] = "image_id"
+) -> dict[int, MatchCounts]:
+    """Count matches by image or category id; detections below the score threshold are left out."""
+    ids = evaluation.params.imgIds if by == "image_id" else evaluation.params.catIds
+    counts = {id_: np.zeros(3, int) for id_ in ids}
     iou = iou_index(evaluation, MATCH_IOU)
     for entry in _entries(evaluation):
         # COCOeval matches the best-scored first, so a threshold removes matches but never changes one.
         above = np.asarray(entry["dtScores"]) >= score_threshold
         hits = int(np.count_nonzero(entry["dtMatches"][iou][above])) if above.size else 0
-        counts[entry["image_id"]] += (hits, int(above.sum()) - hits, len(entry["gtIds"]) - hits)
-    return {image_id: MatchCounts(*map(int, numbers)) for image_id, numbers in counts.items()}
+        counts[entry[by]] += (hits, int(above.sum()) - hits, len(entry["gtIds"]) - hits)
+    return {id_: MatchCounts(*map(int, numbers)) for id_, numbers in counts.items()}
 
 
 def matched_annotations(evaluation: COCOeval) -> dict[int, int]:

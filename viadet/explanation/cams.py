@@ -71,6 +71,13 @@ def class_activation_maps(
     return maps
 
 
+def maps_by_method(
+    methods: list[str], network: nn.Module, forward_pass: ForwardPass, boxes: list[ExplainedBox]
+) -> dict[str, list[BoxMaps]]:
+    """Compute the maps of several methods; arguments as for `class_activation_maps`."""
+    return {method: class_activation_maps(method, network, forward_pass, boxes) for method in methods}
+
+
 def _maps_at_level(
     method: str, network: nn.Module, forward_pass: ForwardPass, boxes: list[ExplainedBox], level: int
 ) -> Iterable[np.ndarray]:

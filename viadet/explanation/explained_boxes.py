@@ -10,10 +10,10 @@ from torch import nn
 from viadet.annotations.coco import by_image
 from viadet.evaluation.coco_metrics import run_cocoeval
 from viadet.evaluation.matching import matched_annotations
-from viadet.explanation.inputs import InputImage, read_input
 from viadet.explanation.targets import ForwardPass, Target, gradients_of, nearest_anchors, run_forward
-from viadet.images.letterbox import Letterbox
-from viadet.network.boxes import Detections, anchors_of, boxes_xyxy_of, decode, to_coco_results
+from viadet.images.letterbox import InputImage, Letterbox, letterbox_image
+from viadet.images.pixels import read_image
+from viadet.network.boxes import Detections, boxes_xyxy_of, decode, to_coco_results
 from viadet.network.build import NetworkSpec, prepare_images
 from viadet.project.params import GradCamParams
 
@@ -55,9 +55,11 @@ def single_image_sets(coco: dict) -> list[dict]:
 def explain_image(
     network: nn.Module,
     spec: NetworkSpec,
+    anchors: tuple[torch.Tensor, torch.Tensor],
     image_dir: Path,
     image_coco: dict,
     params: GradCamParams,
+    max_detections: int,
     seed: int,
 ) -> ExplainedImage:
     """Run the network on one image of a COCO data set and match its detections with the image's annotations.
@@ -65,19 +67,20 @@ def explain_image(
     Args:
         network: in eval mode.
         spec: what it was built from.
+        anchors: the network's, from `anchors_of`.
         image_dir: folder of the images.
         image_coco: the data set of this one image, from `single_image_sets`.
         params: score threshold, and which output is explained.
+        max_detections: of the image, as in its evaluation.
         seed: of RandomCAM.
     """
-    device = next(network.parameters()).device
-    (entry,), (anchors_yxyx, levels) = image_coco["images"], anchors_of(network, device)
-    input_image = read_input(image_dir / entry["file_name"], spec)
+    (entry,), (anchors_yxyx, levels) = image_coco["images"], anchors
+    input_image = letterbox_image(read_image(image_dir / entry["file_name"]), spec.input_wh, spec.fill_rgb)
     letterbox, image_seed = input_image.letterbox, (seed, entry["id"])
-    forward_pass = run_forward(network, prepare_images(input_image.canvas[None], spec, device))
+    forward_pass = run_forward(network, prepare_images(input_image.canvas[None], spec, anchors_yxyx.device))
     logits, codes = forward_pass.logits.detach(), forward_pass.codes.detach()
-    detections = decode(logits, codes, anchors_yxyx, levels, letterbox).best(params.score_threshold)
-    matched, unmatched = _match_annotations(detections, image_coco, letterbox)
+    detections = decode(logits, codes, anchors_yxyx, levels, letterbox, max_detections).best(params.score_threshold)
+    matched, unmatched = _match_annotations(detections, image_coco, letterbox, max_detections)
     detected = _detected_boxes(detections, matched, letterbox, params.target, image_seed)
     missed = _missed_boxes(unmatched, logits, anchors_yxyx, levels, letterbox, params.target, image_seed)
     return ExplainedImage(
@@ -91,7 +94,7 @@ def with_gradients(boxes: list[ExplainedBox], forward_pass: ForwardPass) -> list
 
 
 def _match_annotations(
-    detections: Detections, image_coco: dict, letterbox: Letterbox
+    detections: Detections, image_coco: dict, letterbox: Letterbox, max_detections: int
 ) -> tuple[list[dict | None], list[dict]]:
     """Match the detections of one image with its annotations at IoU 0.5, as COCOeval does.
 
@@ -99,7 +102,8 @@ def _match_annotations(
         The annotation that each detection matches, None for a false positive; the annotations without a detection.
     """
     (entry,), annotations = image_coco["images"], image_coco["annotations"]
-    matches = matched_annotations(run_cocoeval(image_coco, to_coco_results(detections, entry["id"], letterbox)))
+    results = to_coco_results(detections, entry["id"], letterbox)
+    matches = matched_annotations(run_cocoeval(image_coco, results, max_detections))
     annotation_of = {annotation["id"]: annotation for annotation in annotations}
     matched = [annotation_of.get(matches.get(index)) for index in range(len(detections.scores))]
     return matched, [annotation for annotation in annotations if annotation["id"] not in matches.values()]

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from viadet.explanation.inputs import InputImage, read_input
 from viadet.explanation.layers import layer_outputs
 from viadet.explanation.maps import crop_cells
-from viadet.images.letterbox import Letterbox
+from viadet.images.letterbox import InputImage, Letterbox, letterbox_image
+from viadet.images.pixels import read_image
 from viadet.network.boxes import boxes_xyxy_of
 from viadet.network.build import NetworkSpec, prepare_images
 from viadet.project.params import FeatureMapsParams
@@ -28,9 +28,9 @@ class LayerMaps(NamedTuple):
 class ImageMaps(NamedTuple):
     """One image with everything that its picture shows."""
 
-    file_name: str
     input_image: InputImage
     boxes_xyxy: torch.Tensor  # float32 [M, 4], detections in px of the input
+    labels: list[int]  # [M], from 1
     layer_groups: list[list[LayerMaps]]  # by name in `feature_maps.layers`: a name such as `neck` has several layers
 
 
@@ -55,15 +55,16 @@ def map_image(
     Raises:
         UserError: the image can't be read, or `params` names a layer that does not exist.
     """
-    input_image = read_input(image_dir / entry["file_name"], spec)
+    input_image = letterbox_image(read_image(image_dir / entry["file_name"]), spec.input_wh, spec.fill_rgb)
     batch = prepare_images(input_image.canvas[None], spec, next(network.parameters()).device)
     layer_groups = [
         [reduce_channels(title, output, params, input_image.letterbox) for title, output in outputs]
         for outputs in layer_outputs(network, batch, params.layers)
     ]
-    boxes_xyxy = boxes_xyxy_of([result for result in results if result["score"] >= params.score_threshold])
-    boxes_xyxy *= torch.tensor(input_image.letterbox.scale_xy * 2)
-    return ImageMaps(entry["file_name"], input_image, boxes_xyxy, layer_groups)
+    detections = [result for result in results if result["score"] >= params.score_threshold]
+    boxes_xyxy = boxes_xyxy_of(detections) * torch.tensor(input_image.letterbox.scale_xy * 2)
+    labels = [result["category_id"] for result in detections]
+    return ImageMaps(input_image, boxes_xyxy, labels, layer_groups)
 
 
 def reduce_channels(title: str, output: torch.Tensor, params: FeatureMapsParams, letterbox: Letterbox) -> LayerMaps:

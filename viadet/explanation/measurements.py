@@ -16,6 +16,12 @@ MeasurementKey = tuple[str, str, str | float]
 Measurements = dict[MeasurementKey, list[float]]  # one value for each detection that was measured
 
 
+def evenly_spread(count: int, limit: int | None) -> list[int]:
+    """Choose at most `limit` of `count` images, spread evenly over their list; indices. None: all of them."""
+    chosen = count if limit is None else min(limit, count)
+    return [index * count // chosen for index in range(chosen)]
+
+
 def measure_image(
     network: nn.Module,
     image: ExplainedImage,

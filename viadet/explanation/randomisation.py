@@ -16,12 +16,11 @@ from tqdm import tqdm
 
 from viadet.explanation.cams import class_activation_maps
 from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage, with_gradients
-from viadet.explanation.inputs import InputImage
 from viadet.explanation.localisation import masks_of, measure_localisation
 from viadet.explanation.maps import BoxMaps, crop_cells, enlarge_to_photograph
 from viadet.explanation.measurements import Measurements
 from viadet.explanation.targets import run_forward
-from viadet.images.letterbox import Letterbox
+from viadet.images.letterbox import InputImage, Letterbox
 from viadet.network.build import NetworkSpec, build_network, prepare_images
 
 

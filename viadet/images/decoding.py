@@ -10,6 +10,7 @@ from viadet.project.errors import UserError
 
 # What annotators' browsers show, and TIFF. No others: EPS, for example, would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+SUFFIXES = {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}  # of their names
 MULTI_PICTURE = "MPO"  # what Pillow calls a phone's JPEG with a second picture after the first
 WHITE = (255, 255, 255, 255)
 

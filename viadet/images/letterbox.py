@@ -20,6 +20,18 @@ class Letterbox(NamedTuple):
     input_wh: tuple[int, int]  # px of the whole input
 
 
+class InputImage(NamedTuple):
+    """A photograph in the network's input."""
+
+    canvas: torch.Tensor  # uint8 [3, H, W], the whole input
+    letterbox: Letterbox
+
+    @property
+    def photograph(self) -> torch.Tensor:
+        """The part of the canvas that the photograph covers, uint8 [3, h, w]."""
+        return self.canvas[:, : self.letterbox.height, : self.letterbox.width]
+
+
 def letterbox_of(width: int, height: int, input_wh: tuple[int, int]) -> Letterbox:
     """Fit an image of `width` x `height` px into an input of `input_wh` px."""
     scale = min(input_wh[0] / width, input_wh[1] / height)
@@ -28,10 +40,10 @@ def letterbox_of(width: int, height: int, input_wh: tuple[int, int]) -> Letterbo
     return Letterbox(fitted_width, fitted_height, (fitted_width / width, fitted_height / height), input_wh)
 
 
-def letterbox_image(image: torch.Tensor, input_wh: tuple[int, int], fill_rgb: tuple[int, int, int]) -> torch.Tensor:
-    """Put a photograph, uint8 [3, H, W], into the network's input, uint8 [3, input height, input width]."""
+def letterbox_image(image: torch.Tensor, input_wh: tuple[int, int], fill_rgb: tuple[int, int, int]) -> InputImage:
+    """Put a photograph, uint8 [3, H, W], into the network's input of `input_wh` px."""
     _, height, width = image.shape
     box = letterbox_of(width, height, input_wh)
     canvas = blank_canvas(input_wh, fill_rgb)
     canvas[:, : box.height, : box.width] = F.resize(image, [box.height, box.width], antialias=True)
-    return canvas
+    return InputImage(canvas, box)

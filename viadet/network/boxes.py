@@ -11,8 +11,8 @@ from viadet.images.letterbox import Letterbox
 from viadet.network.build import level_names
 
 MIN_SCORE = 0.001  # the usual floor; AP depends on the whole ranking
-MAX_CANDIDATES = 5000  # anchors that go into NMS, effdet's number
-MAX_DETECTIONS = 100  # per image, COCO's number
+MAX_DETECTIONS = 100  # of an image, unless `evaluate.max_detections` says otherwise: COCO's number
+CANDIDATES_PER_DETECTION = 50  # anchors that go into NMS: effdet's 5000 for 100 detections
 NMS_IOU = 0.5  # effdet's number
 
 
@@ -64,6 +64,7 @@ def decode(
     anchors_yxyx: torch.Tensor,
     levels: torch.Tensor,
     letterbox: Letterbox,
+    max_detections: int = MAX_DETECTIONS,
 ) -> Detections:
     """Decode one image's outputs: best candidates, boxes within the photograph, NMS for each class.
 
@@ -73,15 +74,17 @@ def decode(
         anchors_yxyx: [A, 4], px of the network's input.
         levels: [A].
         letterbox: where the photograph lies in the input.
+        max_detections: that are kept, all classes together.
     """
+    candidates = CANDIDATES_PER_DETECTION * max(max_detections, MAX_DETECTIONS)
     scores, order = logits.float().sigmoid().flatten().sort(descending=True, stable=True)
-    kept = scores[:MAX_CANDIDATES] >= MIN_SCORE
-    scores, order = scores[:MAX_CANDIDATES][kept], order[:MAX_CANDIDATES][kept]
+    kept = scores[:candidates] >= MIN_SCORE
+    scores, order = scores[:candidates][kept], order[:candidates][kept]
     anchors, labels = order // logits.shape[1], order % logits.shape[1] + 1
     boxes_xyxy = decode_box_outputs(codes[anchors].float(), anchors_yxyx[anchors], output_xyxy=True)
     boxes_xyxy = clip_boxes_xyxy(boxes_xyxy, boxes_xyxy.new_tensor([letterbox.width, letterbox.height]))
     inside = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) > 0).all(1).nonzero().flatten()
-    best = inside[batched_nms(boxes_xyxy[inside], scores[inside], labels[inside], NMS_IOU)[:MAX_DETECTIONS]]
+    best = inside[batched_nms(boxes_xyxy[inside], scores[inside], labels[inside], NMS_IOU)[:max_detections]]
     return Detections(boxes_xyxy[best], scores[best], labels[best], anchors[best], levels[anchors[best]])
 
 

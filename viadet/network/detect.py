@@ -9,7 +9,15 @@ from torch import nn
 
 from viadet.images.letterbox import letterbox_image, letterbox_of
 from viadet.images.pixels import read_image
-from viadet.network.boxes import Detections, anchors_of, decode, flat_outputs, mirror_boxes_xyxy, to_coco_results
+from viadet.network.boxes import (
+    MAX_DETECTIONS,
+    Detections,
+    anchors_of,
+    decode,
+    flat_outputs,
+    mirror_boxes_xyxy,
+    to_coco_results,
+)
 from viadet.network.build import NetworkSpec, prepare_images
 
 
@@ -18,6 +26,7 @@ def detect_images(
     spec: NetworkSpec,
     paths: list[Path],
     device: torch.device,
+    max_detections: int = MAX_DETECTIONS,
     mirrored: bool = False,
     batch_size: int = 8,
 ) -> Iterator[Detections]:
@@ -28,6 +37,7 @@ def detect_images(
         spec: what it was built from.
         paths: of the images.
         device: the network's.
+        max_detections: of an image.
         mirrored: show the network mirrored images; the boxes are those of the unmirrored ones.
         batch_size: images at a time.
     """
@@ -36,24 +46,32 @@ def detect_images(
         for start in range(0, len(paths), batch_size):
             images = list(pool.map(read_image, paths[start : start + batch_size]))
             views = [image.flip(2) for image in images] if mirrored else images
-            batch = torch.stack([letterbox_image(view, spec.input_wh, spec.fill_rgb) for view in views])
+            inputs = [letterbox_image(view, spec.input_wh, spec.fill_rgb) for view in views]
+            batch = torch.stack([input_image.canvas for input_image in inputs])
             with torch.inference_mode():
                 logits, codes = flat_outputs(*network(prepare_images(batch, spec, device)))
-            for image, image_logits, image_codes in zip(images, logits, codes, strict=True):
-                letterbox = letterbox_of(image.shape[2], image.shape[1], spec.input_wh)
-                found = decode(image_logits, image_codes, anchors_yxyx, levels, letterbox)
+            for (_, letterbox), image_logits, image_codes in zip(inputs, logits, codes, strict=True):
+                detections = decode(image_logits, image_codes, anchors_yxyx, levels, letterbox, max_detections)
                 if mirrored:
-                    found = found._replace(boxes_xyxy=mirror_boxes_xyxy(found.boxes_xyxy, letterbox.width))
-                yield Detections(*(values.cpu() for values in found))
+                    boxes_xyxy = mirror_boxes_xyxy(detections.boxes_xyxy, letterbox.width)
+                    detections = detections._replace(boxes_xyxy=boxes_xyxy)
+                yield Detections(*(values.cpu() for values in detections))
 
 
 def detect_coco(
-    network: nn.Module, spec: NetworkSpec, coco: dict, image_dir: Path, device: torch.device, mirrored: bool = False
+    network: nn.Module,
+    spec: NetworkSpec,
+    coco: dict,
+    image_dir: Path,
+    device: torch.device,
+    max_detections: int = MAX_DETECTIONS,
+    mirrored: bool = False,
 ) -> list[dict]:
-    """Detect objects in all images of a COCO data set; COCO's results format."""
+    """Detect objects in all images of a COCO data set; arguments as for `detect_images`, COCO's results format."""
     paths = [image_dir / image["file_name"] for image in coco["images"]]
+    images = detect_images(network, spec, paths, device, max_detections, mirrored)
     results = []
-    for image, detections in zip(coco["images"], detect_images(network, spec, paths, device, mirrored), strict=True):
+    for image, detections in zip(coco["images"], images, strict=True):
         letterbox = letterbox_of(image["width"], image["height"], spec.input_wh)
         results += to_coco_results(detections, image["id"], letterbox)
     return results

@@ -9,13 +9,15 @@ import torch
 from viadet.project.errors import UserError
 
 
-def pick_device(name: str = "auto", deterministic: bool = True) -> torch.device:
+def pick_device(name: str = "auto", deterministic: bool = True, tf32: bool = False) -> torch.device:
     """Choose `cuda`, `cpu`, or with `auto` CUDA when there is one.
 
     Args:
         name: of the device.
         deterministic: have torch use only algorithms that give the same result again, for the whole process: on CUDA
             those that torch knows, on a CPU those of AVX2. Call this before any computation, as torch decides then.
+        tf32: let CUDA round the factors of float32 convolutions and products to 10 bits, for the whole process; torch
+            would do so for convolutions by default.
 
     Raises:
         UserError: CUDA is requested but not available.
@@ -27,6 +29,7 @@ def pick_device(name: str = "auto", deterministic: bool = True) -> torch.device:
         # AVX-512 code adds up in another order, so that training drifts; AVX2 is what nearly all CPUs have in common
         os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     if device.type == "cuda" and deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it before its first use
         # operations without such an algorithm cause a warning, not an error that ends the run

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from viadet.network.build import NetworkSpec, build_network
+from viadet.network.efficientnet_names import has_efficientnet_pytorch_names, timm_names
 from viadet.project.errors import UserError
 from viadet.project.files import read_json, write_json
 
@@ -30,6 +31,8 @@ def load_start(network: nn.Module, init_dir: Path) -> str:
     path = init_dir / start["file"]
     weights = read_weights(path)
     weights = {key.removeprefix("module.").removeprefix("model."): value for key, value in weights.items()}
+    if has_efficientnet_pytorch_names(weights):
+        weights = timm_names_for(network, weights, path)
     expected = network.state_dict()
     if not any(key.startswith(("class_net.", "fpn.")) for key in weights):
         # timm's classifiers: a detector does not have the layers after the last feature map
@@ -43,6 +46,18 @@ def load_start(network: nn.Module, init_dir: Path) -> str:
         raise UserError(f"{path} does not fit this network: {len(missing)} weights, such as {missing[0]}, are missing")
     network.load_state_dict(fitting, strict=False)
     return f"{start['init']} weights from {start['file']}, {len(fitting)} of {len(network.state_dict())} tensors"
+
+
+def timm_names_for(network: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """Rename the weights of efficientnet_pytorch's classifier as timm names those of the network's backbone.
+
+    Raises:
+        UserError: they belong to another network.
+    """
+    try:
+        return timm_names(weights, [len(stage) for stage in getattr(network.backbone, "blocks", ())])
+    except KeyError as error:
+        raise UserError(f"{path} does not fit this network: there is no place for {error.args[0]}") from None
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

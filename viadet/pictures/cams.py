@@ -12,6 +12,7 @@ from viadet.explanation.measurements import Measurements
 from viadet.explanation.metrics import mean
 from viadet.explanation.perturbation import BOX_CENTRE, CURVES, FRACTIONS
 from viadet.explanation.randomisation import Randomisation
+from viadet.pictures.classes import class_names
 from viadet.pictures.drawing import (
     DETECTION,
     GROUND_TRUTH,
@@ -31,7 +32,12 @@ OUTPUT_NAMES = {"score": "class score", "box": "box regression", "both": "class 
 
 
 def draw_cams(
-    image: ExplainedImage, coarse_maps: list[BoxMaps], level_names: list[str], method: str, params: GradCamParams
+    image: ExplainedImage,
+    coarse_maps: list[BoxMaps],
+    level_names: list[str],
+    method: str,
+    params: GradCamParams,
+    names: dict[int, str],
 ) -> Figure:
     """Draw a row for each chosen box: the photograph, the box's map at each level, and the sum of the levels.
 
@@ -41,6 +47,7 @@ def draw_cams(
         level_names: of the neck's levels.
         method: that made the maps.
         params: how many boxes are drawn, and how.
+        names: of the categories, by id; each row names its own if there are several.
     """
     rows, letterbox, photograph = rows_to_draw(image, params), image.input_image.letterbox, image.input_image.photograph
     columns = 2 + len(level_names)
@@ -53,7 +60,8 @@ def draw_cams(
     detections_xyxy = torch.from_numpy(np.array([box.box_xyxy for box in image.detections]).reshape(-1, 4))
     for cells, row in zip(axes.reshape(-1, columns), rows, strict=False):
         box, maps = image.boxes[row], enlarge_box_maps(coarse_maps[row], letterbox)
-        _draw_box(cells[0], photograph, box, detections_xyxy)
+        show_image(cells[0], photograph, _box_title(box, names))
+        _draw_box(cells[0], box, detections_xyxy)
         heats = {name: maps.get(level) for level, name in enumerate(level_names)} | {"sum": sum_of_levels(maps)}
         for ax, (name, heat) in zip(cells[1:], heats.items(), strict=True):
             made_here = name == level_names[box.target.level]
@@ -80,9 +88,14 @@ def heading(image: ExplainedImage, method: str, params: GradCamParams) -> str:
     return f"{method} of the {OUTPUT_NAMES[params.target]}: {detections}, {len(image.missed)} missed"
 
 
-def _draw_box(ax: Axes, photograph: torch.Tensor, box: ExplainedBox, detections_xyxy: torch.Tensor) -> None:
+def _box_title(box: ExplainedBox, names: dict[int, str]) -> str:
+    """Name the box by its kind and class: that of the detection, or of the missed object."""
+    class_name = "".join(f" {name}" for name in class_names([box.target.label], names) or [])
+    return f"{box.kind}{class_name}, {'best anchor ' if box.kind == 'missed' else ''}{box.score:.2f}"
+
+
+def _draw_box(ax: Axes, box: ExplainedBox, detections_xyxy: torch.Tensor) -> None:
     """Draw a box over the photograph, with its polygon and, in thin lines, all detections."""
-    show_image(ax, photograph, f"{box.kind}, {'best anchor ' if box.kind == 'missed' else ''}{box.score:.2f}")
     draw_boxes(ax, detections_xyxy, DETECTION, line_width=0.5)
     draw_boxes(ax, torch.from_numpy(box.box_xyxy)[None], KIND_COLOURS[box.kind])
     if box.polygon is not None:

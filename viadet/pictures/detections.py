@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from viadet.evaluation.matching import MatchCounts
 from viadet.network.boxes import boxes_xyxy_of
+from viadet.pictures.classes import class_colours, class_names
 from viadet.pictures.drawing import DETECTION, GROUND_TRUTH, draw_boxes, new_figure, show_image
 
 CELL_WIDTH_INCHES = 6
@@ -20,17 +21,21 @@ def draw_detections(
         annotations: of the image, in COCO format, boxes in px of the image.
         results: of the image, in COCO results format, boxes in px of the image.
         counts: of true positives, false positives and missed objects, for the title.
-        names: of the categories, by id; scores stand alone if there is only one.
+        names: of the categories, by id. If there is only one, scores stand alone and colours tell detections from
+            ground truth; if there are several, each has its colour.
     """
     _, height, width = image.shape
     cell_wh_inches = (CELL_WIDTH_INCHES, CELL_WIDTH_INCHES * height / width)
     figure, (left, right) = new_figure(columns=2, rows=1, cell_wh_inches=cell_wh_inches)
     show_image(left, image, f"ground truth: {len(annotations)}")
-    draw_boxes(left, boxes_xyxy_of(annotations), GROUND_TRUTH, [names[a["category_id"]] for a in annotations])
+    labels = [annotation["category_id"] for annotation in annotations]
+    colours = class_colours(labels, names, GROUND_TRUTH)
+    draw_boxes(left, boxes_xyxy_of(annotations), colours, [names[label] for label in labels])
 
     title = f"{counts.true_positives} right, {counts.false_positives} wrong, {counts.missed} missed"
     show_image(right, image, f"detections: {title}")
-    prefixes = ["" if len(names) == 1 else f"{names[result['category_id']]} " for result in results]
-    labels = [f"{prefix}{result['score']:.2f}" for prefix, result in zip(prefixes, results, strict=True)]
-    draw_boxes(right, boxes_xyxy_of(results), DETECTION, labels)
+    labels = [result["category_id"] for result in results]
+    prefixes = class_names(labels, names) or [""] * len(results)
+    texts = [f"{prefix} {result['score']:.2f}".lstrip() for prefix, result in zip(prefixes, results, strict=True)]
+    draw_boxes(right, boxes_xyxy_of(results), class_colours(labels, names, DETECTION), texts)
     return figure

@@ -1,14 +1,17 @@
 """Parts of all pictures: cells, photographs, boxes, polygons, heat maps; equal pictures are equal files."""
 
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torchvision.transforms.v2.functional import rgb_to_grayscale
+from viadet.project.files import replaced_file
 
 GROUND_TRUTH = "lime"
 DETECTION = "orange"
@@ -19,6 +22,8 @@ JPEG_QUALITY = 88
 MIN_CELL_WIDTH_INCHES = 2.6  # room for a title beside those of its neighbours, however narrow the photograph
 TITLE_INCHES = 0.3
 GAP_INCHES = 0.08
+DARK = 0.4  # luminance below which text on a colour is white
+MAX_STEM_BYTES = 200  # of a picture's name; file systems allow 255 for all of it
 
 
 def new_figure(
@@ -59,7 +64,8 @@ def show_image(ax: Axes, image: torch.Tensor, title: str = "") -> None:
     ax.imshow(image.permute(1, 2, 0).numpy(), extent=(0, width, height, 0), interpolation="antialiased")
     ax.set(xlim=(0, width), ylim=(height, 0))
     inches = ax.get_position().width * ax.figure.get_figwidth()
-    ax.set_title(title, fontsize=min(11, 140 * inches / max(1, len(title))))  # small enough for a long title to fit
+    font_size = min(11, 140 * inches / max(1, len(title)))  # small enough for a long title to fit
+    ax.set_title(title, fontsize=font_size, parse_math=False)
 
 
 def show_heat(
@@ -106,14 +112,26 @@ def mark_cell(ax: Axes, colour: str) -> None:
 
 
 def draw_boxes(
-    ax: Axes, boxes_xyxy: torch.Tensor, colour: str, labels: list[str] | None = None, line_width: float = 2.0
+    ax: Axes,
+    boxes_xyxy: torch.Tensor,
+    colours: str | list[str],
+    labels: list[str] | None = None,
+    line_width: float = 2.0,
 ) -> None:
     """Draw boxes [N, 4], in px of the image of the axes, each with its label at an upper corner.
 
     A label extends towards the middle of the image, so that it is not cut off at an edge.
+
+    Args:
+        ax: with an image.
+        boxes_xyxy: the boxes.
+        colours: one for all boxes, or one for each.
+        labels: one for each box; None: none.
+        line_width: in points.
     """
     right, bottom = ax.get_xlim()[1], ax.get_ylim()[0]
-    for index, (x0, y0, x1, y1) in enumerate(boxes_xyxy.tolist()):
+    colours = [colours] * len(boxes_xyxy) if isinstance(colours, str) else colours
+    for index, ((x0, y0, x1, y1), colour) in enumerate(zip(boxes_xyxy.tolist(), colours, strict=True)):
         ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=line_width))
         if labels is not None:
             at_left_corner = x0 <= right / 2
@@ -122,6 +140,8 @@ def draw_boxes(
                 y0,
                 labels[index],
                 fontsize=7,
+                color="white" if luminance(colour) < DARK else "black",
+                parse_math=False,
                 horizontalalignment="left" if at_left_corner else "right",
                 verticalalignment="top" if y0 <= 0.9 * bottom else "bottom",
                 clip_on=True,
@@ -129,25 +149,36 @@ def draw_boxes(
             )
 
 
-def draw_polygons(ax: Axes, polygons: list[torch.Tensor], colour: str) -> None:
-    """Draw polygons, [points, 2] each as x and y, in px of the image of the axes."""
+def luminance(colour: str) -> float:
+    """Compute how bright a colour is, 0 to 1 (ITU-R BT.601)."""
+    return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
+
+
+def draw_polygons(ax: Axes, polygons: list[torch.Tensor], colours: str | list[str]) -> None:
+    """Draw polygons, [points, 2] each as x and y, in px of the image of the axes, in one colour or one for each."""
     ax.add_collection(
-        PolyCollection([polygon.numpy() for polygon in polygons], facecolors="none", edgecolors=colour, linewidths=1)
+        PolyCollection([polygon.numpy() for polygon in polygons], facecolors="none", edgecolors=colours, linewidths=1)
     )
 
 
-def picture_path(folder: Path, file_name: str) -> Path:
-    """Name the picture of an image such as `val/1.jpg`: `val_1.jpg`; no two images share one.
+def picture_names(coco: dict) -> dict[int, str]:
+    """Name the picture of each image of a COCO data set, by image id: `val_1.jpg` for `val/1.jpg`.
 
-    `dvc plots diff` fails on a folder in which some names are numbers and others are not; `val_` avoids that.
+    No two images share one, on systems that ignore case either: the second is `val_1-2.jpg`. `dvc plots diff` fails on
+    a folder in which some names are numbers and others are not; the folder's name before them avoids that.
     """
-    stem = file_name.removesuffix(".jpg").replace("/", "_")
-    return folder / f"{stem}.jpg"
+    names, taken = {}, set()
+    for image in coco["images"]:
+        stem = image["file_name"].removesuffix(".jpg").replace("/", "_")
+        stem = stem.encode()[:MAX_STEM_BYTES].decode(errors="ignore")
+        candidates = (f"{stem}.jpg" if number == 1 else f"{stem}-{number}.jpg" for number in count(1))
+        names[image["id"]] = next(name for name in candidates if name.casefold() not in taken)
+        taken.add(names[image["id"]].casefold())
+    return names
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG or JPEG; matplotlib's version is left out of a PNG, so that equal pictures are equal files."""
-    if path.suffix == ".png":
-        figure.savefig(path, metadata={"Software": None})
-    else:
-        figure.savefig(path, pil_kwargs={"quality": JPEG_QUALITY})
+    options = {"metadata": {"Software": None}} if path.suffix == ".png" else {"pil_kwargs": {"quality": JPEG_QUALITY}}
+    with replaced_file(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.removeprefix("."), **options)

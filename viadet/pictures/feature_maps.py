@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from viadet.explanation.feature_maps import ImageMaps, LayerMaps
 from viadet.explanation.maps import enlarge_to_photograph
+from viadet.pictures.classes import class_colours, class_names
 from viadet.pictures.drawing import DETECTION, cell_wh_inches, draw_boxes, grey_image, new_figure, show_heat, show_image
 from viadet.project.params import FeatureMapsParams
 
@@ -14,40 +15,45 @@ COLUMNS = 5
 ValueRanges = dict[str, tuple[float, float]]  # what the colours of a layer span, by its title
 
 
-def draw_feature_maps(image: ImageMaps, ranges: ValueRanges, params: FeatureMapsParams) -> Figure:
+def draw_feature_maps(
+    image: ImageMaps, ranges: ValueRanges, params: FeatureMapsParams, names: dict[int, str]
+) -> Figure:
     """Draw the photograph and its maps: a cell a layer, or with `topk` a block of channels a layer.
 
     Args:
         image: the image.
         ranges: from `value_ranges`.
         params: reduction, arrangement and style.
+        names: of the categories, by id; drawn over the photograph if there are several.
     """
-    return (_draw_channels if params.reduction == "topk" else _draw_layers)(image, ranges, params)
+    return (_draw_channels if params.reduction == "topk" else _draw_layers)(image, ranges, params, names)
 
 
-def _draw_channels(image: ImageMaps, ranges: ValueRanges, params: FeatureMapsParams) -> Figure:
+def _draw_channels(image: ImageMaps, ranges: ValueRanges, params: FeatureMapsParams, names: dict[int, str]) -> Figure:
     """Draw a block for each layer: the photograph, and beside it `topk` rows and columns of channels."""
     layers = [layer for group in image.layer_groups for layer in group]
     rows, columns = params.topk
     cell_wh = cell_wh_inches(image.input_image.photograph, 2.4)
     figure, axes = new_figure(1 + columns, rows * len(layers), cell_wh)
     for block, layer in zip(axes.reshape(len(layers), rows, 1 + columns), layers, strict=True):
-        _show_photograph(block[0, 0], image, _layer_title(image, layer))
+        _show_photograph(block[0, 0], image, _layer_title(image, layer), names)
         for index, (ax, channel) in enumerate(zip(block[:, 1:].flat, layer.channels, strict=False)):
             _show_map(ax, image, f"channel {channel}", layer, index, ranges, params)
+            _draw_detections(ax, image, names)
     return figure
 
 
-def _draw_layers(image: ImageMaps, ranges: ValueRanges, params: FeatureMapsParams) -> Figure:
+def _draw_layers(image: ImageMaps, ranges: ValueRanges, params: FeatureMapsParams, names: dict[int, str]) -> Figure:
     """Draw a cell for each layer after that of the photograph."""
     layers = [layer for group in image.layer_groups for layer in group]
     places, cell_count = _places([len(group) for group in image.layer_groups])
     cell_wh = cell_wh_inches(image.input_image.photograph, 3.6)
     figure, axes = new_figure(min(cell_count, COLUMNS), math.ceil(cell_count / COLUMNS), cell_wh)
-    _show_photograph(axes[0], image, f"photograph, {len(image.boxes_xyxy)} detections")
+    _show_photograph(axes[0], image, f"photograph, {len(image.boxes_xyxy)} detections", names)
     for place, layer in zip(places, layers, strict=True):
         channel = f", channel {layer.channels[0]}" if layer.channels else ""
         _show_map(axes[place], image, _layer_title(image, layer) + channel, layer, 0, ranges, params)
+        _draw_detections(axes[place], image, names)
     return figure
 
 
@@ -70,9 +76,15 @@ def _layer_title(image: ImageMaps, layer: LayerMaps) -> str:
     return f"{layer.title}, stride {image.input_image.letterbox.input_wh[0] / layer.maps.shape[-1]:.4g}"
 
 
-def _show_photograph(ax: Axes, image: ImageMaps, title: str) -> None:
+def _show_photograph(ax: Axes, image: ImageMaps, title: str, names: dict[int, str]) -> None:
     show_image(ax, image.input_image.photograph, title)
-    draw_boxes(ax, image.boxes_xyxy, DETECTION)
+    colours = class_colours(image.labels, names, DETECTION)
+    draw_boxes(ax, image.boxes_xyxy, colours, class_names(image.labels, names))
+
+
+def _draw_detections(ax: Axes, image: ImageMaps, names: dict[int, str]) -> None:
+    """Draw the detections over a map: thin, by colour only."""
+    draw_boxes(ax, image.boxes_xyxy, class_colours(image.labels, names, DETECTION), line_width=0.8)
 
 
 def _show_map(
@@ -87,4 +99,3 @@ def _show_map(
     show_image(ax, grey_image(image.input_image.photograph), title)
     heat = enlarge_to_photograph(layer.maps[index], image.input_image.letterbox).numpy()
     show_heat(ax, heat, ranges[layer.title], params.overlay, params.colour_bar)
-    draw_boxes(ax, image.boxes_xyxy, DETECTION, line_width=0.8)

@@ -1,4 +1,4 @@
-"""How a stage or command starts and how it fails: one line for people, exit code 1."""
+"""How a stage or command starts and how it fails: one line for people, exit code 1, or 130 after Ctrl-C."""
 
 import argparse
 import errno
@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 
 class UserError(Exception):
@@ -19,6 +21,8 @@ def run_stage(main: Callable[[], None], doc: str) -> None:
         main: reads params and inputs, writes outputs; raises UserError for what the user can fix.
         doc: the stage module's docstring.
     """
+    for stream in (sys.stdout, sys.stderr):  # file names may have signs that the terminal's encoding lacks
+        stream.reconfigure(errors="backslashreplace")
     argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with one_line_errors(Path(sys.argv[0]).stem, "run `dvc repro` again"):
         main()
@@ -26,7 +30,7 @@ def run_stage(main: Callable[[], None], doc: str) -> None:
 
 @contextmanager
 def one_line_errors(name: str, again: str) -> Iterator[None]:
-    """End the process with exit code 1 and one line if the user can fix what went wrong, or interrupted it.
+    """End the process with one line if the user can fix what went wrong (exit code 1) or interrupted it (130).
 
     Args:
         name: of the stage or command, which begins the line.
@@ -39,7 +43,8 @@ def one_line_errors(name: str, again: str) -> Iterator[None]:
     except OSError as error:
         sys.exit(f"{name}: {os_error_reason(error)} and {again}")
     except KeyboardInterrupt:
-        sys.exit(f"{name}: interrupted; {again} to continue")
+        print(f"{name}: interrupted; {again} to continue", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 def os_error_reason(error: OSError) -> str:
@@ -47,8 +52,8 @@ def os_error_reason(error: OSError) -> str:
     advice = {
         errno.ENOSPC: "free some space",
         errno.EDQUOT: "free some space",
-        errno.EACCES: "check your write permission there",
-        errno.EPERM: "check your write permission there",
+        errno.EACCES: "check your permissions there",
+        errno.EPERM: "check your permissions there",
         errno.EROFS: "check your write permission there",
     }.get(error.errno, "fix this")
     place = f"{error.filename}: " if error.filename else ""

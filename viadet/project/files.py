@@ -1,16 +1,22 @@
 """Reading and writing JSON, CSV and folders so that no file is ever half-written under its final name."""
 
 import csv
+import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from viadet.project.errors import UserError
+
+# of a file or folder NAME: `.NAME.PID.tmp` while it is written, `.NAME.PID.old` the folder that it replaces
+TEMPORARY_NAME = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]+)\.(?P<kind>tmp|old)", re.DOTALL)
 
 
 @contextmanager
@@ -21,7 +27,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, path.name)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary_path(path, "tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -33,26 +39,56 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_dir(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; it takes `path`'s place only if the block ends without an error."""
+    """Yield an empty folder beside `path`; it takes `path`'s place only if the block ends without an error.
+
+    No system replaces a folder in one step, so the old one is renamed, then the new one. A process that is killed
+    between the two leaves the old folder whole, and the next one puts it back (`remove_leftovers`).
+    """
     remove_leftovers(path.parent, path.name)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary, old = _temporary_path(path, "tmp"), _temporary_path(path, "old")
     temporary.mkdir(parents=True)
     try:
         yield temporary
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(old)
         temporary.replace(path)
+        if old.exists():
+            old.replace(temporary)  # before it is deleted: only a whole folder may be put back
     finally:
+        if old.exists() and not path.exists():
+            old.replace(path)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Remove what a killed process left of its temporary files and folders."""
-    for path in folder.glob(f".{escape(name) if name else '*'}.*.tmp"):
-        if path.is_dir():
+    """Remove the temporary files and folders of killed processes; put a folder back whose replacement was cut short.
+
+    Those of processes that still run are left alone.
+
+    Args:
+        folder: that is searched, without its subfolders.
+        name: of the file or folder that was replaced; None: all.
+    """
+    for path in list(folder.glob(".*")):
+        match = TEMPORARY_NAME.fullmatch(path.name)
+        if not match or name not in (None, match["name"]) or _is_running(int(match["pid"])):
+            continue
+        target = path.with_name(match["name"])
+        if match["kind"] == "old" and not target.exists():
+            path.replace(target)
+        elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _temporary_path(path: Path, kind: str) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{kind}")
+
+
+def _is_running(pid: int) -> bool:
+    """Tell whether another process has this id; what has this process's own is of an earlier one, as in containers."""
+    return pid != os.getpid() and psutil.pid_exists(pid)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -76,10 +112,16 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, rows: list[dict[str, float | str]], columns: list[str]) -> None:
-    """Write flat rows for `dvc plots`, numbers with six significant digits."""
+    """Write flat rows for `dvc plots`, floats with six significant digits."""
     with replaced_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         for row in rows:
             values = (row[column] for column in columns)
-            writer.writerow([value if isinstance(value, str) else format(value, ".6g") for value in values])
+            writer.writerow([format(value, ".6g") if isinstance(value, float) else value for value in values])
+
+
+def sha256_of(path: Path) -> str:
+    """Compute a file's sha256, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

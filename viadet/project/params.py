@@ -64,20 +64,65 @@ class FetchParams(Section):
             raise ValueError("a block `rendered` is needed with `source: rendered`, and only there")
         return self
 
+    @property
+    def origin(self) -> str:
+        """The data set's place as the user knows it, for messages; rendered images are only in data/raw."""
+        is_url = self.source.startswith(("http://", "https://"))
+        source = self.source.partition("?")[0].rpartition("/")[2] if is_url else self.source.rstrip("/")
+        return "data/raw" if self.rendered is not None else source
+
+
+class SplitParams(Section):
+    """Shares of a data set that is not in folders; the rest is for training."""
+
+    val: Annotated[float, Field(gt=0, lt=1)]
+    test: Annotated[float, Field(ge=0, lt=1)]
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _something_is_left_for_training(self) -> "SplitParams":
+        if self.val + self.test >= 1:
+            raise ValueError(f"val {self.val} and test {self.test} leave nothing for training")
+        return self
+
 
 class ConvertParams(Section):
     """How VIA regions become COCO annotations."""
 
-    categories: Annotated[list[str], Field(min_length=1)]  # ids count from 1 in this order
-    attribute: str | None  # region attribute that names the category; None: all are the first one
-    bad_regions: Literal["error", "skip"]
-    folds: Annotated[int, Field(ge=2)] | None  # of all images; None: the splits as they come
+    # ids count from 1 in this order; auto: the values of the attribute, sorted
+    categories: Literal["auto"] | Annotated[list[str], Field(min_length=1)]
+    # region attribute that names the category; None: all are the first one; auto: the only attribute that fits
+    attribute: str | None
+    bad_regions: Literal["error", "skip"]  # that give no box
+    other_categories: Literal["error", "skip"]  # regions with none of the categories
+    points: Literal["error", "skip"]
+    polyline: Literal["nearly_closed", "always", "never"]  # as an outline
+    bad_images: Literal["error", "skip"]  # missing or unreadable
+    emptied_images: Literal["drop", "keep"]  # whose regions were all skipped
+    split: SplitParams | None  # None: the images must be in folders train and val
+    folds: Annotated[int, Field(ge=2)] | None  # None: the splits as they come
+    folds_of: Literal["all", "train"]  # images that the folds split
     fold: Annotated[int, Field(ge=0)]  # which one validates
 
     @model_validator(mode="after")
     def _fold_is_one_of_the_folds(self) -> "ConvertParams":
         if self.fold >= (self.folds or 1):
             raise ValueError(f"fold is {self.fold}, but folds is {self.folds}: folds count from 0")
+        return self
+
+    @model_validator(mode="after")
+    def _categories_can_be_told_apart(self) -> "ConvertParams":
+        names = self.categories if isinstance(self.categories, list) else []
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"categories has {name!r} {names.count(name)} times; delete one")
+            if name != name.strip() or not name:
+                raise ValueError(f"categories has {name!r}; write it without blanks around it")
+        if len(names) > 1 and self.attribute is None:
+            raise ValueError(
+                f"categories are {', '.join(names)}, but attribute is null, which makes all regions the first; "
+                "set attribute to the region attribute that names the category, or to auto"
+            )
         return self
 
 
@@ -108,6 +153,7 @@ class AugmentParams(Section):
     scale: Annotated[list[Annotated[float, Field(gt=0, le=8)]], Field(min_length=2, max_length=2)]
     flip: Fraction
     colour: Fraction
+    channels: Fraction
     copy_paste: Annotated[int, Field(ge=0, le=100)]
     cluster: Fraction
     mosaic: Fraction
@@ -139,8 +185,13 @@ class TrainParams(Section):
     seed: Seed
     device: Literal["auto", "cuda", "cpu"]
     deterministic: bool
+    tf32: bool  # on CUDA
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)]  # processes that prepare images
     augment: AugmentParams
+
+
+# of a box in a view, the root of its area in px: from, below
+SideRange = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
 
 
 class ViewsParams(Section):
@@ -148,15 +199,25 @@ class ViewsParams(Section):
 
     scales: Annotated[list[Annotated[float, Field(ge=0.25, le=4)]], Field(min_length=1)]  # of the input's size
     flip: bool  # each scale mirrored as well
+    merge: Literal["wbf", "nms"]
+    sides: list[SideRange] | None  # by scale: which boxes count in its views; None: all
+
+    @model_validator(mode="after")
+    def _sides_belong_to_scales(self) -> "ViewsParams":
+        if self.sides is not None and len(self.sides) != len(self.scales):
+            raise ValueError(f"sides has {len(self.sides)} ranges for {len(self.scales)} scales")
+        return self
 
 
 class EvaluateParams(Section):
     """How detections are measured."""
 
     score_threshold: Fraction  # what counts as a detection in precision, recall, F1 and the pictures
+    max_detections: Annotated[int, Field(ge=10, le=10_000)]  # of an image, best first; AP and AR are at this number
     max_images: MaxImages  # drawn; all are measured
     bootstrap: Annotated[int, Field(ge=0)]  # samples of images for AP's confidence interval; 0: none
     test_time: ViewsParams | None  # measured beside the plain detections
+    test_set: bool  # measure the images of the split test as well
 
 
 class FeatureMapsParams(Section):
@@ -181,7 +242,8 @@ class GradCamParams(Section):
     max_boxes: Positive  # drawn, the best of an image
     max_mistakes: Annotated[int, Field(ge=0)]  # drawn, false positives and missed objects of an image, each
     max_images: MaxImages  # drawn
-    checked_images: MaxImages  # whose detections go through the slow checks
+    measured_images: MaxImages | None  # evenly spread over all; None: all
+    checked_images: MaxImages  # of those measured, whose detections go through the slow checks
 
 
 class Recipe(Section):
@@ -207,7 +269,9 @@ def read_recipe(path: Path = PARAMS_PATH) -> Recipe:
     try:
         return Recipe.model_validate(params[name])
     except ValidationError as error:
-        raise UserError(f"{path}: {'; '.join(_explain(name, line) for line in error.errors())}") from None
+        faults = "; ".join(_explain(name, line) for line in error.errors())
+        advice = f"fix it; `git diff {path}` shows what -S or you changed"  # -S leaves a bad value in the file
+        raise UserError(f"{path}: {faults}; {advice}") from None
 
 
 def read_recipe_name(path: Path = PARAMS_PATH) -> str:

@@ -1,29 +1,57 @@
 """The area of a polygon, and clipping it at the borders of an image."""
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+
+ON_LINE_PX = 1e-6  # distance of a computed crossing from the line that it lies on
 
 
 def polygon_area(points: NDArray[np.float64]) -> float:
     """Give the area of a polygon, [points, 2], by the shoelace formula."""
-    x, y = points.T
-    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+    return abs(_signed_area(points))
 
 
 def clip_polygon(points: NDArray[np.float64], width: float, height: float) -> NDArray[np.float64]:
-    """Clip a polygon, [points, 2], at the borders of an image (Sutherland and Hodgman, 1974).
+    """Clip a polygon, [points, 2], at the borders of an image.
 
-    Moving outer points onto the border instead would stretch the box along it.
+    One that lies inside keeps its points. Moving outer points onto the border instead would bend the outline.
+
+    Returns:
+        The part inside, [points, 2] in the outline's order, without points if there is none. If the border cuts the
+        polygon into several parts, they follow one another in one ring: the seams between them have no area and stay
+        inside the box around the parts, so that box and area are those of what can be seen.
     """
-    for axis, sign, limit in ((0, -1, 0), (0, 1, width), (1, -1, 0), (1, 1, height)):
-        kept = []
-        inside = sign * points[:, axis] <= sign * limit
-        for k, point in enumerate(points):
-            previous = points[k - 1]
-            if inside[k] != inside[k - 1]:
-                share = (limit - previous[axis]) / (point[axis] - previous[axis])
-                kept.append(previous + share * (point - previous))
-            if inside[k]:
-                kept.append(point)
-        points = np.array(kept).reshape(-1, 2)
-    return points
+    if (points >= 0).all() and (points <= (width, height)).all():
+        return points
+    # An outline that crosses itself is no polygon for `intersection`; as a valid one it may have parts, and lines.
+    valid = shapely.MultiPolygon(_polygons_of(shapely.make_valid(shapely.Polygon(points))))
+    parts = _polygons_of(shapely.normalize(shapely.intersection(valid, shapely.box(0, 0, width, height))))
+    if not parts:
+        return np.empty((0, 2))
+    rings = [shapely.get_coordinates(part.exterior) for part in parts]  # closed: first and last point are the same
+    if len(rings) == 1:
+        return _in_order_of(points, rings[0][:-1])
+    return np.concatenate([*rings, *(ring[:1] for ring in rings[-2::-1])])[:-1]
+
+
+def _polygons_of(geometry: shapely.Geometry) -> list[shapely.Polygon]:
+    """Give the polygons of a geometry, of a collection also those of its members."""
+    parts = shapely.get_parts(shapely.get_parts(geometry))
+    return [part for part in parts if part.geom_type == "Polygon" and not part.is_empty]
+
+
+def _in_order_of(outline: NDArray[np.float64], ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn and start a clipped ring as the outline runs, whatever order shapely's version gives."""
+    if (_signed_area(outline) < 0) != (_signed_area(ring) < 0):
+        ring = ring[::-1]
+    line, vertices = shapely.LineString([outline[-1], *outline]), shapely.points(ring)
+    places = shapely.line_locate_point(line, vertices)
+    places[places == 0] = line.length  # the last point, at both ends of the line
+    places[shapely.distance(line, vertices) > ON_LINE_PX] = np.inf  # corners of the image
+    return np.roll(ring, -np.argmin(places), axis=0)
+
+
+def _signed_area(points: NDArray[np.float64]) -> float:
+    x, y = points.T
+    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2

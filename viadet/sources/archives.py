@@ -1,6 +1,7 @@
-"""Unpacking the splits of a zip archive; malicious archives are refused."""
+"""Unpacking the data set in a zip archive; malicious archives are refused."""
 
 import lzma
+import os
 import re
 import shutil
 import stat
@@ -10,30 +11,35 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from viadet.project.errors import UserError
-from viadet.sources.folders import IGNORED_NAMES, LAYOUT, SPLITS
+from viadet.sources.folders import is_data_file, is_hidden
 
 MAX_UNPACKED_BYTES = 50 * 2**30  # far above any such data set; stops an archive made to fill the disk
 MAX_RATIO = 100  # of unpacked to packed bytes; photographs hardly shrink
 
 
-def unpack_splits(archive_path: Path, folder: Path) -> None:
-    """Unpack `train/` and `val/` of a zip archive into `folder`, without the folders above them.
+def unpack_data_set(archive_path: Path, folder: Path) -> list[str]:
+    """Unpack the images, .json and .csv files of a zip archive into `folder`, without the folders above all of them.
+
+    Returns:
+        The other files, without hidden ones.
 
     Raises:
-        UserError: the archive is damaged, malicious, or holds several pairs of splits.
+        UserError: the archive is damaged or malicious.
     """
     try:
         with zipfile.ZipFile(archive_path) as archive:
             entries = archive.infolist()
             check_size(archive_path, entries)
             check_entries(archive_path.name, entries)
-            targets = target_paths(entry.filename for entry in entries if not entry.is_dir())
-            if targets is None:
-                raise UserError(f"{archive_path.name}: {LAYOUT}; the archive holds several pairs of them")
+            names = [
+                entry.filename for entry in entries if not entry.is_dir() and not is_hidden(_path_of(entry.filename))
+            ]
+            targets = target_paths(name for name in names if is_data_file(_path_of(name)))
             for name, target in targets.items():
                 (folder / target).parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(name) as source, (folder / target).open("wb") as file:
                     shutil.copyfileobj(source, file)
+            return [name for name in names if name not in targets]
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError) as error:
         raise UserError(f"{archive_path.name} is not a valid zip archive ({error}); download it again") from None
 
@@ -61,7 +67,7 @@ def check_entries(archive_name: str, entries: list[zipfile.ZipInfo]) -> None:
     files = {}  # the name of each file by its path, where case makes no difference
     for entry in entries:
         name = entry.filename
-        path = PurePosixPath(name.replace("\\", "/"))
+        path = _path_of(name)
         first_name = name if entry.is_dir() else files.setdefault(path.as_posix().casefold(), name)
         if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name):
             problem = "points outside of the archive"
@@ -74,17 +80,12 @@ def check_entries(archive_name: str, entries: list[zipfile.ZipInfo]) -> None:
         raise UserError(f"{archive_name}: entry {name!r} {problem}; nothing was unpacked")
 
 
-def target_paths(names: Iterable[str]) -> dict[str, str] | None:
-    """Map each name below `train/` or `val/` to its path from there on.
+def target_paths(names: Iterable[str]) -> dict[str, str]:
+    """Map each name in an archive to its path below the folder that holds all of them."""
+    paths = {name: _path_of(name) for name in names}
+    top = os.path.commonpath([path.parent for path in paths.values()] or [""])
+    return {name: path.relative_to(top).as_posix() for name, path in paths.items()}
 
-    Returns:
-        None if `train/` and `val/` do not lie in one folder.
-    """
-    targets, parents = {}, set()
-    for name in names:
-        parts = PurePosixPath(name.replace("\\", "/")).parts
-        split = next((index for index, part in enumerate(parts[:-1]) if part in SPLITS), None)
-        if split is not None and not IGNORED_NAMES & set(parts):
-            targets[name] = "/".join(parts[split:])
-            parents.add(parts[:split])
-    return targets if len(parents) <= 1 else None
+
+def _path_of(name: str) -> PurePosixPath:
+    return PurePosixPath(name.replace("\\", "/"))

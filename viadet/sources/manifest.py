@@ -1,10 +1,10 @@
 """Checksums: a manifest lists the files of a data set, each with its sha256."""
 
-import hashlib
 import re
 from pathlib import Path
 
 from viadet.project.errors import UserError
+from viadet.project.files import sha256_of
 
 
 def read_manifest(path: Path) -> dict[str, str]:
@@ -55,9 +55,3 @@ def check_manifest(folder: Path, manifest: dict[str, str], source: str) -> None:
         raise UserError(
             f"{source} does not match fetch.manifest: {name} {problem}; get it again, or set fetch.manifest to null"
         )
-
-
-def sha256_of(path: Path) -> str:
-    """Compute a file's sha256, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

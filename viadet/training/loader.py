@@ -29,6 +29,8 @@ def make_loader(images: TrainingSet, params: TrainParams, device: torch.device, 
         num_workers=workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",
+        # Its base seed would be drawn from the generator that drop path uses: once more after a resume.
+        generator=torch.Generator(),
         # forked workers share the images; others would get copies of them
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
     )

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -18,6 +19,7 @@ from viadet.training.loader import make_loader
 from viadet.training.schedule import Schedule, make_schedule
 from viadet.training.state import Training, capture, restore, set_up
 
+CHECK_EVERY = 20  # steps on CUDA
 
 def train(
     network: nn.Module,
@@ -42,7 +44,7 @@ def train(
         checkpoints: of this training.
 
     Raises:
-        UserError: the loss stops being finite; the last checkpoint stays.
+        UserError: the loss or the gradients stop being finite; the last checkpoint stays.
     """
     schedule = make_schedule(len(images), params)
     training = set_up(network, spec, params, device, schedule)
@@ -83,16 +85,20 @@ def train_epoch(
     Returns:
         The mean loss with its two parts, class and box, and the learning rate of the last step.
     """
-    schedule, losses, lr = training.schedule, [], 0.0
-    first_batch = (epoch - 1) * schedule.batches_per_epoch + 1
-    for batch, (images, targets) in enumerate(batches, start=first_batch):
+    accumulate, losses, unchecked, lr = training.schedule.accumulate, [], [], 0.0
+    step = (epoch - 1) * training.schedule.steps_per_epoch
+    for batch, (images, targets) in enumerate(batches, start=1):
         losses.append(backward(training, images, targets))
-        if batch % schedule.accumulate == 0:
-            lr = take_step(training, batch // schedule.accumulate)
-        # The batch before this one: reading the newest would make the GPU wait for the CPU.
-        check_finite(losses[-2:-1], batch - 1, checkpoints)
+        if batch % accumulate == 0:
+            step += 1
+            unchecked.append(torch.stack([torch.stack(losses[-accumulate:])[:, 0].sum(), clip_gradients(training)]))
+            # Reading a value makes CUDA wait for all that is queued; no checkpoint is saved before the next check.
+            if training.device.type == "cpu" or len(unchecked) == CHECK_EVERY:
+                check_finite(unchecked, step, checkpoints)
+                unchecked = []
+            lr = take_step(training, step)
         bar.update(len(images))
-    check_finite(losses[-1:], first_batch + len(losses) - 1, checkpoints)
+    check_finite(unchecked, step, checkpoints)
     return torch.stack(losses).mean(0).tolist(), lr
 
 
@@ -107,10 +113,14 @@ def backward(training: Training, images: torch.Tensor, targets: Targets) -> torc
     return torch.stack([losses["loss"], losses["class_loss"], box_loss]).detach()
 
 
+def clip_gradients(training: Training) -> torch.Tensor:
+    """Scale the gradients of a step to at most `clip_norm`; returns their norm before, a scalar on the device."""
+    return nn.utils.clip_grad_norm_(training.network.parameters(), training.params.clip_norm)
+
+
 def take_step(training: Training, step: int) -> float:
-    """Update the weights, then their average; returns the learning rate of the heads."""
+    """Update the weights by clipped gradients, then their average; returns the learning rate of the heads."""
     optimizer = training.optimizer
-    nn.utils.clip_grad_norm_(training.network.parameters(), training.params.clip_norm)
     lr = optimizer.param_groups[-1]["lr"]
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -119,24 +129,26 @@ def take_step(training: Training, step: int) -> float:
     return lr
 
 
-def check_finite(losses: list[torch.Tensor], batch: int, checkpoints: Checkpoints) -> None:
-    """Stop at a loss that is not finite.
+def check_finite(unchecked: list[torch.Tensor], last_step: int, checkpoints: Checkpoints) -> None:
+    """Stop at a loss or at gradients that are not finite.
 
     Args:
-        losses: of one batch, or none.
-        batch: its number, counted from 1 over all epochs.
+        unchecked: loss and norm of the gradients, [2], of the steps that were not checked yet; may be none.
+        last_step: number of the last of these steps, counted from 1 over all epochs.
         checkpoints: of this training.
 
     Raises:
-        UserError: names the batch and the file with the last good weights.
+        UserError: names the first such step and the file with the last good weights.
     """
-    if losses and not torch.isfinite(losses[0]).all():
-        newest = checkpoints.newest_path()
-        kept = f"the last good weights are in {newest}" if newest else "no epoch was finished"
-        raise UserError(
-            f"the loss of batch {batch} is {float(losses[0][0])}; {kept}; lower train.lr or train.clip_norm, "
-            "or increase train.warmup_epochs"
-        )
+    rows = torch.stack(unchecked).tolist() if unchecked else []
+    for step, (loss, norm) in enumerate(rows, start=last_step - len(rows) + 1):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradients is {norm}"
+            newest = checkpoints.newest_path()
+            kept = f"the last good weights are in {newest}" if newest else "no epoch was saved before"
+            raise UserError(
+                f"at step {step} {what}; {kept}; lower train.lr or train.clip_norm, or increase train.warmup_epochs"
+            )
 
 
 def progress_bar(schedule: Schedule, history: History) -> tqdm:

@@ -1,0 +1,133 @@
+"""Finding the image that an annotation file names."""
+
+import unicodedata
+
+import pytest
+
+from viadet.annotations.image_names import ImageNameError, index_files, resolve_image
+from viadet.project.errors import UserError
+
+
+def write(folder, *names: str) -> None:
+    for place, name in enumerate(names, start=1):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x" * place)
+
+
+def resolve(folder, name: str, via_folder: str = "", size: int | None = None) -> str:
+    path = resolve_image(name, folder / via_folder, index_files(folder), size)
+    return path.relative_to(folder).as_posix()
+
+
+def error_of(folder, name: str, via_folder: str = "") -> tuple[str, str]:
+    with pytest.raises(ImageNameError) as error:
+        resolve(folder, name, via_folder)
+    return str(error.value), error.value.reason
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sub/a b (1).jpg",
+        "./sub//a b (1).jpg",
+        "sub\\a b (1).jpg",
+        "a b (1).jpg",
+        "C:\\Users\\Me\\My Images\\sub\\a b (1).jpg",
+        "c:/Users/Me/a b (1).jpg",
+        "\\\\server\\share\\a b (1).jpg",
+        "/home/me/data/sub/a b (1).jpg",
+        "../../elsewhere/sub/a b (1).jpg",
+        "file:///C:/Users/Me/a%20b%20(1).jpg",
+        "FILE://server/sub/a%20b%20%281%29.jpg",
+        "https://example.org/x/a%20b%20(1).jpg?size=large#top",
+        "http://example.org/sub/a b (1).jpg",
+        "sub/a%20b%20(1).jpg",
+    ],
+)
+def test_names_paths_and_urls_lead_to_the_image(tmp_path, name):
+    write(tmp_path, "sub/a b (1).jpg", "other.jpg")
+    assert resolve(tmp_path, name) == "sub/a b (1).jpg"
+
+
+@pytest.mark.parametrize(
+    "name", ["100%.jpg", "a%20b.jpg", "a#1.jpg", "a?b.jpg", "[x].jpg", "back\\slash.jpg", "C:a.jpg"]
+)
+def test_signs_that_mean_something_elsewhere_are_plain_in_a_name(tmp_path, name):
+    write(tmp_path, name, "a b.jpg", "slash.jpg", "a", "a.jpg")
+    assert resolve(tmp_path, name) == name
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("name", ["Öhringen/Ballon à air.jpg", "風船/気球 ガ.jpg", "воздушный/шар й.jpg"])
+def test_names_in_any_script_and_unicode_form(tmp_path, form, name):
+    write(tmp_path, unicodedata.normalize(form, name))
+    for other in ("NFC", "NFD"):
+        assert resolve(tmp_path, unicodedata.normalize(other, name)) == unicodedata.normalize(form, name)
+
+
+def test_the_longest_matching_end_of_a_path_decides(tmp_path):
+    write(tmp_path, "x/cats/1.jpg", "x/dogs/1.jpg", "dogs/1.jpg", "2.jpg")
+    assert resolve(tmp_path, "/data/x/dogs/1.jpg") == "x/dogs/1.jpg"
+    assert resolve(tmp_path, "cats/1.jpg") == "x/cats/1.jpg"
+    assert resolve(tmp_path, "dogs/1.jpg") == "dogs/1.jpg"  # exactly there
+    assert resolve(tmp_path, "gone/2.jpg") == "2.jpg"
+
+
+def test_among_equal_names_the_ones_beside_the_annotation_file_come_first(tmp_path):
+    write(tmp_path, "train/1.jpg", "val/1.jpg", "train/images/2.jpg", "val/images/2.jpg", "train/via/via.json")
+    assert resolve(tmp_path, "1.jpg", "train") == "train/1.jpg"
+    assert resolve(tmp_path, "1.jpg", "val") == "val/1.jpg"
+    assert resolve(tmp_path, "1.jpg", "train/via") == "train/1.jpg"
+    assert resolve(tmp_path, "2.jpg", "train/via") == "train/images/2.jpg"
+    assert resolve(tmp_path, "images/2.jpg", "val") == "val/images/2.jpg"
+
+
+def test_the_size_that_via_wrote_down_tells_equal_names_apart(tmp_path):
+    write(tmp_path, "cats/1.jpg", "dogs/1.jpg", "cows/1.jpg")
+    assert resolve(tmp_path, "1.jpg", size=2) == "dogs/1.jpg"
+    assert resolve(tmp_path, "1.jpg", "cats", size=3) == "cats/1.jpg"
+    with pytest.raises(ImageNameError):
+        resolve(tmp_path, "1.jpg", size=999)
+
+
+def test_an_ambiguous_name_is_an_error_with_the_candidates(tmp_path):
+    write(tmp_path, *(f"{letter}/1.jpg" for letter in "abcde"))
+    expected = "could be any of 5 images: a/1.jpg, b/1.jpg, c/1.jpg and 2 more"
+    assert error_of(tmp_path, "1.jpg") == (expected, "ambiguous name")
+    assert error_of(tmp_path, "/elsewhere/1.jpg")[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("001.JPG", ", but images/001.jpg is there"),
+        ("Images/001.Jpg", ", but images/001.jpg is there"),
+        ("001.png", ", but images/001.jpg is there"),
+        ("http://example.org/001.JPEG?x", ", but images/001.jpg is there"),
+        ("002.jpg", ""),
+        ("..", ""),
+        ("/", ""),
+        ("http://", ""),
+    ],
+)
+def test_a_missing_image_is_an_error_with_a_hint(tmp_path, name, hint):
+    write(tmp_path, "images/001.jpg")
+    assert error_of(tmp_path, name) == (f"is missing{hint}", "missing image")
+
+
+def test_nothing_outside_of_the_folder_is_ever_found(tmp_path):
+    write(tmp_path, "secret.jpg", "data/a.jpg")
+    for name in ("../secret.jpg", str(tmp_path / "secret.jpg"), f"file://{tmp_path}/secret.jpg", "secret.jpg"):
+        assert error_of(tmp_path / "data", name) == ("is missing", "missing image")
+
+
+def test_hidden_files_and_links_that_lead_nowhere_are_no_images(tmp_path):
+    write(tmp_path, ".hidden.jpg", "__MACOSX/sub/._a.jpg", "sub/._a.jpg", ".thumbnails/a.jpg")
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    for name in (".hidden.jpg", "._a.jpg", "a.jpg", "gone.jpg"):
+        assert error_of(tmp_path, name) == ("is missing", "missing image")
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path):
+    with pytest.raises(UserError, match="gone can't be read \\(No such file or directory\\)"):
+        index_files(tmp_path / "gone")

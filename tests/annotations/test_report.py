@@ -1,0 +1,71 @@
+"""The report of a data set on the terminal, in metrics and in its file."""
+
+import json
+from pathlib import Path
+
+import pytest
+from annotations.via_files import SQUARE, write_split
+from PIL import Image
+from projects import read, via_entry, write_params
+
+from stages import convert
+
+POINT = {"name": "point", "cx": 1, "cy": 2}
+
+
+@pytest.fixture
+def lines(project, capsys):
+    """What the stage prints of a data set with many categories, and of each fault one that is skipped."""
+    kinds = [f"kind {number:02d}" for number in range(23)]
+    entries = []
+    for name in ("a", "b", "c"):
+        entry = via_entry(f"{name}.png", SQUARE, SQUARE, attributes={"kind": kinds[0]})
+        for number, kind in enumerate(kinds):
+            shape = {"name": "rect", "x": number, "y": 1, "width": 100, "height": 100}
+            entry["regions"] += via_entry("", shape, attributes={"kind": kind})["regions"]
+        entries.append(entry)
+    others = [{"name": f"shape {number}"} for number in range(9)] + [POINT, {**SQUARE, "all_points_x": 3}]
+    entries[0]["regions"] += via_entry("", *others, attributes={"kind": kinds[1]})["regions"]
+    entries[0]["regions"] += [{"shape_attributes": {"name": "line"}}, {"shape_attributes": SQUARE}]
+    write_split(Path("data/raw"), [*entries, via_entry("only points.png", POINT), via_entry("gone.png", SQUARE)])
+    for number, name in enumerate("abc"):
+        Image.new("RGB", (200, 120), (number, 0, 0)).save(f"data/raw/{name}.png")
+    Path("data/raw/gone.png").unlink()
+    Path("data/raw/coco.json").write_text(json.dumps({"images": [], "annotations": []}))
+    Image.new("RGB", (8, 8)).save("data/raw/new.png")
+    skip = dict.fromkeys(("points", "bad_regions", "bad_images", "other_categories"), "skip")
+    write_params({f"convert.{key}": value for key, value in skip.items()}, recipe="own")
+    convert.main()
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_terminal_shows_what_was_left_out_and_by_which_param(lines):
+    place = "data/own/via_region_data.json"
+    for line in (
+        f"left out by convert.points: 2 regions (point): {place}, a.png, region 34 is a point, which has no area; "
+        f"{place}, only points.png, region 0",
+        f"left out by convert.bad_images: 1 image (missing image): {place}, gone.png is missing",
+        "left out by convert.emptied_images: 1 images whose regions were all left out: only points.png",
+        "left out: 1 images without an entry in an annotation file: new.png",
+        "left out: 3 regions equal to another one of their image",
+        "not written by VIA: data/own/coco.json (COCO annotations)",
+        "  and 3 more categories",
+    ):
+        assert line in lines
+    assert not any("kind 20" in line and line.startswith("  kind") for line in lines)
+
+
+def test_metrics_hold_few_figures_and_the_file_all(lines):
+    assert read("metrics/dataset.json") == {
+        "train_images": 2,
+        "train_boxes": 48,
+        "val_images": 1,
+        "val_boxes": 24,
+        "categories": 23,
+        "left_out_images": 2,
+        "left_out_regions": sum(fault["count"] for fault in read("metrics/dataset_report.json")["faults"]) - 1,
+    }
+    report = read("metrics/dataset_report.json")
+    assert report["splits"]["train"]["categories"]["kind 00"]["boxes"] == 4
+    assert (report["images_emptied"], report["images_without_entry"]) == (["only points.png"], ["new.png"])
+    assert {fault["decided_by"] for fault in report["faults"]} >= {"convert.points", "convert.bad_images"}

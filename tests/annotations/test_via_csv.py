@@ -1,0 +1,103 @@
+"""Reading the CSV files of VIA 1 and 2."""
+
+import csv
+import io
+
+import pytest
+from annotations.via_files import SQUARE, Drawn, via_csv, via_json
+from projects import polygon
+
+from viadet.annotations.annotation_files import read_annotation_file
+from viadet.project.errors import UserError
+
+HEADER = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
+DRAWN = [
+    Drawn("b.png", [(SQUARE, {"kind": 'a "kite", red'}), (SQUARE, {})]),
+    Drawn("a.png", []),
+    Drawn("b.png", [(SQUARE, {})], size=77),  # another image of this name, from another folder
+]
+
+
+def read(folder, text: str):
+    (folder / "via.CSV").write_text(text)
+    return read_annotation_file(folder / "via.CSV")
+
+
+def error_of(folder, text: str) -> str:
+    with pytest.raises(UserError) as error:
+        read(folder, text)
+    assert str(error.value).startswith(str(folder / "via.CSV"))
+    assert "\n" not in str(error.value)
+    return str(error.value).removeprefix(str(folder / "via.CSV"))
+
+
+@pytest.mark.parametrize("comment", ["#", ""], ids=["VIA 1", "VIA 2"])
+def test_csv_gives_the_same_as_json(tmp_path, comment):
+    (tmp_path / "via.json").write_text(via_json(DRAWN))
+    assert read(tmp_path, via_csv(DRAWN, comment)) == read_annotation_file(tmp_path / "via.json")
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_csv_saved_by_a_spreadsheet_gives_the_same(tmp_path, delimiter):
+    expected = read(tmp_path, via_csv(DRAWN))
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=delimiter).writerows(csv.reader(via_csv(DRAWN).splitlines()))  # also ends lines by \r\n
+    assert read(tmp_path, "\ufeff" + text.getvalue() + delimiter * 6 + "\r\n\r\n") == expected
+
+
+def test_a_bare_undefined_is_left_out(tmp_path):
+    ellipse = '"{""name"":""ellipse"",""cx"":9,""cy"":9,""rx"":5,""ry"":4,""theta"":undefined}"'
+    [image] = read(
+        tmp_path, HEADER + f'a.png,undefined,undefined,1,0,{ellipse},"{{""note"":""undefined"",""b"":undefined}}"'
+    )
+    [region] = image.regions
+    assert region["shape_attributes"] == {"name": "ellipse", "cx": 9, "cy": 9, "rx": 5, "ry": 4}
+    assert region["region_attributes"] == {"note": "undefined"}
+    assert image.size is None
+
+
+def test_a_region_without_attributes_is_kept_for_the_report(tmp_path):
+    [image] = read(tmp_path, HEADER + 'a.png,1,{},1,0,"{}",undefined')
+    assert image.regions == [{"shape_attributes": {}, "region_attributes": {}}]
+
+
+def test_a_name_with_commas_is_not_quoted_by_via(tmp_path):
+    assert [image.file_name for image in read(tmp_path, via_csv([Drawn("a, b, c.png", [(SQUARE, {})])]))] == [
+        "a, b, c.png"
+    ]
+
+
+def test_a_polygon_of_many_points_fits_into_a_cell(tmp_path):
+    points = [(x, x % 7) for x in range(20_000)]
+    [image] = read(tmp_path, via_csv([Drawn("a.png", [(polygon(*points), {})])]))
+    assert len(image.regions[0]["shape_attributes"]["all_points_x"]) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", " is not a VIA file: the first row lacks the columns filename"),
+        ("a,b\n1,2", " is not a VIA file: the first row lacks the columns filename"),
+        (HEADER.replace("file_size,", ""), " is not a VIA file: the first row lacks the columns file_size"),
+        (HEADER + "a.png,1\nb.png,1", ", row 2 has 2 cells, expected 7 (and 1 more such places)"),
+        (HEADER + ",1,{},1,0,{},{}", ", row 2 has no file name"),
+        (HEADER + '"a\nb.png",1,{},0,0,{},{}', ": the file name 'a\\nb.png' has control characters"),
+        (
+            HEADER + 'a.png,1,{},1,0,"{""name""",{}',
+            ", row 2 has '{\"name\"' in region_shape_attributes, which is not valid JSON",
+        ),
+        (HEADER + "a.png,1,{},1,0,[],{}", ", row 2 has [] in region_shape_attributes, expected an object"),
+        (
+            HEADER + 'a.png,1,{},1,0,"{""x"":1,""x"":2}",{}',
+            ", row 2 has the key 'x' twice in region_shape_attributes",
+        ),
+        (
+            HEADER + "a.png,1,{},1,0," + "[" * 100_000 + ",{}",
+            ", row 2 has JSON in region_shape_attributes that can't be",
+        ),
+        (HEADER + 'a.png,1,{},1,0,"{""name', ", row 2 has 6 cells, expected 7"),
+    ],
+    ids=range(11),
+)
+def test_a_file_that_is_not_a_via_file_is_named_with_row_and_reason(text, reason, tmp_path):
+    assert error_of(tmp_path, text).startswith(reason)

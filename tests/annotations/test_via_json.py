@@ -1,0 +1,95 @@
+"""Reading the JSON files of VIA 1 and 2: all forms that VIA writes; anything else is refused by name."""
+
+import json
+
+import pytest
+from annotations.via_files import SQUARE, Drawn, via2_project, via_json
+from projects import via_entry
+
+from viadet.annotations.annotation_files import read_annotation_file
+from viadet.project.errors import UserError
+
+DRAWN = [Drawn("b.png", [(SQUARE, {"kind": "kite"}), (SQUARE, {})]), Drawn("a.png", [])]
+
+
+def error_of(path) -> str:
+    with pytest.raises(UserError) as error:
+        read_annotation_file(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+    return str(error.value).removeprefix(str(path))
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_regions_as_an_object_as_a_list_and_in_a_project_give_the_same(tmp_path, mark):
+    as_list = json.dumps(list(json.loads(via_json(DRAWN)).values()))
+    for text in (via_json(DRAWN), via_json(DRAWN, as_object=True), as_list, via2_project(DRAWN)):
+        (tmp_path / "via.json").write_bytes(mark + text.encode())
+        assert read_annotation_file(tmp_path / "via.json") == [
+            (
+                "b.png",
+                [
+                    {"shape_attributes": SQUARE, "region_attributes": {"kind": "kite"}},
+                    {"shape_attributes": SQUARE, "region_attributes": {}},
+                ],
+                1000,
+            ),
+            ("a.png", [], 1000),
+        ]
+
+
+def test_a_size_that_via_did_not_know_is_none(tmp_path):
+    entries = [via_entry("a.png") | {"size": size} for size in (-1, None, "12", True)]
+    (tmp_path / "via.json").write_text(json.dumps([*entries, {"filename": "a.png", "regions": []}]))
+    assert [image.size for image in read_annotation_file(tmp_path / "via.json")] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    "name", ["a b (1).png", "Ballon à Öhringen.png", "سیب\u200cزمینی.png", "C:\\x\\a.png", "http://x/a"]
+)
+def test_names_in_any_script_paths_and_urls_are_kept_as_written(tmp_path, name):
+    (tmp_path / "via.json").write_text(via_json([Drawn(name, [])]))
+    assert [image.file_name for image in read_annotation_file(tmp_path / "via.json")] == [name]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"a": {"filename": "a.png", "regi', " is not valid JSON: Unterminated string"),
+        ("", " is not valid JSON: Expecting value at line 1, column 1; export it again"),
+        ("[1, 2]", " is not a VIA file: expected filename and regions, got 1 (and 1 more such places)"),
+        ('"text"', " is not a VIA file: expected one entry per image, each with filename and regions"),
+        ("{}", " is not a VIA file"),
+        (
+            '{"a": {"filename": "a.png"}}',
+            " is not a VIA file: expected filename and regions, got {'filename': 'a.png'}",
+        ),
+        ('[{"filename": "a\\nb.png", "regions": []}]', ": the file name 'a\\nb.png' has control characters"),
+        ('[{"filename": "\\ud800", "regions": []}]', ": the file name '\\ud800' has control characters"),
+        ('[{"filename": " ", "regions": []}]', " has an image with the file name ' '"),
+        ('{"a": {"filename": "a.png", "regions": 3}}', ", 'a.png': regions is 3, expected a list or an object"),
+        (
+            '{"v": {"filename": "a.png", "filename": "b.png"}}',
+            " has the key 'filename' twice in one object; delete one",
+        ),
+        ("[" * 100_000, " can't be read as JSON"),
+        ("[" + "9" * 5000 + "]", " can't be read as JSON"),
+        ('{"_via_img_metadata": {"a": 1}}', " is not a VIA file: expected filename and regions, got 1"),
+    ],
+    ids=range(14),
+)
+def test_a_file_that_is_not_a_via_file_is_named_with_the_reason(text, reason, tmp_path):
+    (tmp_path / "via.json").write_text(text)
+    assert error_of(tmp_path / "via.json").startswith(reason)
+
+
+def test_a_value_nested_to_the_limit_is_named(tmp_path):
+    for depth in range(940, 1000, 3):  # somewhere below the limit, json can read it, but `repr` can't write it
+        (tmp_path / "via.json").write_text("[" * depth + "]" * depth)
+        assert error_of(tmp_path / "via.json").startswith((" is not a VIA file", " can't be read as JSON"))
+
+
+def test_a_file_that_is_not_utf_8_or_missing_is_named(tmp_path):
+    (tmp_path / "via.json").write_bytes(json.dumps([via_entry("a.png", SQUARE)]).encode("utf-16"))
+    assert "can't be read as UTF-8" in error_of(tmp_path / "via.json")
+    assert "No such file" in error_of(tmp_path / "missing.json")

@@ -1,0 +1,63 @@
+"""The confusion matrix of images small enough to count by hand."""
+
+from viadet.evaluation.confusion import confusion_matrix, confusion_rows
+
+LEFT, RIGHT, FAR = [0, 0, 40, 40], [100, 0, 40, 40], [300, 300, 20, 20]
+
+
+def coco_of(*objects):
+    """Two images; objects are (image, category, xywh)."""
+    return {
+        "images": [{"id": 1}, {"id": 2}],
+        "annotations": [{"image_id": image, "category_id": category, "bbox": box} for image, category, box in objects],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}, {"id": 3, "name": "objects"}],
+    }
+
+
+def detections(*rows):
+    """Detections are (image, category, xywh, score)."""
+    return [{"image_id": image, "category_id": c, "bbox": box, "score": score} for image, c, box, score in rows]
+
+
+def counts(coco, results):
+    """Cells that are not 0, by row and column."""
+    rows = confusion_rows(coco, confusion_matrix(coco, results, 0.5))
+    return {(row["(objects)"], name): n for row in rows for name, n in row.items() if name != "(objects)" and n}
+
+
+def test_each_object_and_detection_is_counted_once():
+    coco = coco_of((1, 1, LEFT), (1, 2, RIGHT), (2, 2, LEFT), (2, 3, RIGHT))
+    results = detections(
+        (1, 1, LEFT, 0.9),
+        (1, 1, RIGHT, 0.8),  # a dog that is taken for a cat
+        (1, 2, FAR, 0.7),  # nothing there
+        (2, 2, [10, 0, 40, 40], 0.6),  # IoU 0.6
+        (2, 3, [30, 0, 40, 40], 0.6),  # IoU 0.14
+        (2, 3, RIGHT, 0.4),  # below the threshold
+    )
+    assert counts(coco, results) == {
+        ("cat", "cat"): 1,
+        ("dog", "cat"): 1,
+        ("dog", "dog"): 1,
+        ("objects", "(missed)"): 1,
+        ("(background)", "dog"): 1,
+        ("(background)", "objects"): 1,
+    }
+
+
+def test_the_closest_detection_is_matched_whatever_its_class_and_score():
+    coco = coco_of((1, 1, LEFT))
+    results = detections((1, 1, [4, 0, 40, 40], 0.9), (1, 2, LEFT, 0.6))
+    assert counts(coco, results) == {("cat", "dog"): 1, ("(background)", "cat"): 1}
+
+
+def test_a_detection_matches_one_object_only():
+    coco = coco_of((1, 1, LEFT), (1, 1, [2, 0, 40, 40]))
+    assert counts(coco, detections((1, 1, LEFT, 0.9))) == {("cat", "cat"): 1, ("cat", "(missed)"): 1}
+
+
+def test_rows_and_columns_are_all_classes_in_order_without_any_object_or_detection():
+    rows = confusion_rows(coco_of(), confusion_matrix(coco_of(), [], 0.5))
+    assert [row["(objects)"] for row in rows] == ["cat", "dog", "objects", "(background)"]
+    assert list(rows[0]) == ["(objects)", "cat", "dog", "objects", "(missed)"]
+    assert counts(coco_of(), []) == {}

@@ -1,0 +1,142 @@
+"""All pictures and tables of a data set with three classes, made by the stages."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from projects import SMALL, spec_of, write_params
+
+from stages import evaluate, feature_maps, grad_cam, visualise
+from viadet.network.build import build_network
+from viadet.network.weights import save_network
+from viadet.pictures.classes import COLOURS
+
+CLASSES = {"square": "#b03030", "disc": "#3060b0", "kite $5": "#309050"}  # and what it is painted in
+PARAMS = {
+    "evaluate.score_threshold": 0.75,
+    "evaluate.test_time": None,
+    "evaluate.bootstrap": 0,
+    "feature_maps.layers": ["P4"],
+    "feature_maps.score_threshold": 0.75,
+    "grad_cam.methods": ["HiResCAM"],
+    "grad_cam.max_boxes": 2,
+    "grad_cam.max_mistakes": 1,
+    "grad_cam.measured_images": 1,
+    "grad_cam.checked_images": 1,
+}
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("several_classes")]
+
+
+def outline(label, x, y, size):
+    half = size / 2
+    if label == 1:
+        return [(x, y), (x + size, y), (x + size, y + size), (x, y + size)]
+    if label == 2:
+        corners = ((1, 0), (1.7, 0.3), (2, 1), (1.7, 1.7), (1, 2), (0.3, 1.7), (0, 1), (0.3, 0.3))
+        return [(x + half * dx, y + half * dy) for dx, dy in corners]
+    return [(x + half, y), (x + size, y + half), (x + half, y + size), (x, y + half)]
+
+
+def write_split(split, places):
+    """Paint images with objects, (label, x, y, size) each, and write their COCO file."""
+    images, annotations = [], []
+    for image_id, objects in enumerate(places, start=1):
+        picture = Image.new("RGB", (128, 96), "#d8d4c8")
+        for label, x, y, size in objects:
+            points = outline(label, x, y, size)
+            ImageDraw.Draw(picture).polygon(points, fill=list(CLASSES.values())[label - 1])
+            entry = {"id": len(annotations) + 1, "image_id": image_id, "category_id": label, "iscrowd": 0}
+            entry |= {"bbox": [x, y, size, size], "area": size**2}
+            annotations.append(entry | {"segmentation": [[value for point in points for value in point]]})
+        name = f"{split}/{image_id}.png"
+        images.append({"id": image_id, "file_name": name, "width": 128, "height": 96})
+        Path("data/raw", split).mkdir(parents=True, exist_ok=True)
+        picture.save(Path("data/raw", name))
+    categories = [{"id": number, "name": name} for number, name in enumerate(CLASSES, start=1)]
+    coco = {"images": images, "annotations": annotations, "categories": categories}
+    Path("data/coco").mkdir(exist_ok=True)
+    Path("data/coco", f"{split}.json").write_text(json.dumps(coco))
+
+
+def write_model():
+    """Save an untrained network that detects something of each class."""
+    torch.manual_seed(0)
+    spec = spec_of(128, list(CLASSES))
+    network = build_network(spec)
+    with torch.no_grad():
+        network.class_net.predict.conv_pw.bias.fill_(0.0)
+    Path("data/model").mkdir()
+    save_network(network, spec, Path("data/model"))
+
+
+@pytest.fixture(scope="module")
+def threshold():
+    """Of grad_cam: reached by few detections of the images below."""
+    return 0.8
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory, threshold):
+    """A project after the four stages that draw; nobody changes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("classes"))
+        write_params(SMALL | PARAMS | {"grad_cam.score_threshold": threshold})
+        write_split("train", [[(1, 10, 10, 40), (2, 70, 30, 40)], [(3, 30, 20, 60)]])
+        write_split("val", [[(1, 5, 5, 40), (3, 70, 40, 50)], [(2, 40, 20, 50)]])
+        write_model()
+        for stage in (visualise, evaluate, feature_maps, grad_cam):
+            stage.main()
+        return Path.cwd()
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def has_colour(path, colour):
+    with Image.open(path) as picture:
+        return any(found == colour for _, found in picture.convert("RGB").getcolors(2**24))
+
+
+def rgb(number):
+    return tuple(bytes.fromhex(COLOURS[number][1:]))
+
+
+def test_the_training_set_is_drawn_in_a_colour_for_each_class(drawn):
+    folder = drawn / "plots/visualise/images"
+    assert all(has_colour(folder / "training_set.png", rgb(number)) for number in range(3))
+    assert not has_colour(folder / "training_set.png", (0, 255, 0))
+    assert any(has_colour(folder / "augmented.png", rgb(number)) for number in range(3))
+
+
+def test_tables_list_all_classes(drawn):
+    plots = drawn / "plots/evaluate"
+    assert [(row["class"], row["objects"]) for row in rows(plots / "by_class.csv")] == [
+        ("square", "1"),
+        ("disc", "1"),
+        ("kite $5", "1"),
+    ]
+    errors = rows(plots / "errors_by_class.csv")
+    assert [row["class"] for row in errors[::6]] == list(CLASSES)
+    total = {row["error"]: row["count"] for row in json.loads((plots / "errors.json").read_text())}
+    assert sum(total.values()) == sum(int(row["count"]) for row in errors)
+    matrix = rows(plots / "confusion_matrix.csv")
+    assert [row["(objects)"] for row in matrix] == [*CLASSES, "(background)"]
+    assert [sum(int(row[name]) for name in [*CLASSES, "(missed)"]) for row in matrix[:3]] == [1, 1, 1]
+
+
+def test_every_stage_has_its_pictures(drawn):
+    names = ["confusion_matrix.png", "images/val_1.png.jpg", "images/val_2.png.jpg"]
+    assert all((drawn / "plots/evaluate" / name).is_file() for name in names)
+    for folder in ("plots/feature_maps", "plots/grad_cam/images"):
+        assert sorted(path.name for path in (drawn / folder).iterdir()) == ["val_1.png.jpg", "val_2.png.jpg"]
+
+
+def test_grad_cam_measures_fewer_images_than_it_draws_and_says_so(drawn):
+    metrics = json.loads((drawn / "metrics/grad_cam.json").read_text())
+    assert (metrics["measured_images"], metrics["images"]) == (1, 2)
+    assert metrics["right"] + metrics["missed"] == 2  # objects of the first image

@@ -1,0 +1,161 @@
+"""Splitting a data set into train, val and test: by the names of its folders, or by shares."""
+
+import os
+from collections import Counter
+from hashlib import sha256
+from pathlib import PurePosixPath
+
+from viadet.annotations.coco import ConvertedImage
+from viadet.project.errors import UserError
+from viadet.project.params import SplitParams
+
+SPLITS = ("train", "val", "test")
+FOLDER_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+NO_BOXES = 0  # stands for a category id of images without boxes: they are spread over the splits as well
+Splits = dict[str, list[ConvertedImage]]
+
+
+def split_data_set(images: list[ConvertedImage], unlisted: list[str], params: SplitParams | None) -> tuple[Splits, str]:
+    """Split by folders named train, val and test in any depth, or by shares if there are none.
+
+    Args:
+        images: annotated ones.
+        unlisted: names of the images without annotations.
+        params: the shares; None: folders are needed.
+
+    Returns:
+        The images of train, val and, where there are some, test; and how they were found, in words.
+
+    Raises:
+        UserError: the folders are no splits, there are too few images, or a split has no boxes.
+    """
+    names = [image.image["file_name"] for image in images]
+    folders = split_folders([*names, *unlisted])
+    splits: Splits = {}
+    if any(folders.values()):
+        _check_folders(folders, set(names))
+        for name, image in zip(names, images, strict=True):
+            splits.setdefault(folders[name], []).append(image)
+    has_folders = "by the folders " + " and ".join(split for split in SPLITS if split in splits)
+    if not splits:
+        splits, how = split_by_shares(images, params), "by convert.split"
+    elif "val" not in splits:
+        shares = params and params.model_copy(update={"test": 0.0})
+        splits, how = splits | split_by_shares(splits["train"], shares), f"{has_folders}, val by convert.split"
+    else:
+        how = has_folders
+    check_boxes(splits)
+    return {split: splits[split] for split in SPLITS if split in splits}, how
+
+
+def split_folders(names: list[str]) -> dict[str, str | None]:
+    """Find the split of each image: its first folder that is named as one, below the folder that holds all images.
+
+    Returns:
+        The split by image name, None for all if there are no splits: a lone folder `train` is none.
+    """
+    parents = [str(PurePosixPath(name).parent) for name in names]
+    depth = len([part for part in PurePosixPath(os.path.commonpath(parents or ["."])).parts if part != "."])
+    splits = {}
+    for name in names:
+        folders = [part.casefold() for part in PurePosixPath(name).parts[depth:-1]]
+        splits[name] = next((FOLDER_SPLITS[folder] for folder in folders if folder in FOLDER_SPLITS), None)
+    if set(splits.values()) <= {None, "train"}:
+        return dict.fromkeys(names)
+    return splits
+
+
+def split_by_shares(images: list[ConvertedImage], params: SplitParams | None) -> Splits:
+    """Split by shares of the images, so that each category has about the same shares of its images.
+
+    The assignment depends on names, contents, categories and the seed, not on the order of the images. Images of equal
+    content stay together. After Sechidis et al., On the Stratification of Multi-Label Data (2011): the rarest category
+    first, each of its images into the split that lacks most of it.
+
+    Raises:
+        UserError: there are fewer images than splits.
+    """
+    if params is None:
+        raise UserError("convert.split is null, but the images are not in the folders train and val; set val: 0.2")
+    shares = {"train": 1 - params.val - params.test, "val": params.val, "test": params.test}
+    shares = {split: share for split, share in shares.items() if share > 0}
+    groups = _equal_images(images, params.seed)
+    if len(groups) < len(shares):
+        raise UserError(f"convert.split needs at least {len(shares)} different images, found {len(groups)}; add some")
+    split_of = _stratify(groups, shares)
+    return {split: [image for image in images if split_of[image.sha256] == split] for split in shares}
+
+
+def check_boxes(splits: Splits) -> None:
+    """Check that each split has at least one box.
+
+    Raises:
+        UserError: names the split.
+    """
+    for split, images in splits.items():
+        if not any(image.annotations for image in images):
+            raise UserError(f"{split}: no boxes in any of {len(images)} images; annotate some")
+
+
+def _check_folders(folders: dict[str, str | None], annotated: set[str]) -> None:
+    """Check that every annotated image is in a split, and that train and val have some."""
+    outside = sorted(name for name in annotated if folders[name] is None)
+    counts = Counter(split for split in folders.values() if split)
+    found = ", ".join(f"{split} ({counts[split]} images)" for split in SPLITS if counts[split])
+    if outside:
+        raise UserError(
+            f"found the folders {found}, but {len(outside)} annotated images outside of them, such as {outside[0]}; "
+            "move them into a folder train, val or test, or rename these folders"
+        )
+    needed = {"train", *(split for split in ("train", "val") if counts[split])}
+    for split in sorted(needed - {folders[name] for name in annotated}):
+        raise UserError(
+            f"found the folders {found}, but no annotated images in {split}; annotate some, or remove that folder"
+        )
+
+
+def _equal_images(images: list[ConvertedImage], seed: int) -> list[list[ConvertedImage]]:
+    """Group images of equal content, in an order that the seed shuffles."""
+    groups = {}
+    for image in sorted(images, key=lambda image: image.image["file_name"]):
+        groups.setdefault(image.sha256, []).append(image)
+
+    def shuffled_key(group: list[ConvertedImage]) -> bytes:
+        return sha256(f"{seed} {group[0].image['file_name']} {group[0].sha256}".encode()).digest()
+
+    return sorted(groups.values(), key=shuffled_key)
+
+
+def _categories_of(group: list[ConvertedImage]) -> set[int]:
+    return {a["category_id"] for image in group for a in image.annotations} or {NO_BOXES}
+
+
+def _stratify(groups: list[list[ConvertedImage]], shares: dict[str, float]) -> dict[str, str]:
+    """Assign each group of equal images, by their sha256, to a split."""
+    categories = [_categories_of(group) for group in groups]
+    counts = Counter(category for ids in categories for category in ids)
+    lacking = {split: {category: share * n for category, n in counts.items()} for split, share in shares.items()}
+    lacking_groups = {split: share * len(groups) for split, share in shares.items()}
+    split_of: dict[str, str] = {}
+    while len(split_of) < len(groups):
+        left = [index for index, group in enumerate(groups) if group[0].sha256 not in split_of]
+        left_counts = Counter(category for index in left for category in categories[index])
+        rarest = min(left_counts, key=lambda category: (left_counts[category], category))
+        for index in (index for index in left if rarest in categories[index]):
+            split = max(shares, key=lambda split: (lacking[split][rarest], lacking_groups[split]))
+            split_of[groups[index][0].sha256] = split
+            lacking_groups[split] -= 1
+            for category in categories[index]:
+                lacking[split][category] -= 1
+    for split in sorted(shares.keys() - set(split_of.values())):  # a small share of few images
+        largest = max(shares, key=lambda split: list(split_of.values()).count(split))
+        split_of[[key for key, value in split_of.items() if value == largest][-1]] = split
+    return split_of

@@ -1,0 +1,162 @@
+"""Reading VIA 3: projects of images, and the CSV files that it exports.
+
+Regions become regions of VIA 2: `xy` is [shape, coordinates, …], attributes and their options have ids.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from viadet.annotations.via import ViaImage, checked_file_name, raise_all, short_repr
+from viadet.annotations.via_csv import csv_rows, json_cell
+from viadet.annotations.via_json import parse_json
+from viadet.project.errors import UserError
+
+PARTS = ("file", "view", "metadata", "attribute")  # of a project
+CSV_COLUMNS = ("file_list", "temporal_coordinates", "spatial_coordinates", "metadata")
+SHAPES = {  # by number: VIA 2's name, and its keys of the coordinates; None: x, y, x, y, …
+    1: ("point", ("cx", "cy")),
+    2: ("rect", ("x", "y", "width", "height")),
+    3: ("circle", ("cx", "cy", "r")),
+    4: ("ellipse", ("cx", "cy", "rx", "ry")),
+    5: ("line", None),
+    6: ("polyline", None),
+    7: ("polygon", None),
+    8: ("extreme_rectangle", None),
+    9: ("extreme_circle", None),
+}
+LOCAL, INLINE = 1, 4  # places of a file for which `fname` is its name; else `src` is its path or URL
+VIDEO, AUDIO = 4, 8  # types of a file
+CHECKBOX, RADIO, SELECT = 2, 3, 4  # types of an attribute whose values are ids of options
+
+
+def is_via3_json(data: Any) -> bool:
+    """Tell whether a JSON file's content is a VIA 3 project."""
+    return isinstance(data, dict) and all(isinstance(data.get(part), dict) for part in PARTS)
+
+
+def is_via3_csv(text: str) -> bool:
+    """Tell whether a CSV file comes from VIA 3 and has regions in images or video frames."""
+    return "# CSV_HEADER" in text and "spatial_coordinates" in text
+
+
+def images_of_project(project: dict[str, dict], path: Path) -> list[ViaImage]:
+    """Give the images of a VIA 3 project.
+
+    Raises:
+        UserError: names the file and the view, in the order that VIA shows them.
+    """
+    images: dict[str, ViaImage] = {}
+    problems = []
+    for view_id, view in project["view"].items():
+        try:
+            images[view_id] = ViaImage(checked_file_name(_file_name_of(view, project["file"]), path), [])
+        except ValueError as error:
+            problems.append(f", view {short_repr(view_id)} {error}")
+    for key, entry in project["metadata"].items() if not problems else ():
+        image = images.get(str(entry.get("vid"))) if isinstance(entry, dict) else None
+        if image is None or not isinstance(entry.get("xy"), list) or not isinstance(entry.get("av", {}), dict):
+            problems.append(f", metadata {short_repr(key)} is {short_repr(entry)}, expected vid, xy and av of a view")
+        elif entry["xy"]:
+            image.regions.append(_region_of(entry["xy"], entry.get("av", {}), project["attribute"]))
+    raise_all(path, problems)
+    return list(images.values())
+
+
+def images_of_via3_csv(text: str, path: Path) -> list[ViaImage]:
+    """Give the images of a VIA 3 CSV file, which has a row for each region and none for an image without metadata.
+
+    Raises:
+        UserError: names the file and the row below the comments, counted from 1.
+    """
+    lines = text.replace("\r\n", "\n").split("\n")  # not splitlines: values may hold its other line ends
+    comments = [line.lstrip("# ").partition(" = ") for line in lines if line.startswith("#")]
+    values = {name: value for name, _, value in comments}
+    columns = [column.strip() for column in values.get("CSV_HEADER", "").split(",")]
+    missing = [name for name in CSV_COLUMNS if name not in columns]
+    if missing:
+        raise UserError(f"{path} is not a VIA file: its CSV_HEADER lacks the columns {', '.join(missing)}")
+    attributes = _attributes_of(values.get("ATTRIBUTE", "{}"), path)
+    images: dict[str, list[Any]] = {}
+    problems = []
+    rows = csv_rows("\n".join(line for line in lines if not line.startswith("#")), path)
+    for number, row in enumerate(rows, start=1):
+        try:
+            name, xy, values_by_id = _cells_of(row, columns)
+        except ValueError as error:
+            problems.append(f", row {number} below the comments {error}")
+        else:
+            images.setdefault(name, []).extend([_region_of(xy, values_by_id, attributes)] if xy else [])
+    raise_all(path, problems)
+    return [ViaImage(checked_file_name(name, path), regions) for name, regions in images.items()]
+
+
+def _file_name_of(view: Any, files: dict) -> Any:
+    """Give the name of the one image that a view shows.
+
+    Raises:
+        ValueError: it shows something else; the text follows the view's id.
+    """
+    file_ids = view.get("fid_list") if isinstance(view, dict) else None
+    if not isinstance(file_ids, list) or len(file_ids) != 1:
+        raise ValueError(f"shows {short_repr(file_ids)}, expected one file")
+    file = files.get(str(file_ids[0]))
+    if not isinstance(file, dict):
+        raise ValueError(f"shows the file {short_repr(file_ids[0])}, which the project lacks")
+    if file.get("type") in (VIDEO, AUDIO):
+        raise ValueError(f"shows {short_repr(file.get('fname'))}, which is video or audio; only images can be used")
+    keys = ("fname", "src") if file.get("loc") in (LOCAL, INLINE) else ("src", "fname")
+    return file.get(keys[0]) or file.get(keys[1])
+
+
+def _cells_of(row: list[str], columns: list[str]) -> tuple[str, list, dict]:
+    """Give a row's file name, spatial coordinates and attributes.
+
+    Raises:
+        ValueError: the text follows the row's number.
+    """
+    if len(row) != len(columns):
+        raise ValueError(f"has {len(row)} cells, expected {len(columns)}")
+    cells = dict(zip(columns, row, strict=True))
+    names = json_cell(cells["file_list"], "file_list", list)
+    if len(names) != 1 or not isinstance(names[0], str) or not names[0].strip():
+        raise ValueError(f"has {short_repr(names)} in file_list, expected one file name")
+    if json_cell(cells["temporal_coordinates"], "temporal_coordinates", list):
+        raise ValueError("is a part of a video; only images can be used")
+    spatial_coordinates = json_cell(cells["spatial_coordinates"], "spatial_coordinates", list)
+    return names[0], spatial_coordinates, json_cell(cells["metadata"], "metadata", dict)
+
+
+def _attributes_of(text: str, path: Path) -> dict:
+    try:
+        attributes = parse_json(text)
+    except (KeyError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: its comment ATTRIBUTE is not valid JSON ({error}); export it again") from None
+    if not isinstance(attributes, dict):
+        raise UserError(f"{path}: its comment ATTRIBUTE is {short_repr(attributes)}, expected an object")
+    return attributes
+
+
+def _region_of(xy: list, values_by_id: dict, attributes: dict) -> dict:
+    shape, *coordinates = xy
+    name, keys = SHAPES.get(shape, (shape, None)) if isinstance(shape, int) else (shape, None)
+    if keys is None:
+        shape_attributes = {"name": name, "all_points_x": coordinates[0::2], "all_points_y": coordinates[1::2]}
+    else:
+        shape_attributes = {"name": name, **dict(zip(keys, coordinates, strict=False))}
+    values = dict(_attribute_of(attributes.get(id_), id_, value) for id_, value in values_by_id.items())
+    return {"shape_attributes": shape_attributes, "region_attributes": values}
+
+
+def _attribute_of(attribute: Any, id_: str, value: Any) -> tuple[str, Any]:
+    """Give an attribute's name and value as in VIA 2: the label of an option, an object of labels for a checkbox."""
+    if not isinstance(attribute, dict):
+        return id_, value
+    name, options = attribute.get("aname"), attribute.get("options")
+    name = name if isinstance(name, str) else id_
+    if not isinstance(value, str) or not isinstance(options, dict):
+        return name, value
+    if attribute.get("type") == CHECKBOX:
+        return name, {str(options.get(option) or option): True for option in value.split(",") if option}
+    if attribute.get("type") in (RADIO, SELECT):
+        return name, options.get(value) or value  # an option of a project that came from VIA 2 may have an empty label
+    return name, value
