@@ -1,7 +1,7 @@
 """Measure the detector on the validation images and show its detections.
 
 Reads   data/model/, data/coco/val.json (and test.json, if evaluate.test_set), data/raw/
-Writes  data/detections.json (COCO results format), metrics/evaluate.json,
+Writes  data/detections.json (COCO results format), metrics/evaluate.json, metrics/evaluate_details.json (all figures),
         plots/evaluate/{precision_recall,ap_by_iou,by_image,by_class,errors_by_class,confusion_matrix}.csv,
         plots/evaluate/errors.json, plots/evaluate/confusion_matrix.png,
         plots/evaluate/images/ (ground truth beside detections)
@@ -14,12 +14,12 @@ from pycocotools.cocoeval import COCOeval
 
 from viadet.annotations.coco import by_image, category_names
 from viadet.evaluation.augmented_detection import detect_views
-from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
+from viadet.evaluation.coco_metrics import run_cocoeval
 from viadet.evaluation.confusion import confusion_matrix, confusion_rows
-from viadet.evaluation.curves import DECIMALS, ap_by_iou_rows, class_rows, image_rows, precision_recall_rows
+from viadet.evaluation.curves import ap_by_iou_rows, class_rows, image_rows, precision_recall_rows
 from viadet.evaluation.error_kinds import analyse_errors, class_error_rows, error_rows
 from viadet.evaluation.matching import MatchCounts, count_matches, matched_annotations
-from viadet.evaluation.summary import summarise
+from viadet.evaluation.summary import ap_figures, main_figures, summarise
 from viadet.images.pixels import read_image
 from viadet.network.detect import detect_coco
 from viadet.network.device import keep_freed_memory, pick_device
@@ -37,6 +37,7 @@ TEST_PATH = Path("data/coco/test.json")
 IMAGE_DIR = Path("data/raw")
 DETECTIONS_PATH = Path("data/detections.json")
 METRICS_PATH = Path("metrics/evaluate.json")
+DETAILS_PATH = Path("metrics/evaluate_details.json")
 PLOTS_DIR = Path("plots/evaluate")
 CURVE_IOUS = (0.5, 0.75, 0.9)
 
@@ -56,10 +57,8 @@ def write_pictures(coco: dict, results: list[dict], counts: dict[int, MatchCount
 def write_curves(coco: dict, evaluation: COCOeval, counts: dict[int, MatchCounts], score_threshold: float) -> None:
     """Write precision by recall, AP by IoU, by image and by class."""
     class_counts = count_matches(evaluation, score_threshold, by="category_id")
-    tables = {
-        "precision_recall": precision_recall_rows(evaluation, CURVE_IOUS),
-        "ap_by_iou": ap_by_iou_rows(evaluation),
-    }
+    precision_recall = precision_recall_rows(evaluation, CURVE_IOUS)
+    tables = {"precision_recall": precision_recall, "ap_by_iou": ap_by_iou_rows(evaluation)}
     tables |= {"by_image": image_rows(coco, evaluation, counts), "by_class": class_rows(coco, evaluation, class_counts)}
     for name, rows in tables.items():
         write_csv(PLOTS_DIR / f"{name}.csv", rows, list(rows[0]))
@@ -92,21 +91,18 @@ def main() -> None:
     counts = count_matches(evaluation, params.score_threshold)
     metrics = summarise(coco, results, evaluation, counts, params.bootstrap, recipe.train.seed)
     if params.test_time:
-        test_wh = recipe.model.test_wh
-        merged_results = detect_views(MODEL_DIR, coco, IMAGE_DIR, params.test_time, test_wh, device, limit)
-        stats = coco_stats(run_cocoeval(coco, merged_results, limit))
-        metrics |= {f"views_{name}": value for name, value in stats.items() if "mAP" in name}
+        merged = detect_views(MODEL_DIR, coco, IMAGE_DIR, params.test_time, recipe.model.test_wh, device, limit)
+        metrics |= ap_figures("views", coco, merged, limit)
     if params.test_set:
         test_coco = read_json(TEST_PATH)
-        test_results = detect_coco(network, spec, test_coco, IMAGE_DIR, device, limit)
-        stats = coco_stats(run_cocoeval(test_coco, test_results, limit))
-        metrics |= {f"test_{name}": value for name, value in stats.items() if "mAP" in name}
+        metrics |= ap_figures("test", test_coco, detect_coco(network, spec, test_coco, IMAGE_DIR, device, limit), limit)
 
     write_pictures(coco, results, counts, params)
     write_curves(coco, evaluation, counts, params.score_threshold)
     write_errors(coco, results, evaluation, params.score_threshold)
     write_json(DETECTIONS_PATH, results)
-    write_json(METRICS_PATH, {name: round(value, DECIMALS) for name, value in metrics.items()})
+    write_json(METRICS_PATH, main_figures(metrics))
+    write_json(DETAILS_PATH, metrics)
     print(f"bbox_mAP {metrics['bbox_mAP']:.3f}, {len(results)} detections on {len(coco['images'])} images")
 
 

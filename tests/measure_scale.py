@@ -36,7 +36,7 @@ from viadet.network.weights import save_network
 from viadet.project.params import read_recipe
 torch.manual_seed(0)
 recipe = read_recipe()
-spec = make_spec(recipe.model, recipe.convert.categories)
+spec = make_spec(recipe.model, ["balloon"])
 network = build_network(spec)
 torch.nn.init.constant_(network.class_net.predict.conv_pw.bias, 0.0)  # as many detections as there can be
 Path("data/model").mkdir()

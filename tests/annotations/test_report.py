@@ -69,3 +69,14 @@ def test_metrics_hold_few_figures_and_the_file_all(lines):
     assert report["splits"]["train"]["categories"]["kind 00"]["boxes"] == 4
     assert (report["images_emptied"], report["images_without_entry"]) == (["only points.png"], ["new.png"])
     assert {fault["decided_by"] for fault in report["faults"]} >= {"convert.points", "convert.bad_images"}
+
+
+def test_an_image_that_only_one_annotator_has_labelled_is_named(project, capsys):
+    write_split(Path("data/raw"), [via_entry("a.png", SQUARE), via_entry("b.png", SQUARE), via_entry("c.png", SQUARE)])
+    for number, name in enumerate("abc"):
+        Image.new("RGB", (200, 120), (number, 0, 0)).save(f"data/raw/{name}.png")
+    entries = {name: via_entry(name) for name in ("a.png", "b.png")}
+    Path("data/raw/other.json").write_text(json.dumps(entries))
+    write_params(recipe="own")
+    convert.main()
+    assert "2 images have regions in one annotation file and none in another: a.png, b.png" in capsys.readouterr().out

@@ -42,17 +42,20 @@ def pictures(folder=Path()):
 
 
 def outputs(folder):
-    written = [folder / "data/detections.json", folder / "metrics/evaluate.json"]
+    written = [folder / "data/detections.json", *sorted((folder / "metrics").glob("evaluate*.json"))]
     paths = [*written, *sorted((folder / "plots").rglob("*.*"))]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def test_metrics_are_those_of_coco_the_match_counts_the_bootstrap_and_the_views(evaluated):
-    metrics = read(evaluated / "metrics/evaluate.json")
+    metrics = read(evaluated / "metrics/evaluate_details.json")
     expected = {*STATS, "bbox_mAP_ids_from_0", "bbox_mAP_low", "bbox_mAP_high", "precision", "recall", "f1"}
     assert set(metrics) == expected | {f"views_{name}" for name in STATS if "mAP" in name}
     assert metrics["bbox_mAP_low"] <= metrics["bbox_mAP"] <= metrics["bbox_mAP_high"]
     assert metrics["views_bbox_mAP_50"] != metrics["bbox_mAP_50"]
+    main = read(evaluated / "metrics/evaluate.json")
+    assert set(main) == {*(name for name in STATS if "mAP" in name), "f1", "views_bbox_mAP"}
+    assert main.items() <= metrics.items()
 
 
 def test_images_are_listed_by_ap(evaluated):
@@ -63,7 +66,7 @@ def test_images_are_listed_by_ap(evaluated):
 
 
 def test_curves_agree_with_the_metrics(evaluated):
-    metrics = read(evaluated / "metrics/evaluate.json")
+    metrics = read(evaluated / "metrics/evaluate_details.json")
     precision_recall = rows(evaluated / "plots/evaluate/precision_recall.csv")
     assert len(precision_recall) == 101
     assert list(precision_recall[0]) == ["recall", "precision_50", "precision_75", "precision_90"]
@@ -106,10 +109,21 @@ def test_views_bootstrap_and_pictures_can_be_left_out_and_more_detections_counte
     write_params(FEW_DRAWN | {f"evaluate.{key}": value for key, value in changes.items()})
     evaluate.main()
     assert len(read("data/detections.json")) == 3 * 150
-    assert {"AR_10", "AR_150"} < set(read("metrics/evaluate.json")) - {"AR_100"}
-    assert not [name for name in read("metrics/evaluate.json") if name.startswith("views") or name.endswith("_low")]
+    assert {"AR_10", "AR_150"} < set(read("metrics/evaluate_details.json")) - {"AR_100"}
+    assert not [
+        name for name in read("metrics/evaluate_details.json") if name.startswith("views") or name.endswith("_low")
+    ]
     assert pictures() == PICTURES[:1]
     assert len(rows(Path("plots/evaluate/by_image.csv"))) == 3  # all are measured
+
+
+def test_a_test_set_is_measured_on_request_and_only_then(model, evaluated):
+    shutil.copy("data/coco/val.json", "data/coco/test.json")
+    write_params(FEW_DRAWN | {"evaluate.test_set": True})
+    evaluate.main()
+    metrics = read("metrics/evaluate_details.json")
+    assert metrics["test_bbox_mAP"] == metrics["bbox_mAP"] == read("metrics/evaluate.json")["test_bbox_mAP"]
+    assert not [name for name in read(evaluated / "metrics/evaluate_details.json") if name.startswith("test")]
 
 
 def test_without_detections_metrics_are_0_and_pictures_are_drawn(model):

@@ -31,6 +31,7 @@ class DataSet(NamedTuple):
     images: list[ConvertedImage]  # sorted by file name
     emptied: list[str]  # images whose regions were all left out
     unlisted: list[str]  # images without an entry in any annotation file
+    filled: list[str]  # images without regions in some annotation file, with regions in another
     faults: list[Fault]  # what was left out, or is an error
 
 
@@ -70,6 +71,7 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
         images=images,
         emptied=emptied,
         unlisted=_unlisted_images(folder, {image.file_name for image in annotated}),
+        filled=[image.file_name for image in annotated if image.empty_in],
         faults=[Fault(*(text and text.replace(str(folder), origin) for text in fault)) for fault in faults],
     )
 

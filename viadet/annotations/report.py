@@ -74,6 +74,7 @@ def report_details(report: Report) -> dict[str, Any]:
         ],
         "images_emptied": report.data_set.emptied,
         "images_without_entry": report.data_set.unlisted,
+        "images_with_and_without_regions": report.data_set.filled,
         "warnings": report.warnings,
     }
 
@@ -89,6 +90,7 @@ def report_lines(report: Report, recipe: Recipe) -> list[str]:
     lines += [f"and {count} more for {len(more)} other reasons, see metrics/dataset_report.json"] if more else []
     lines += [f"not written by VIA: {text}" for text in data_set.other_files[:PRINTED_NAMES]]
     lines += _name_line("left out: {} images without an entry in an annotation file", data_set.unlisted)
+    lines += _name_line("{} images have regions in one annotation file and none in another", data_set.filled)
     if not report.counts:
         values = f"values of {data_set.categories.attribute}: {describe_counts(data_set.values)}"
         return [*lines, values] if data_set.values else lines

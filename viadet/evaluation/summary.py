@@ -3,8 +3,12 @@
 from pycocotools.cocoeval import COCOeval
 
 from viadet.evaluation.bootstrap import ap_interval
-from viadet.evaluation.coco_metrics import coco_stats, map_with_ids_from_0
+from viadet.evaluation.coco_metrics import coco_stats, map_with_ids_from_0, run_cocoeval
+from viadet.evaluation.curves import DECIMALS
 from viadet.evaluation.matching import MatchCounts, precision_recall_f1
+
+SIZES = ("", "_50", "_75", "_s", "_m", "_l")
+MAIN_FIGURES = (*(f"bbox_mAP{size}" for size in SIZES), "f1", "views_bbox_mAP", "test_bbox_mAP")
 
 
 def summarise(
@@ -26,4 +30,15 @@ def summarise(
     if bootstrap:
         low, high = ap_interval(evaluation, bootstrap, seed)
         metrics |= {"bbox_mAP_low": low, "bbox_mAP_high": high}
-    return metrics
+    return {name: round(value, DECIMALS) for name, value in metrics.items()}
+
+
+def ap_figures(prefix: str, coco: dict, results: list[dict], max_detections: int) -> dict[str, float]:
+    """Compute AP and its parts, named with a prefix, of other detections than the plain ones."""
+    stats = coco_stats(run_cocoeval(coco, results, max_detections))
+    return {f"{prefix}_{name}": round(value, DECIMALS) for name, value in stats.items() if "mAP" in name}
+
+
+def main_figures(metrics: dict[str, float]) -> dict[str, float]:
+    """Pick the few figures that experiments are compared by; `dvc exp show` has a column for each."""
+    return {name: metrics[name] for name in MAIN_FIGURES if name in metrics}

@@ -56,13 +56,10 @@ def _mean_curves(measurements: Measurements, method: str) -> dict[str, float | N
 
 
 def summary_of(metrics: dict[str, Any], method: str) -> dict[str, float | None]:
-    """Pick what tells two runs apart, flat: the drawn method at the level that made the box, beside RandomCAM."""
+    """Pick what tells two runs apart, flat: the counts, and the drawn method at the level that made the box."""
     summary = {f"explained_{kind}": metrics[kind] for kind in KINDS}
-    for prefix, name in (("CAM", method), (BASELINE, BASELINE)):
-        summary |= {f"{prefix}_{measure}": metrics[name]["own"][measure] for measure in LOCALISATION}
-        summary |= {f"{prefix}_{curve}": metrics[name][curve] for curve in CURVES}
-    summary["CAM_random_heads"] = metrics[method]["randomised"]["heads"]
-    return summary
+    summary["CAM_energy_polygon"] = metrics[method]["own"]["energy_polygon"]
+    return summary | {f"CAM_{curve}": metrics[method][curve] for curve in CURVES}
 
 
 def perturbation_rows(measurements: Measurements, method: str) -> list[dict[str, float]]:

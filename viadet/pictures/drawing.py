@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torchvision.transforms.v2.functional import rgb_to_grayscale
+
 from viadet.project.files import replaced_file
 
 GROUND_TRUTH = "lime"
