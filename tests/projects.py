@@ -23,6 +23,8 @@ SMALL = {  # the sample, small enough for tests
     "fetch.rendered.image_size": 128,
     "model.image_size": 128,
     "train.epochs": 2,
+    "train.frozen_stages": 0,
+    "train.freeze_batch_norm": False,
     "train.warmup_epochs": 1,
     "train.validate_every": 2,
     "train.device": "cpu",

@@ -1,5 +1,6 @@
 """The command line: its help, usage errors, what it loads, and how a command ends when interrupted."""
 
+import os
 import re
 import shlex
 import signal
@@ -58,15 +59,20 @@ def test_an_unknown_command_is_a_usage_error():
 
 def test_an_interrupted_command_ends_in_one_line(tmp_path):
     (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "git").write_text("#!/bin/sh\nexec sleep 60\n")  # git itself may end before the interrupt comes
+    (tmp_path / "git").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     command = [sys.executable, "-c", "from viadet.commands.app import main; main()", "compare"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not psutil.Process(process.pid).children():  # until it waits for git or DVC
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    while process.poll() is None and not psutil.Process(process.pid).children():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert (output, errors) == ("", "compare: interrupted; run the same command again to continue\n")
     assert process.returncode == 130
-    assert [path.name for path in tmp_path.iterdir()] == ["dvc.yaml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.yaml", "git"]
 
 
 INTERRUPTED_PROGRAM = """

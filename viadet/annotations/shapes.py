@@ -153,7 +153,9 @@ def clip_outline(outline: Points, width: int, height: int) -> Points:
     if all(0 <= x <= width and 0 <= y <= height for x, y in outline):
         clipped = outline
     else:
-        clipped = [(x, y) for x, y in clip_polygon(np.array(outline, np.float64), width, height).tolist()]
+        points = clip_polygon(np.array(outline, np.float64), width, height)
+        # Where rounding has left a point beyond the border by less than any pixel.
+        clipped = [(x, y) for x, y in np.clip(points, 0, [width, height]).tolist()]
     xs, ys = zip(*clipped, strict=True) if clipped else ((0,), (0,))
     if max(xs) == min(xs) or max(ys) == min(ys):
         reason = "outside the image" if not clipped else "no area"

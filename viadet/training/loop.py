@@ -21,6 +21,7 @@ from viadet.training.state import Training, capture, restore, set_up
 
 CHECK_EVERY = 20  # steps on CUDA
 
+
 def train(
     network: nn.Module,
     spec: NetworkSpec,
