@@ -22,6 +22,7 @@ SMALL = {  # the sample, small enough for tests
     "fetch.rendered.val_images": 3,
     "fetch.rendered.image_size": 128,
     "model.image_size": 128,
+    "model.test_size": None,
     "train.epochs": 2,
     "train.frozen_stages": 0,
     "train.freeze_batch_norm": False,
@@ -72,7 +73,8 @@ def stage_error(name: str) -> str:
 
 def small_changes() -> list[str]:
     """SMALL as arguments of `dvc exp run`."""
-    return [argument for key, value in SMALL.items() for argument in ("-S", f"sample.{key}={value}")]
+    values = {key: "null" if value is None else value for key, value in SMALL.items()}
+    return [argument for key, value in values.items() for argument in ("-S", f"sample.{key}={value}")]
 
 
 class Clone:

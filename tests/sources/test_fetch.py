@@ -111,8 +111,8 @@ def test_a_file_where_a_folder_should_be_is_named_in_one_line(project):
 
 @pytest.mark.slow
 def test_the_endpoint_of_the_hugging_face_hub_is_read_from_the_environment(project, server):
-    server.files["/timm/tf_efficientnet_lite0.in1k/resolve/main/model.safetensors"] = b"backbone"
-    use(write_zip(Path("a.zip")), init="imagenet")
+    server.files["/timm/tf_efficientnet_b0.ns_jft_in1k/resolve/main/model.safetensors"] = b"backbone"
+    use(write_zip(Path("a.zip")), init="imagenet", name="tf_efficientdet_d0")
     result = run_module("fetch", HF_ENDPOINT=server.url)
     assert result.returncode == 0, result.stderr
-    assert Path("data/init/tf_efficientnet_lite0.in1k.safetensors").read_bytes() == b"backbone"
+    assert Path("data/init/tf_efficientnet_b0.ns_jft_in1k.safetensors").read_bytes() == b"backbone"
