@@ -21,6 +21,7 @@ SMALL = {  # the sample, small enough for tests
     "fetch.rendered.train_images": 6,
     "fetch.rendered.val_images": 3,
     "fetch.rendered.image_size": 128,
+    "model.init": "random",
     "model.image_size": 128,
     "model.test_size": None,
     "train.epochs": 2,

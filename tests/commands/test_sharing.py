@@ -78,7 +78,7 @@ def test_each_curve_overlays_and_each_picture_has_its_counterpart(sweep, rates):
     for entries in pictures.values():
         assert [entry["revisions"] for entry in entries] == [[revision] for revision in rates]
     folders = {name.rsplit("/", 1)[0] for name in pictures}
-    stages = ("visualise/images", "evaluate/images", "feature_maps", "grad_cam", "grad_cam/images")
+    stages = ("visualise/images", "evaluate", "evaluate/images", "feature_maps", "grad_cam", "grad_cam/images")
     assert folders == {f"plots/{folder}" for folder in stages}
 
 
