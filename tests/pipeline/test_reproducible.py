@@ -43,7 +43,7 @@ def test_a_run_that_is_killed_with_dvc_continues_to_the_same_lock(experiment, fi
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while not list((experiment.folder / "data").glob("checkpoint/epoch_*.pt")):
+    while not list((experiment.folder / "data").glob("checkpoint/*/epoch_*.pt")):
         assert process.poll() is None
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGKILL)
