@@ -17,6 +17,7 @@ from viadet.network.device import keep_freed_memory, pick_device
 from viadet.network.weights import load_network
 from viadet.pictures.drawing import picture_names, save_figure
 from viadet.pictures.feature_maps import draw_feature_maps
+from viadet.project.counting import counted
 from viadet.project.errors import run_stage
 from viadet.project.files import read_json, replaced_dir
 from viadet.project.params import read_recipe
@@ -33,7 +34,7 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params = recipe.feature_maps
-    device = pick_device(recipe.train.device, recipe.train.deterministic, recipe.train.tf32)
+    device = pick_device(recipe.train.device, recipe.train.deterministic, recipe.train.tf32, recipe.train.threads)
     network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
     coco = read_json(COCO_PATH)
     entries, names, file_names = coco["images"], category_names(coco), picture_names(coco)
@@ -47,7 +48,7 @@ def main() -> None:
     with replaced_dir(PICTURES_DIR) as folder:
         for entry, image in zip(tqdm(entries[: len(images)], desc="pictures", unit="img"), images, strict=True):
             save_figure(draw_feature_maps(image, ranges, params, names), folder / file_names[entry["id"]])
-    print(f"{len(images)} of {len(entries)} validation images drawn")
+    print(f"{len(images)} of {counted(len(entries), 'validation image')} drawn")
 
 
 if __name__ == "__main__":

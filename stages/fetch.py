@@ -8,6 +8,7 @@ Run     dvc repro fetch
 
 from pathlib import Path
 
+from viadet.project.counting import counted
 from viadet.project.errors import run_stage
 from viadet.project.files import replaced_dir
 from viadet.project.libraries import write_versions
@@ -44,9 +45,9 @@ def main() -> None:
     with replaced_dir(LIBRARIES_DIR) as folder:
         write_versions(folder)
     if others:
-        print(f"left out {len(others)} files that are neither images nor .json or .csv, such as {others[0]}")
-    files = sum(path.is_file() for path in RAW_DIR.rglob("*"))
-    print(f"{RAW_DIR}: {files} files; initial weights: {init}")
+        print(f"left out {counted(len(others), 'file')} (no image, .json or .csv), such as {others[0]}")
+    files = counted(sum(path.is_file() for path in RAW_DIR.rglob("*")), "file")
+    print(f"{RAW_DIR}: {files}; initial weights: {init}")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from viadet.network.device import keep_freed_memory, pick_device
 from viadet.network.weights import load_network
 from viadet.pictures.cams import draw_cams, draw_methods
 from viadet.pictures.drawing import picture_names, save_figure
+from viadet.project.counting import counted
 from viadet.project.errors import run_stage
 from viadet.project.files import read_json, replaced_dir, write_csv, write_json
 from viadet.project.params import read_recipe
@@ -54,7 +55,7 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params, seed = recipe.grad_cam, recipe.train.seed
-    device = pick_device(recipe.train.device, recipe.train.deterministic, recipe.train.tf32)
+    device = pick_device(recipe.train.device, recipe.train.deterministic, recipe.train.tf32, recipe.train.threads)
     network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
     anchors, levels, coco = anchors_of(network, device), level_names(network), read_json(COCO_PATH)
     image_sets, file_names, limit = single_image_sets(coco), picture_names(coco), recipe.evaluate.max_detections
@@ -86,7 +87,8 @@ def main() -> None:
     metrics = metrics_of(boxes, measurements, randomisation, levels)
     metrics |= {"images": len(image_sets), "measured_images": len(measured)}
     write_results(metrics, measurements, randomisation, methods[0])
-    print(f"{metrics['detections']} detections on {len(measured)} of {len(image_sets)} validation images measured")
+    detections, images = counted(metrics["detections"], "detection"), counted(len(image_sets), "validation image")
+    print(f"{detections} on {len(measured)} of {images} measured")
 
 
 def write_results(

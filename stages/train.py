@@ -37,7 +37,7 @@ TIMING_PATH = Path("metrics/timing.json")
 
 
 def write_curves(history: History) -> None:
-    """Write losses and validation AP by epoch."""
+    """Write losses and validation AP by epoch; done after each, so that `dvc plots show` follows the training."""
     write_csv(PLOTS_DIR / "loss.csv", history.losses, ["epoch", "loss", "class_loss", "box_loss", "lr"])
     write_csv(PLOTS_DIR / "ap.csv", history.aps, ["epoch", "bbox_mAP", "bbox_mAP_50", "bbox_mAP_75"])
 
@@ -62,7 +62,7 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params = recipe.train
-    device = pick_device(params.device, params.deterministic, params.tf32)
+    device = pick_device(params.device, params.deterministic, params.tf32, params.threads)
     train_coco, val_coco = (read_json(COCO_DIR / f"{split}.json") for split in ("train", "val"))
     spec = make_spec(recipe.model, [category["name"] for category in train_coco["categories"]])
     torch.manual_seed(params.seed)
@@ -79,12 +79,11 @@ def main() -> None:
     checkpoints = Checkpoints(project_root() / CHECKPOINT_DIR, training_key(settings, [COCO_DIR, IMAGE_DIR, INIT_DIR]))
     for path in checkpoints.others():
         print(f"{path} is the checkpoint of another training, kept in case you return to it; delete it if not")
-    trained, history = train(network, spec, images, params, device, validate, checkpoints)
+    trained, history = train(network, spec, images, params, device, validate, checkpoints, write_curves)
 
     with replaced_dir(MODEL_DIR) as folder:
         save_network(trained, spec, folder)
     write_metrics(history, trained)
-    write_curves(history)
     write_timing(history, device)
     checkpoints.remove()
 

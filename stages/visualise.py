@@ -16,6 +16,7 @@ from viadet.network.build import build_network, make_spec
 from viadet.pictures.box_sizes import anchor_sizes_wh, box_sizes_wh, draw_box_sizes, size_rows
 from viadet.pictures.drawing import save_figure
 from viadet.pictures.training_set import COLUMNS, ROWS, draw_augmented, draw_training_set
+from viadet.project.counting import counted
 from viadet.project.errors import run_stage
 from viadet.project.files import read_json, replaced_dir, write_csv
 from viadet.project.params import read_recipe
@@ -44,7 +45,11 @@ def main() -> None:
         save_figure(draw_augmented(samples, names), folder / "augmented.png")
         save_figure(draw_box_sizes(boxes_wh["train"], anchors_wh, spec.input_wh), folder / "box_shapes.png")
     write_csv(SIZES_PATH, size_rows(boxes_wh), ["size", *boxes_wh])
-    print(f"{len(training_set)} images, {len(boxes_wh['train'])} boxes, {len(training_set.cut_outs)} objects to paste")
+    boxes, cut_outs = len(boxes_wh["train"]), len(training_set.cut_outs)
+    print(
+        f"{counted(len(training_set), 'image')}, {counted(boxes, 'box', 'boxes')}, "
+        f"{counted(cut_outs, 'object')} to paste"
+    )
 
 
 if __name__ == "__main__":

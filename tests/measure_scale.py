@@ -71,7 +71,10 @@ def measured(command: list[str]) -> str:
         anonymous, files = [], []
         for one in [process, *process.children(recursive=True)]:
             try:
-                status = dict(line.split(":", 1) for line in Path(f"/proc/{one.pid}/status").read_text().splitlines())
+                status = dict(
+                    line.split(":", 1)
+                    for line in Path(f"/proc/{one.pid}/status").read_text(encoding="utf-8").splitlines()
+                )
                 anonymous.append(int(status["RssAnon"].split()[0]))
                 files.append(int(status["RssFile"].split()[0]))
             except (OSError, KeyError):  # it has just ended

@@ -30,6 +30,7 @@ SMALL = {  # the sample, small enough for tests
     "train.warmup_epochs": 1,
     "train.validate_every": 2,
     "train.device": "cpu",
+    "train.threads": 1,  # tests run side by side
     "train.augment.plain_epochs": 1,
     "evaluate.bootstrap": 50,
 }
@@ -49,7 +50,7 @@ def write_params(changes: dict | None = None, recipe: str = "sample") -> None:
     params["recipe"] = recipe
     for key, value in (changes or {}).items():
         set_param(params[recipe], key, value)
-    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
 def run_module(name: str, **environment: str) -> subprocess.CompletedProcess:
@@ -88,7 +89,8 @@ class Clone:
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
         self.environment |= {
             "HOME": str(folder / "home"),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "USERPROFILE": str(folder / "home"),  # Windows' home
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -163,4 +165,4 @@ def spec_of(image_size: int | list[int], categories: list[str] | None = None, na
 
 
 def read(path: str) -> dict:
-    return json.loads(Path(path).read_text())
+    return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,11 +1,11 @@
 """Finding VIA's files by their content."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
-from annotations.via_files import SQUARE, Drawn, via2_project, via3_csv, via3_project, via_csv, via_json
-
-from viadet.annotations.annotation_files import find_annotation_files, other_files
+from annotations.via_files import SQUARE, Drawn, files_of, via2_project, via3_csv, via3_project, via_csv, via_json
 
 DRAWN = [Drawn("a.png", [(SQUARE, {})])]
 
@@ -23,8 +23,10 @@ def test_all_formats_are_found_in_any_depth_and_case(tmp_path):
     for name, text in zip(names, texts, strict=True):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert sorted(find_annotation_files(tmp_path)) == sorted(tmp_path / name for name in names)
-    assert other_files(tmp_path) == {}
+    files = files_of(tmp_path)
+    assert sorted(files.images) == sorted(tmp_path / name for name in names)
+    assert all([image.file_name for image in images] == ["a.png"] for images in files.images.values())
+    assert (files.damaged, files.others) == ({}, {})
 
 
 def test_other_files_are_not_found_but_described(tmp_path):
@@ -49,17 +51,29 @@ def test_other_files_are_not_found_but_described(tmp_path):
     for name, (text, _) in kinds.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    (tmp_path / "utf16.csv").write_bytes(via_csv(DRAWN).encode("utf-16"))
-    assert find_annotation_files(tmp_path) == []
+    (tmp_path / "utf16.csv").write_bytes("a,b".encode("utf-16"))
     expected = {tmp_path / name: kind for name, (_, kind) in kinds.items() if kind}
-    assert other_files(tmp_path) == expected | {tmp_path / "utf16.csv": "not UTF-8 text"}
+    assert files_of(tmp_path) == ({}, {}, expected | {tmp_path / "utf16.csv": "not UTF-8 text"})
 
 
 @pytest.mark.parametrize("write_format", [via_json, via2_project, via3_project])
-def test_a_file_of_via_that_was_cut_off_is_found_so_that_reading_it_tells(tmp_path, write_format):
-    text = write_format(DRAWN)
-    (tmp_path / "via.json").write_text(text[:-5])
-    assert find_annotation_files(tmp_path) == [tmp_path / "via.json"]
+def test_a_file_of_via_that_was_cut_off_is_damaged_and_no_other_file(tmp_path, write_format):
+    path = tmp_path / "via.json"
+    path.write_text(write_format(DRAWN)[:-5])
+    files = files_of(tmp_path)
+    assert (files.images, files.others) == ({path: []}, {})
+    assert files.damaged[path].startswith(f"{path} is not valid JSON")
+
+
+def test_each_file_is_read_and_parsed_once(tmp_path, monkeypatch):
+    for name, write_format in (("a.json", via_json), ("b.json", via3_project), ("c.csv", via_csv), ("d.csv", via3_csv)):
+        (tmp_path / name).write_text(write_format(DRAWN))
+    (tmp_path / "coco.json").write_text("{}")
+    opened = []
+    sys.addaudithook(lambda event, args: opened.append(args[0]) if event == "open" else None)
+    files_of(tmp_path)
+    files_read = [Path(path).name for path in opened if str(path).startswith(str(tmp_path))]
+    assert sorted(files_read) == ["a.json", "b.json", "c.csv", "coco.json", "d.csv"]
 
 
 def test_a_linked_folder_is_searched_once(tmp_path):
@@ -67,7 +81,7 @@ def test_a_linked_folder_is_searched_once(tmp_path):
     (tmp_path / "real/via.json").write_text(via_json(DRAWN))
     (tmp_path / "real/loop").symlink_to(tmp_path / "real")
     (tmp_path / "own").symlink_to(tmp_path / "real")
-    assert find_annotation_files(tmp_path / "own") == [tmp_path / "own/via.json"]
+    assert list(files_of(tmp_path / "own").images) == [tmp_path / "own/via.json"]
     (tmp_path / "top").mkdir()
     (tmp_path / "top/train").symlink_to(tmp_path / "real")
-    assert find_annotation_files(tmp_path / "top") == [tmp_path / "top/train/via.json"]
+    assert list(files_of(tmp_path / "top").images) == [tmp_path / "top/train/via.json"]

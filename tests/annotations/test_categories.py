@@ -8,6 +8,7 @@ from viadet.annotations.categories import (
     Categories,
     category_of,
     choose_categories,
+    count_values,
     describe_counts,
     name_of,
 )
@@ -25,7 +26,9 @@ def regions(**values: list) -> list[dict]:
 
 
 def chosen(given: list[dict], **changes) -> Categories:
-    return choose_categories(given, convert_params(**({"categories": "auto", "attribute": "auto"} | changes)))
+    return choose_categories(
+        count_values(given), len(given), convert_params(**({"categories": "auto", "attribute": "auto"} | changes))
+    )
 
 
 def error_of(given: list[dict], **changes) -> str:
@@ -61,6 +64,13 @@ def test_the_given_categories_tell_which_attribute_is_meant():
 )
 def test_attributes_are_listed_with_their_values_and_counts_if_none_or_several_fit(changes, reason):
     assert error_of(regions(kind=["kite", "cat"] * 2, colour=["red"] * 4), **changes).startswith(reason)
+
+
+def test_the_scores_of_corrected_detections_are_not_taken_for_the_category():
+    scores = ["0.983", "0.983", "0.412", "0.412"]
+    assert chosen(regions(kind=["kite", "cat"] * 2, score=scores)) == ("kind", ["cat", "kite"])
+    assert chosen(regions(score=[*scores[:3], None])) == (None, ["object"])
+    assert chosen(regions(score=["good", "bad"] * 2)) == ("score", ["bad", "good"])  # an attribute of the user's
 
 
 def test_values_that_differ_only_in_case_are_refused_unless_listed():

@@ -8,7 +8,8 @@ from pycocotools.coco import COCO
 
 from viadet.annotations.coco import box_and_outline, to_coco
 from viadet.annotations.convert import convert_data_set
-from viadet.evaluation.coco_metrics import coco_stats, map_with_ids_from_0, run_cocoeval
+from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
+from viadet.evaluation.summary import map_with_ids_from_0
 
 
 def converted(folder) -> dict:
@@ -39,4 +40,4 @@ def test_perfect_detections_score_1_and_less_with_ids_from_0(tmp_path):
     coco = converted(tmp_path)
     results = [{k: a[k] for k in ("image_id", "category_id", "bbox")} | {"score": 0.9} for a in coco["annotations"]]
     assert coco_stats(run_cocoeval(coco, results))["bbox_mAP"] == 1.0
-    assert map_with_ids_from_0(coco, results) < 1.0
+    assert map_with_ids_from_0(run_cocoeval(coco, results)) < 1.0

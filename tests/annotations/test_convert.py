@@ -1,6 +1,7 @@
 """Converting folders of images with VIA files, and the stage convert."""
 
-from pathlib import Path
+import json
+from pathlib import Path, PureWindowsPath
 from zipfile import ZipFile
 
 import numpy as np
@@ -10,10 +11,12 @@ from PIL import Image
 from projects import REPOSITORY, polygon, read, stage_error, via_entry, write_params
 
 from stages import convert
-from viadet.annotations.convert import DataSet, check_has_boxes, convert_data_set
+from viadet.annotations.convert import DataSet, as_user_knows, check_has_boxes, convert_data_set
+from viadet.annotations.faults import group_faults
 from viadet.project.errors import UserError
 
 ARCHIVE = REPOSITORY.parent / "shared/mirror/balloon_dataset.zip"
+COLUMNS = "filename,file_size,region_count,region_shape_attributes,region_attributes"
 POINT = {"name": "point", "cx": 1, "cy": 2}
 OUTSIDE = polygon((300, 10), (320, 10), (320, 40))
 
@@ -122,6 +125,46 @@ def test_all_faults_are_found_at_once(folder):
     assert reasons == ["annotation file", "missing image", "point", "outside the image"]
 
 
+def test_files_that_contradict_each_other_are_a_group_of_their_own_beside_other_faults(folder):
+    changed = via_entry("a.png", SQUARE | {"all_points_x": [11, 50, 50, 10]})
+    (folder / "second.json").write_text(json.dumps([changed, via_entry("b.png", SQUARE), via_entry("gone.png")]))
+    (folder / "twice.json").write_text(json.dumps([via_entry("b.png", POINT), via_entry("b.png", SQUARE)]))
+    data_set = converted(folder)
+    other, advice = "is missing in another entry of the image in", "keep one entry of each image"
+    assert faults_of(data_set) == [
+        "missing image: data/own/second.json, gone.png is missing",
+        f"contradicting entries: data/own/via_region_data.json, a.png, region 0 {other} data/own/second.json; {advice}",
+        f"contradicting entries: data/own/twice.json, b.png, region 0 {other} data/own/second.json; {advice}",
+    ]
+    groups = group_faults(data_set.faults, convert_params(bad_images="skip"))
+    assert [(group.reason, len(group.faults), group.is_error) for group in groups] == [
+        ("contradicting entries", 2, True),
+        ("missing image", 1, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        (
+            "a.json",
+            '{"shape_attributes": ',
+            " is not valid JSON: Expecting value at line 1, column 22; export it again",
+        ),
+        ("a.json", '[{"filename": " ", "regions": []}]', " has an image with the file name ' '; give it the name of"),
+        ("a.json", '[{"filename": "a\\n", "regions": []}]', ": the file name 'a\\n' has control characters"),
+        ("a.csv", COLUMNS + "\na.png,1\nb.png,1", ", row 2 has 2 cells, expected 5 (and 1 more such place)"),
+    ],
+    ids=range(4),
+)
+def test_a_damaged_file_is_a_fault_with_its_place_and_the_others_are_converted(folder, name, text, fault):
+    (folder / name).write_text(text)
+    data_set = converted(folder)
+    [line] = faults_of(data_set)
+    assert line.startswith(f"annotation file: data/own/{name}{fault}")
+    assert (len(data_set.images), len(data_set.annotation_files)) == (2, 2)
+
+
 def test_images_whose_regions_were_all_left_out_are_dropped_unless_they_are_to_be_kept(folder):
     write_split(folder, [via_entry("a.png", POINT), via_entry("b.png", SQUARE), via_entry("c.png")])
     data_set = converted(folder, points="skip")
@@ -133,9 +176,9 @@ def test_images_whose_regions_were_all_left_out_are_dropped_unless_they_are_to_b
 
 def test_a_data_set_without_boxes_is_refused_with_what_was_left_out(folder):
     write_split(folder, [via_entry("a.png")])
-    assert error_of(folder) == "data/own/via_region_data.json: no boxes in any of 1 images; annotate some"
+    assert error_of(folder) == "data/own/via_region_data.json: no boxes in 1 image; annotate some"
     write_split(folder, [via_entry("a.png", *[POINT] * 3)])
-    expected = "data/own/via_region_data.json: no boxes in any of 1 images; all regions were left out (3 point)"
+    expected = "data/own/via_region_data.json: no boxes in 1 image; all regions were left out (3 point)"
     assert error_of(folder, points="skip") == expected
 
 
@@ -191,8 +234,8 @@ def test_the_stage_writes_annotations_and_counts(splits, capsys):
         f"recipe balloon: 3 images of data/own, annotated in {files}",
         "split by the folders train and val",
         "train: 2 images, 2 boxes: 0 small, 2 medium, 0 large, median size 49.0 px",
-        "val: 1 images, 1 boxes: 0 small, 1 medium, 0 large, median size 49.0 px",
-        "warning: 1 groups of equal images are in several splits: train/a.png = train/b.png = val/v.png",
+        "val: 1 image, 1 box: 0 small, 1 medium, 0 large, median size 49.0 px",
+        "warning: 1 group of equal images in several splits: train/a.png = train/b.png = val/v.png",
     ]
 
 
@@ -214,7 +257,7 @@ def test_the_recipe_own_finds_out_the_rest_and_prints_it_as_params(project, caps
         == 1
     )
     out = capsys.readouterr().out.splitlines()
-    assert out[1] == "split by convert.split"
+    assert out[1] == "split by convert.split, without folders named train and val"
     assert out[3] == "  cat: 4 boxes in 4 images, median size 44.7 px"
     assert out[-6:] == [
         "found, to copy into params.yaml:",
@@ -290,3 +333,9 @@ def test_the_balloon_data_give_the_known_counts(project):
     assert (counts["val_images"], counts["val_boxes"]) == (13, 50)
     sizes = read("metrics/dataset_report.json")["splits"]["val"]
     assert [sizes[size] for size in ("small", "medium", "large")] == [2, 12, 36]
+
+
+def test_paths_are_told_with_slashes_on_windows_too():
+    folder, separator = PureWindowsPath("data/raw"), "\\"
+    text = "data\\raw\\train\\via.json, C:\\photos\\a.jpg is missing"
+    assert as_user_knows(text, folder, "a.zip", separator) == "a.zip/train/via.json, C:\\photos\\a.jpg is missing"

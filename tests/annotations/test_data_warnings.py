@@ -24,7 +24,7 @@ def test_categories_that_a_split_lacks_are_named():
     splits = {"train": [image("a", (9, 1))], "val": [image("b", (9, 2))]}
     assert missing_categories(splits, ["cat", "dog", "cow"]) == [
         "train has no boxes of dog, cow, which can't be learnt",
-        "val has no boxes of cat, cow, which are not measured",
+        "val has no boxes of cat, cow, which can't be measured",
     ]
 
 
@@ -37,20 +37,20 @@ def test_a_category_with_one_box_may_be_misspelt():
 def test_equal_outlines_with_two_categories_are_counted():
     twice = ConvertedImage({"file_name": "a"}, [{"segmentation": [[1, 2]], "category_id": c} for c in (1, 2)])
     assert contradicting_boxes({"train": [twice]}) == [
-        "1 regions are equal to another one but for their category, in a"
+        "1 region with the outline of another one but a different category, in a"
     ]
 
 
 def test_equal_images_in_two_splits_are_named():
     splits = {"train": [image("a", content="x"), image("b", content="x")], "val": [image("c", content="x"), image("d")]}
-    assert equal_images(splits) == ["1 groups of equal images are in several splits: a = b = c"]
+    assert equal_images(splits) == ["1 group of equal images in several splits: a = b = c"]
     assert equal_images({"train": splits["train"], "val": []}) == []
 
 
 def test_images_with_more_objects_than_detections_are_named():
     splits = {"train": [image("a", *[(9, 1)] * 133)], "val": [image("b", *[(9, 1)] * 100)]}
     assert crowded_images(splits, 100) == [
-        "1 images have more objects than evaluate.max_detections (100), up to 133: a; set it to 200 or more"
+        "1 image with more objects than evaluate.max_detections (100), up to 133: a; set it to 200 or more"
     ]
     assert crowded_images(splits, 133) == []
 

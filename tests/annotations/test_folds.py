@@ -61,7 +61,7 @@ def test_the_assignment_is_the_one_of_earlier_results():
 
 @pytest.mark.parametrize(("folds_of", "images"), [("all", 9), ("train", 6)])
 def test_more_folds_than_images_are_refused(folds_of, images):
-    with pytest.raises(UserError, match=rf"^convert\.folds is 10, but there are only {images} images$"):
+    with pytest.raises(UserError, match=rf"^convert\.folds is 10, but the data set has only {images} images$"):
         split_by_fold(splits_of(), 10, 0, folds_of)
 
 

@@ -2,42 +2,54 @@
 
 from pathlib import Path
 
-import pytest
 from annotations.via_files import SQUARE
 
 from viadet.annotations.merging import merge_annotations
 from viadet.annotations.via import ViaImage
-from viadet.project.errors import UserError
 
 ONE, TWO, THREE = Path("one.json"), Path("two.csv"), Path("three.json")
 REGION = {"shape_attributes": SQUARE, "region_attributes": {"kind": "kite"}}
+MOVED = {"shape_attributes": SQUARE | {"all_points_x": [11, 50, 50, 10]}, "region_attributes": {"kind": "kite"}}
 OTHER = {"shape_attributes": SQUARE, "region_attributes": {"kind": "balloon"}}
 
 
 def test_images_of_all_files_are_sorted_and_know_their_file():
-    merged = merge_annotations([(TWO, [ViaImage("b.png", [REGION])]), (ONE, [ViaImage("a.png", [OTHER, REGION])])])
-    assert merged == [("a.png", [OTHER, REGION], ONE, ()), ("b.png", [REGION], TWO, ())]
+    merged = merge_annotations({TWO: [ViaImage("b.png", [REGION])], ONE: [ViaImage("a.png", [OTHER, REGION])]})
+    assert merged == ([("a.png", [OTHER, REGION], ONE, ()), ("b.png", [REGION], TWO, ())], [])
 
 
 def test_identical_entries_count_once_in_several_files_and_in_one():
     entry = ViaImage("a.png", [REGION], 5)
     copy = ViaImage("a.png", [REGION | {"region_attributes": {"kind": "kite"}}])
-    assert merge_annotations([(ONE, [entry, entry]), (TWO, [copy])]) == [("a.png", [REGION], ONE, ())]
+    assert merge_annotations({ONE: [entry, entry], TWO: [copy]}) == ([("a.png", [REGION], ONE, ())], [])
 
 
 def test_an_entry_without_regions_gives_way_and_is_reported():
     empty, filled = ViaImage("a.png", []), ViaImage("a.png", [REGION])
-    files = [(ONE, [empty]), (TWO, [filled]), (THREE, [empty])]
-    assert merge_annotations(files) == [("a.png", [REGION], TWO, (ONE, THREE))]
-    assert merge_annotations([(ONE, [empty]), (TWO, [empty])]) == [("a.png", [], ONE, ())]
+    files = {ONE: [empty], TWO: [filled], THREE: [empty]}
+    assert merge_annotations(files) == ([("a.png", [REGION], TWO, (ONE, THREE))], [])
+    assert merge_annotations({ONE: [empty], TWO: [empty]}) == ([("a.png", [], ONE, ())], [])
 
 
-def test_all_contradictions_are_named_at_once():
-    images = [ViaImage(f"{letter}.png", [REGION]) for letter in "abcdefghijkl"]
-    changed = [ViaImage(f"{letter}.png", [OTHER, REGION]) for letter in "abcdefghijk"]
-    with pytest.raises(UserError) as error:
-        merge_annotations([(ONE, images), (TWO, changed)])
-    assert str(error.value).startswith(
-        "11 images have entries with different regions: a.png (one.json: 1 regions, two.csv: 2 regions); b.png (one"
-    )
-    assert str(error.value).endswith("; and 1 more; keep one entry for each image")
+def test_entries_with_the_same_regions_in_another_order_do_not_contradict():
+    files = {ONE: [ViaImage("a.png", [REGION, OTHER])], TWO: [ViaImage("a.png", [OTHER, REGION])]}
+    assert merge_annotations(files) == ([("a.png", [REGION, OTHER], ONE, ())], [])
+
+
+def test_of_each_image_with_contradicting_entries_the_region_that_one_lacks_is_named():
+    files = {
+        ONE: [ViaImage(name, [REGION, OTHER]) for name in ("changed.png", "more.png", "fewer.png", "same.png")],
+        TWO: [ViaImage("changed.png", [MOVED, OTHER]), ViaImage("more.png", [OTHER, MOVED, REGION])],
+        THREE: [ViaImage("fewer.png", [REGION]), ViaImage("changed.png", [OTHER]), ViaImage("same.png", [MOVED])],
+    }
+    files[THREE].append(ViaImage("three.png", [REGION]))
+    files[THREE].append(ViaImage("three.png", [OTHER]))
+    images, contradictions = merge_annotations(files)
+    assert [image.regions for image in images] == [[REGION, OTHER]] * 4 + [[REGION]]
+    assert contradictions == [
+        (TWO, "changed.png", 0, ONE),
+        (ONE, "fewer.png", 1, THREE),
+        (TWO, "more.png", 1, ONE),
+        (THREE, "same.png", 0, ONE),
+        (THREE, "three.png", 0, THREE),
+    ]

@@ -31,7 +31,7 @@ def lines(project, capsys):
     for number, name in enumerate("abc"):
         Image.new("RGB", (200, 120), (number, 0, 0)).save(f"data/raw/{name}.png")
     Path("data/raw/gone.png").unlink()
-    Path("data/raw/coco.json").write_text(json.dumps({"images": [], "annotations": []}))
+    Path("data/raw/coco.json").write_text(json.dumps({"images": [], "annotations": []}), encoding="utf-8")
     Image.new("RGB", (8, 8)).save("data/raw/new.png")
     skip = dict.fromkeys(("points", "bad_regions", "bad_images", "other_categories"), "skip")
     write_params({f"convert.{key}": value for key, value in skip.items()}, recipe="own")
@@ -45,9 +45,9 @@ def test_the_terminal_shows_what_was_left_out_and_by_which_param(lines):
         f"left out by convert.points: 2 regions (point): {place}, a.png, region 34 is a point, which has no area; "
         f"{place}, only points.png, region 0",
         f"left out by convert.bad_images: 1 image (missing image): {place}, gone.png is missing",
-        "left out by convert.emptied_images: 1 images whose regions were all left out: only points.png",
-        "left out: 1 images without an entry in an annotation file: new.png",
-        "left out: 3 regions equal to another one of their image",
+        "left out by convert.emptied_images: 1 image whose regions were all left out: only points.png",
+        "left out: 1 image without an entry in an annotation file: new.png",
+        "left out: 3 regions equal to another one of the same image",
         "not written by VIA: data/own/coco.json (COCO annotations)",
         "  and 3 more categories",
     ):
@@ -76,7 +76,7 @@ def test_an_image_that_only_one_annotator_has_labelled_is_named(project, capsys)
     for number, name in enumerate("abc"):
         Image.new("RGB", (200, 120), (number, 0, 0)).save(f"data/raw/{name}.png")
     entries = {name: via_entry(name) for name in ("a.png", "b.png")}
-    Path("data/raw/other.json").write_text(json.dumps(entries))
+    Path("data/raw/other.json").write_text(json.dumps(entries), encoding="utf-8")
     write_params(recipe="own")
     convert.main()
-    assert "2 images have regions in one annotation file and none in another: a.png, b.png" in capsys.readouterr().out
+    assert "2 images with regions in one annotation file and none in another: a.png, b.png" in capsys.readouterr().out

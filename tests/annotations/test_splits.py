@@ -66,17 +66,17 @@ def test_images_in_one_folder_have_no_splits_yet(folder):
         (
             ["train/a.png", "val/b.png", "more/c.png"],
             [],
-            "found the folders train (1 images), val (1 images), but 1 annotated images outside of them, such as m",
+            "found the folders train (1 image), val (1 image), but 1 annotated image outside of them, such as m",
         ),
         (
             ["train/a.png"],
             ["val/b.png", "val/c.png"],
-            "found the folders train (1 images), val (2 images), but no annotated images in val; annotate some, or ",
+            "found the folders train (1 image), val (2 images), but no annotated images in val; annotate some, or ",
         ),
         (
             ["val/a.png", "test/b.png"],
             [],
-            "found the folders val (1 images), test (1 images), but no annotated images in train",
+            "found the folders val (1 image), test (1 image), but no annotated images in train",
         ),
         (["a.png", "b.png"], [], "convert.split is null, but the images are not in the folders train and val"),
     ],
@@ -88,7 +88,7 @@ def test_folders_that_are_no_splits_are_named_with_what_is_there(names, unlisted
 
 
 def test_a_split_without_boxes_is_named():
-    with pytest.raises(UserError, match=r"^val: no boxes in any of 1 images; annotate some$"):
+    with pytest.raises(UserError, match=r"^val: no boxes in 1 image; annotate some$"):
         split_data_set([image("train/a.png", 1), image("val/b.png")], [], None)
 
 

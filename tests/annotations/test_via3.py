@@ -91,7 +91,7 @@ def test_extreme_points_give_their_rectangle_and_circle(tmp_path):
     ("changes", "reason"),
     [
         ({"view": {"1": {"fid_list": ["1", "2"]}}}, ", view '1' shows ['1', '2'], expected one file"),
-        ({"view": {"1": 5, "2": 6}}, ", view '1' shows None, expected one file (and 1 more such places)"),
+        ({"view": {"1": 5, "2": 6}}, ", view '1' shows None, expected one file (and 1 more such place)"),
         ({"view": {"1": {"fid_list": [7]}}}, ", view '1' shows the file 7, which the project lacks"),
         (
             {"file": {"1": {"fname": "a.mp4", "type": 4}}},
@@ -119,7 +119,10 @@ HEADER = "# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,spatia
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (HEADER.replace("file_list,", ""), " is not a VIA file: its CSV_HEADER lacks the columns file_list"),
+        (
+            HEADER.replace("file_list,", ""),
+            " is changed: its CSV_HEADER lacks the columns file_list; export",
+        ),
         (HEADER + "# ATTRIBUTE = {\n", ": its comment ATTRIBUTE is not valid JSON"),
         (HEADER + "# ATTRIBUTE = 3\n", ": its comment ATTRIBUTE is 3, expected an object"),
         (HEADER + '"m","[""a.png""]",0', ", row 1 below the comments has 3 cells, expected 6"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from annotations.draw_in_via import BROWSER, PAGES, PROGRAMS, draw_files, draw_paths
-from annotations.via_files import convert_params
+from annotations.via_files import convert_params, files_of
 from annotations.via_work import (
     IMPORTED,
     PATHS,
@@ -20,7 +20,7 @@ from annotations.via_work import (
     write_images,
 )
 
-from viadet.annotations.annotation_files import find_annotation_files, other_files, read_annotation_file
+from viadet.annotations.annotation_files import read_annotation_file
 from viadet.annotations.coco import to_coco
 from viadet.annotations.convert import convert_data_set
 
@@ -57,12 +57,12 @@ def objects_by_image(coco: dict) -> dict[str, list]:
 
 
 def test_each_export_is_recognised_by_its_content():
-    recognised = {path.relative_to(EXPORTS).as_posix() for path in find_annotation_files(EXPORTS)}
+    recognised = {path.relative_to(EXPORTS).as_posix() for path in files_of(EXPORTS).images}
     via1 = {"via1/via_region_data.json", "via1/via_region_data.csv"}
     via2 = {f"via2{kind}/via_project{end}" for kind in ("", "_paths") for end in (".json", "_json.json", "_csv.csv")}
     via3 = {f"via3{kind}/via_project{end}" for kind in ("", "_paths") for end in (".json", "_export.csv")}
     assert recognised == via1 | via2 | via3
-    others = {path.relative_to(EXPORTS).as_posix(): kind for path, kind in other_files(EXPORTS).items()}
+    others = {path.relative_to(EXPORTS).as_posix(): kind for path, kind in files_of(EXPORTS).others.items()}
     assert others["via2/via_project_coco.json"] == "COCO annotations"
     assert set(others) == {"via2/via_project_coco.json", "via3/temporal_segments_export.csv"}
 
@@ -70,7 +70,7 @@ def test_each_export_is_recognised_by_its_content():
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("attribute", ["species", "size", "state", "tags"])  # text, dropdown, radio, checkbox
 def test_all_exports_of_the_same_work_give_the_same_coco(program, attribute, images, tmp_path):
-    paths = find_annotation_files(EXPORTS / program)
+    paths = list(files_of(EXPORTS / program).images)
     cocos = {path.name: coco_of(path, images, tmp_path / path.name, attribute=attribute) for path in paths}
     if program == "via3":  # its CSV has no row for an image without regions
         shared = cocos["via_project.json"]
@@ -85,7 +85,7 @@ def test_all_exports_of_the_same_work_give_the_same_coco(program, attribute, ima
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_boxes_and_categories_are_those_that_were_drawn(program, images, tmp_path):
-    path = next(path for path in find_annotation_files(EXPORTS / program) if path.suffix == ".json")
+    path = next(path for path in files_of(EXPORTS / program).images if path.suffix == ".json")
     by_image = objects_by_image(coco_of(path, images, tmp_path / "data", attribute="species"))
     assert set(by_image) == set(images_of(program))
     for name, regions in regions_of(program).items():
@@ -107,8 +107,8 @@ def test_an_ellipse_is_turned_as_in_via(images, tmp_path):
 @pytest.mark.parametrize("program", ["via2", "via3"])
 def test_names_with_paths_and_urls_lead_to_the_images(program, images, tmp_path):
     places = PATHS | ({**UNREACHABLE, IMPORTED: IMPORTED} if program == "via2" else {})
-    for path in find_annotation_files(EXPORTS / f"{program}_paths"):
-        assert [image.file_name for image in read_annotation_file(path)] == list(places)
+    for path, annotated in files_of(EXPORTS / f"{program}_paths").images.items():
+        assert [image.file_name for image in annotated] == list(places)
         by_image = objects_by_image(coco_of(path, images, tmp_path / path.name, attribute="species"))
         assert set(by_image) == set(places.values())
         assert all(
@@ -139,8 +139,8 @@ def test_drawing_again_gives_the_same_exports(program, via_pages, images, tmp_pa
     draw_files(program, via_pages, images, tmp_path / program)
     if program != "via1":
         draw_paths(program, via_pages, images, tmp_path / f"{program}_paths")
-    exports = [path.relative_to(tmp_path) for path in find_annotation_files(tmp_path)]
-    committed = [path.relative_to(EXPORTS) for path in find_annotation_files(EXPORTS)]
+    exports = [path.relative_to(tmp_path) for path in files_of(tmp_path).images]
+    committed = [path.relative_to(EXPORTS) for path in files_of(EXPORTS).images]
     assert exports == [name for name in committed if name.parts[0].startswith(program)]
     for name in exports:
         again, before = (read_annotation_file(folder / name) for folder in (tmp_path, EXPORTS))

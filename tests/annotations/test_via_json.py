@@ -55,28 +55,33 @@ def test_names_in_any_script_paths_and_urls_are_kept_as_written(tmp_path, name):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{"a": {"filename": "a.png", "regi', " is not valid JSON: Unterminated string"),
-        ("", " is not valid JSON: Expecting value at line 1, column 1; export it again"),
-        ("[1, 2]", " is not a VIA file: expected filename and regions, got 1 (and 1 more such places)"),
-        ('"text"', " is not a VIA file: expected one entry per image, each with filename and regions"),
-        ("{}", " is not a VIA file"),
+        ('{"shape_attributes": {"name": "rec', " is not valid JSON: Unterminated string starting at line 1, column 31"),
+        ('{"a": {"filename": "a.png", "regi', " is not a VIA file: not valid JSON"),
+        ("", " is not a VIA file: not valid JSON"),
+        ("[1, 2]", " is not a VIA file: JSON without VIA's annotations"),
+        ('"text"', " is not a VIA file: JSON without VIA's annotations"),
+        ('{"a": {"filename": "a.png"}}', " is not a VIA file: JSON without VIA's annotations"),
         (
-            '{"a": {"filename": "a.png"}}',
-            " is not a VIA file: expected filename and regions, got {'filename': 'a.png'}",
+            '[{"filename": "a.png", "regions": []}, 1, {"filename": "a.png"}]',
+            " is not a VIA file: expected filename and regions, got 1 (and 1 more such place)",
+        ),
+        (
+            '{"_via_img_metadata": 1}',
+            " is not a VIA file: expected one entry per image, each with filename and regions",
         ),
         ('[{"filename": "a\\nb.png", "regions": []}]', ": the file name 'a\\nb.png' has control characters"),
         ('[{"filename": "\\ud800", "regions": []}]', ": the file name '\\ud800' has control characters"),
         ('[{"filename": " ", "regions": []}]', " has an image with the file name ' '"),
         ('{"a": {"filename": "a.png", "regions": 3}}', ", 'a.png': regions is 3, expected a list or an object"),
         (
-            '{"v": {"filename": "a.png", "filename": "b.png"}}',
+            '{"v": {"filename": "a.png", "filename": "b.png", "shape_attributes": {}}}',
             " has the key 'filename' twice in one object; delete one",
         ),
-        ("[" * 100_000, " can't be read as JSON"),
-        ("[" + "9" * 5000 + "]", " can't be read as JSON"),
+        ('["shape_attributes", ' + "[" * 100_000, " can't be read as JSON"),
+        ('["shape_attributes", ' + "9" * 5000 + "]", " can't be read as JSON"),
         ('{"_via_img_metadata": {"a": 1}}', " is not a VIA file: expected filename and regions, got 1"),
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_a_file_that_is_not_a_via_file_is_named_with_the_reason(text, reason, tmp_path):
     (tmp_path / "via.json").write_text(text)
@@ -85,11 +90,13 @@ def test_a_file_that_is_not_a_via_file_is_named_with_the_reason(text, reason, tm
 
 def test_a_value_nested_to_the_limit_is_named(tmp_path):
     for depth in range(940, 1000, 3):  # somewhere below the limit, json can read it, but `repr` can't write it
-        (tmp_path / "via.json").write_text("[" * depth + "]" * depth)
-        assert error_of(tmp_path / "via.json").startswith((" is not a VIA file", " can't be read as JSON"))
+        (tmp_path / "via.json").write_text('{"_via_img_metadata": {"a": ' + "[" * depth + "]" * depth + "}}")
+        assert error_of(tmp_path / "via.json").startswith((" is not a VIA file: expected", " can't be read as JSON"))
 
 
-def test_a_file_that_is_not_utf_8_or_missing_is_named(tmp_path):
-    (tmp_path / "via.json").write_bytes(json.dumps([via_entry("a.png", SQUARE)]).encode("utf-16"))
-    assert "can't be read as UTF-8" in error_of(tmp_path / "via.json")
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1"])
+def test_a_file_that_is_not_utf_8_or_missing_is_named(tmp_path, encoding):
+    (tmp_path / "via.json").write_bytes(via_json([Drawn("Bäume.png", [(SQUARE, {})])]).encode(encoding))
+    error = error_of(tmp_path / "via.json")
+    assert error.startswith(" can't be read as UTF-8") and error.endswith("export it again, or save it as UTF-8")
     assert "No such file" in error_of(tmp_path / "missing.json")

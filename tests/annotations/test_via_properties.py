@@ -8,14 +8,24 @@ import math
 from pathlib import Path
 
 import pytest
-from annotations.via_files import Drawn, convert_params, dump, via2_project, via3_csv, via3_project, via_csv, via_json
+from annotations.via_files import (
+    Drawn,
+    convert_params,
+    dump,
+    files_of,
+    via2_project,
+    via3_csv,
+    via3_project,
+    via_csv,
+    via_json,
+)
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from projects import REPOSITORY, polygon, via_entry
 from pycocotools.coco import COCO
 
-from viadet.annotations.annotation_files import find_annotation_files, read_annotation_file
+from viadet.annotations.annotation_files import read_annotation_file
 from viadet.annotations.coco import box_and_outline, to_coco
 from viadet.annotations.convert import check_has_boxes, convert_data_set
 from viadet.annotations.faults import group_faults, raise_faults
@@ -154,7 +164,7 @@ def check(folder: Path, content: bytes, name: str = "via.json", **changes: str |
 
 
 def check_coco(path: Path) -> None:
-    json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(path))
         truth = coco.loadAnns(coco.getAnnIds())
@@ -278,4 +288,4 @@ def test_the_same_regions_in_every_format_give_the_same_boxes(tmp_path, images):
     expected = boxes["via1.json"]
     assert len(expected) == sum(len(image.regions) for image in images)
     assert boxes == dict.fromkeys(contents, expected)
-    assert len(find_annotation_files(tmp_path)) == len(contents)
+    assert set(files_of(tmp_path).images) == {tmp_path / name for name in contents}

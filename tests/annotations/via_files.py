@@ -8,6 +8,8 @@ from typing import NamedTuple
 from PIL import Image
 from projects import polygon
 
+from viadet.annotations.annotation_files import AnnotationFiles, read_annotation_files
+from viadet.annotations.image_names import files_below
 from viadet.project.params import ConvertParams
 
 SQUARE = polygon((10, 20), (50, 20), (50, 80), (10, 80))
@@ -28,6 +30,11 @@ def write_split(folder: Path, entries: list[dict], size_wh: tuple[int, int] = (2
         Image.new("RGB", size_wh, "navy").save(folder / entry["filename"])
     (folder / "via_region_data.json").write_text(json.dumps({entry["filename"]: entry for entry in entries}))
     return folder
+
+
+def files_of(folder: Path) -> AnnotationFiles:
+    """Read the annotation files of a folder."""
+    return read_annotation_files(files_below(folder))
 
 
 class Drawn(NamedTuple):

@@ -234,7 +234,7 @@ def test_pasted_objects_are_scaled_cut_off_at_edges_and_cover_each_other():
 def test_a_pasted_object_is_turned_by_a_random_angle_of_up_to_20_degrees():
     rgba = torch.full((4, 6, 60), 255, dtype=torch.uint8)
     torch.manual_seed(0)
-    heights = [random_cut_out(rgba, 1000.0).shape[1] / 1.5 for _ in range(30)]
+    heights = [random_cut_out(rgba, 1000.0, 0.5).shape[1] / 1.5 for _ in range(30)]
     assert min(heights) < 9
     # sin(20°) * 60 + cos(20°) * 6 = 26 px
     assert 22 < max(heights) < 28
@@ -262,8 +262,21 @@ def test_objects_in_a_cluster_touch():
 def test_a_pasted_object_is_enlarged_by_half_at_most():
     rgba = torch.full((4, 20, 20), 255, dtype=torch.uint8)
     torch.manual_seed(0)
-    assert max(max(random_cut_out(rgba, 300.0).shape[1:]) for _ in range(20)) <= 1.5 * 29  # 29 px: when turned
-    assert max(max(random_cut_out(rgba, 10.0).shape[1:]) for _ in range(20)) == 10
+    assert max(max(random_cut_out(rgba, 300.0, 0.5).shape[1:]) for _ in range(20)) <= 1.5 * 29  # 29 px: when turned
+    assert max(max(random_cut_out(rgba, 10.0, 0.5).shape[1:]) for _ in range(20)) == 10
+
+
+def test_pasted_objects_keep_their_hue_unless_channels_are_permuted(scene):
+    cut_outs, empty = CutOuts([scene]), torch.zeros(3, 100, 200, dtype=torch.uint8)
+    torch.manual_seed(0)
+    pasted = {
+        share: [copy_paste(empty, [], cut_outs, params(copy_paste=3, channels=share))[0] for _ in range(20)]
+        for share in (0.0, 0.5)
+    }
+    strongest = {
+        share: {int(image.amax((1, 2)).argmax()) for image in images if image.any()} for share, images in pasted.items()
+    }
+    assert strongest == {0.0: {0}, 0.5: {0, 1, 2}}
 
 
 def colours_of(**changes):

@@ -1,10 +1,11 @@
-"""AP of a subset of the images against COCOeval run on that subset alone; the confidence interval."""
+"""AP of a subset of the images against COCOeval run on that subset alone, AP by image, the confidence interval."""
 
 import numpy as np
 import pytest
 
-from viadet.evaluation.bootstrap import ap_interval, ap_of_images
+from viadet.evaluation.bootstrap import ap_interval
 from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
+from viadet.evaluation.rankings import ap_by_image, ap_of_images, rank_detections
 
 
 def make_results(image_count, quality, seed=0, categories=2):
@@ -24,13 +25,18 @@ def make_results(image_count, quality, seed=0, categories=2):
     return {"images": images, "annotations": annotations, "categories": names}, results
 
 
-def test_ap_of_all_images_equals_cocoevals_and_leaves_the_evaluation_unchanged():
+def ap_of(evaluation, image_indices):
+    return ap_of_images(
+        rank_detections(evaluation), np.bincount(image_indices, minlength=len(evaluation.params.imgIds))
+    )
+
+
+def test_ap_of_all_images_equals_cocoevals_to_the_last_bit_with_tied_scores_too():
     coco, results = make_results(7, 0.8)
+    results = [result | {"score": round(result["score"], 1)} for result in results]
     evaluation = run_cocoeval(coco, results)
-    before = coco_stats(evaluation)
-    assert ap_of_images(evaluation, np.arange(7)) == pytest.approx(before["bbox_mAP"], abs=1e-4)
-    assert coco_stats(evaluation) == before
-    assert evaluation.params.imgIds == list(range(1, 8))
+    assert 0.1 < evaluation.stats[0] < 0.9
+    assert ap_of(evaluation, np.arange(7)) == evaluation.stats[0]
 
 
 @pytest.mark.parametrize("chosen", [[2], [0, 4], [6, 1, 3]])
@@ -41,14 +47,16 @@ def test_ap_of_a_subset_equals_that_of_an_evaluation_of_the_subset_alone(chosen)
     subset["annotations"] = [a for a in coco["annotations"] if a["image_id"] in ids]
     alone = run_cocoeval(subset, [result for result in results if result["image_id"] in ids])
     evaluation = run_cocoeval(coco, results)
-    assert ap_of_images(evaluation, np.array(chosen)) == pytest.approx(coco_stats(alone)["bbox_mAP"], abs=1e-4)
+    assert ap_of(evaluation, chosen) == alone.stats[0]
+    if len(chosen) == 1:
+        assert ap_by_image(rank_detections(evaluation), 7)[chosen[0]] == alone.stats[0]
 
 
 def test_an_image_listed_twice_counts_twice():
     coco, results = make_results(2, 1.0, categories=1)
     results = [result for result in results if result["image_id"] == 1]  # none on the second
     evaluation = run_cocoeval(coco, results)
-    once, twice = (ap_of_images(evaluation, np.array(images)) for images in ([0, 1], [0, 0, 1]))
+    once, twice = (ap_of(evaluation, images) for images in ([0, 1], [0, 0, 1]))
     assert once == pytest.approx(51 / 101)  # recall 0 to 0.5 of 101 points
     assert twice == pytest.approx(67 / 101)  # recall up to 2/3
 
@@ -56,7 +64,8 @@ def test_an_image_listed_twice_counts_twice():
 def test_images_without_objects_have_ap_minus_1():
     coco, results = make_results(2, 1.0, categories=1)
     coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] == 1]
-    assert ap_of_images(run_cocoeval(coco, results), np.array([1])) == -1
+    evaluation = run_cocoeval(coco, results)
+    assert ap_of(evaluation, [1]) == ap_by_image(rank_detections(evaluation), 2)[1] == -1
 
 
 def test_the_interval_contains_ap_narrows_with_more_images_and_depends_on_the_seed_only():

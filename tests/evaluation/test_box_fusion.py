@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from viadet.evaluation.box_fusion import fuse_boxes, iou_with
+from viadet.evaluation.box_fusion import fuse_boxes
 
 
 def fuse(rows, asked=2):
@@ -46,6 +46,7 @@ def test_nothing_gives_nothing():
     assert fuse([]) == ([], [])
 
 
-def test_iou():
-    others_xyxy = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]], dtype=float)
-    assert iou_with(others_xyxy, np.array([0, 0, 10, 10], dtype=float)).tolist() == pytest.approx([1, 1 / 3, 0])
+def test_boxes_join_above_the_iou_of_the_authors():
+    # Boxes 10 px wide, moved by d px: their IoU is (10 - d) / (10 + d), 0.55 at 2.903 px.
+    assert len(fuse([(0, 0, 10, 10, 0.9, 0), (2.90, 0, 12.90, 10, 0.9, 1)])[0]) == 1
+    assert len(fuse([(0, 0, 10, 10, 0.9, 0), (2.91, 0, 12.91, 10, 0.9, 1)])[0]) == 2

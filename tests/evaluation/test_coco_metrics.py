@@ -4,10 +4,13 @@ import copy
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
-from viadet.evaluation.coco_metrics import coco_stats, map_with_ids_from_0, run_cocoeval
+from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 from viadet.evaluation.curves import ap_by_iou_rows, class_rows, image_rows, precision_recall_rows
 from viadet.evaluation.matching import MatchCounts, count_matches, matched_annotations, precision_recall_f1
+from viadet.evaluation.summary import map_with_ids_from_0
 
 BOXES = {1: [[10, 10, 20, 20], [50, 50, 40, 40]], 2: [[0, 0, 100, 100]], 3: []}  # xywh by image
 
@@ -27,6 +30,56 @@ def ground_truth():
 
 def detections(*rows):
     return [{"image_id": i, "category_id": 1, "bbox": box, "score": score} for i, box, score in rows]
+
+
+def random_boxes(categories=1, images=4, objects=15, found=60, crowds=False):
+    """Objects of all sizes and detections beside them, some of equal scores, IoUs or boxes."""
+    random = np.random.default_rng(0)
+    coco = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": i, "name": str(i)} for i in range(1, categories + 1)],
+    }
+    results = []
+    for image_id in range(1, images + 1):
+        coco["images"].append({"id": image_id, "file_name": f"{image_id}.png", "width": 400, "height": 400})
+        boxes = random.uniform((0, 0, 5, 5), (200, 200, 150, 150), (objects, 4)).round()
+        boxes[1], boxes[3] = boxes[0], boxes[2]
+        for number, (box, category) in enumerate(zip(boxes, random.integers(1, categories + 1, objects), strict=True)):
+            entry = {"image_id": image_id, "category_id": int(category), "bbox": box.tolist()}
+            size = {"area": box[2] * box[3] * 0.7, "iscrowd": int(crowds and number == 5)}
+            coco["annotations"].append({"id": len(coco["annotations"]) + 1} | entry | size)
+        for box in boxes[random.integers(0, objects, found)] + random.integers(-6, 7, (found, 4)) * (1, 1, 0, 0):
+            entry = {"image_id": image_id, "category_id": int(random.integers(1, categories + 1)), "bbox": box.tolist()}
+            results.append(entry | {"score": round(float(random.random()), 1)})
+    return coco, results
+
+
+def plain_cocoeval(coco, results, max_detections=100):
+    truth = COCO()
+    truth.dataset = copy.deepcopy(coco)
+    truth.createIndex()
+    boxes = truth.loadRes(copy.deepcopy(results))
+    evaluation = COCOeval(truth, boxes, iouType="bbox")
+    evaluation.params.maxDets[-1] = max_detections
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation
+
+
+@pytest.mark.parametrize(("categories", "limit"), [(1, 100), (3, 100), (1, 20)])
+def test_figures_and_matches_equal_those_of_pycocotools(categories, limit):
+    coco, results = random_boxes(categories, crowds=True)
+    ours, plain = run_cocoeval(coco, results, limit), plain_cocoeval(coco, results, limit)
+    for name in ("precision", "recall", "scores"):
+        np.testing.assert_array_equal(ours.eval[name], plain.eval[name])
+    entries = [entry for entry in plain.evalImgs if entry is not None and entry["aRng"] == plain.params.areaRng[0]]
+    assert len(ours.evalImgs) == len(entries)
+    for entry, expected in zip(ours.evalImgs, entries, strict=True):
+        for key in entry:
+            np.testing.assert_array_equal(entry[key], expected[key], err_msg=key)
+    assert 0.1 < ours.eval["recall"].mean() < 0.9
 
 
 PERFECT = detections(*((i, box, 0.9) for i, boxes in BOXES.items() for box in boxes))
@@ -54,8 +107,12 @@ def test_a_size_without_ground_truth_is_minus_1():
     assert coco_stats(run_cocoeval(coco, PERFECT))["bbox_mAP_s"] == -1
 
 
-def test_with_ids_from_0_cocoeval_loses_the_first_object():
-    assert map_with_ids_from_0(ground_truth(), PERFECT) < 0.7
+@pytest.mark.parametrize(("coco", "results"), [(ground_truth(), PERFECT), random_boxes(categories=2)])
+def test_with_ids_from_0_cocoeval_loses_the_first_object(coco, results):
+    from_0 = coco | {"annotations": [annotation | {"id": annotation["id"] - 1} for annotation in coco["annotations"]]}
+    expected = round(float(plain_cocoeval(from_0, results).stats[0]), 4)
+    assert map_with_ids_from_0(run_cocoeval(coco, results)) == expected
+    assert expected < (0.7 if results is PERFECT else 1)
 
 
 def test_matches_are_counted_by_image_above_the_threshold():
@@ -164,7 +221,7 @@ def test_more_objects_than_max_detections_lower_ap_until_it_is_raised():
     assert at_100["AR_100"] == pytest.approx(2 / 3, abs=1e-4)
     assert at_200["bbox_mAP"] == at_200["AR_200"] == 1
     assert "AR_100" not in at_200
-    assert map_with_ids_from_0(coco, results, 200) > 0.9
+    assert map_with_ids_from_0(run_cocoeval(coco, results, 200)) > 0.9
 
 
 def test_metrics_of_few_objects_do_not_depend_on_max_detections():
@@ -176,7 +233,6 @@ def test_metrics_of_few_objects_do_not_depend_on_max_detections():
 
 def test_the_callers_data_are_left_unchanged():
     coco, results = ground_truth(), copy.deepcopy(PERFECT)
-    run_cocoeval(coco, results)
-    map_with_ids_from_0(coco, results)
+    map_with_ids_from_0(run_cocoeval(coco, results))
     assert coco == ground_truth()
     assert results == PERFECT

@@ -42,7 +42,8 @@ def pictures(folder=Path()):
 
 
 def outputs(folder):
-    written = [folder / "data/detections.json", *sorted((folder / "metrics").glob("evaluate*.json"))]
+    card = folder / "data/model/README.md"
+    written = [folder / "data/detections.json", card, *sorted((folder / "metrics").glob("evaluate*.json"))]
     paths = [*written, *sorted((folder / "plots").rglob("*.*"))]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 

@@ -91,10 +91,10 @@ def test_summary_and_curves_are_of_the_first_method(in_explained):
     assert summary["CAM_energy_polygon"] == metrics["HiResCAM"]["own"]["energy_polygon"]
     assert summary["CAM_insertion"] == metrics["HiResCAM"]["insertion"]
     assert summary["explained_right"] == metrics["right"]
-    rows = Path("plots/grad_cam/perturbation.csv").read_text().splitlines()
+    rows = Path("plots/grad_cam/perturbation.csv").read_text(encoding="utf-8").splitlines()
     assert rows[0] == "percent,deletion,insertion,random_deletion,random_insertion"
     assert [row.split(",")[0] for row in rows[1:]] == ["2", "5", "10", "20", "40"]
-    rows = Path("plots/grad_cam/randomisation.csv").read_text().splitlines()
+    rows = Path("plots/grad_cam/randomisation.csv").read_text(encoding="utf-8").splitlines()
     assert rows[:2] == ["step,rank_correlation", "0,1"]
 
 

@@ -7,6 +7,7 @@ from projects import spec_of
 from torchvision.ops import box_iou
 
 from viadet.images.letterbox import letterbox_of
+from viadet.network import boxes
 from viadet.network.boxes import (
     Detections,
     anchors_of,
@@ -15,6 +16,7 @@ from viadet.network.boxes import (
     flat_outputs,
     mirror_boxes_xyxy,
     to_coco_results,
+    vote,
 )
 from viadet.network.build import build_network
 
@@ -32,7 +34,8 @@ def middle_of_p5(levels):
     return int((levels == 2).nonzero()[9 * (8 * 4 + 4)])
 
 
-def test_decoding_agrees_with_effdet(network):
+def test_decoding_agrees_with_effdet_where_no_boxes_vote(network, monkeypatch):
+    monkeypatch.setattr(boxes, "VOTE_IOU", 1.0)  # effdet's boxes stay as they are
     torch.manual_seed(0)
     images = torch.randn(2, 3, 256, 256)
     with torch.inference_mode():
@@ -76,6 +79,26 @@ def test_overlapping_boxes_of_one_class_are_suppressed_and_those_of_two_are_not(
     logits[middle, 0], logits[middle, 1], logits[overlap.argmax(), 0] = 3.0, 2.0, 1.0
     assert 0.5 < overlap.max() < 1
     assert decode(logits, codes, anchors_yxyx, levels, WHOLE_INPUT).best(0.5).labels.tolist() == [1, 2]
+
+
+def test_a_kept_box_is_averaged_with_nearly_equal_ones_of_its_class():
+    candidates_xyxy = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 11], [0, 0, 10, 12], [0, 0, 10, 20], [50, 0, 60, 10]])
+    scores = torch.tensor([0.6, 0.2, 0.5, 0.9, 0.3])
+    labels = torch.tensor([1, 1, 2, 1, 1])  # the third would be near enough, the fourth is not
+    voted_xyxy = vote(candidates_xyxy, scores, labels, candidates_xyxy[[0, 4]], labels[[0, 4]])
+    assert voted_xyxy.flatten().tolist() == pytest.approx([0, 0, 10, 10.25, 50, 0, 60, 10])
+
+
+def test_votes_are_the_same_for_any_number_of_detections():
+    torch.manual_seed(0)
+    corners_xy = torch.rand(250, 2).repeat(2, 1) * 20
+    candidates_xyxy = torch.cat([corners_xy, corners_xy + 8 + torch.rand(500, 2)], 1)
+    scores, labels = torch.rand(500), torch.ones(500, dtype=torch.int64)
+    together = vote(candidates_xyxy, scores, labels, candidates_xyxy, labels)
+    alone = [vote(candidates_xyxy, scores, labels, candidates_xyxy[[row]], labels[[row]]) for row in range(500)]
+    torch.testing.assert_close(together, torch.cat(alone))
+    assert (together != candidates_xyxy).any()
+    assert vote(candidates_xyxy, scores, labels, candidates_xyxy[:0], labels[:0]).shape == (0, 4)
 
 
 def test_boxes_are_clipped_to_the_photograph_and_return_to_its_px(network):

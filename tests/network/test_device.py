@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from viadet.network.device import describe_device, pick_device
+from viadet.network.device import agrees_with_cpu, describe_device, pick_device, pick_precision
 from viadet.project.errors import UserError
 
 CPU = torch.device("cpu")
@@ -36,22 +36,28 @@ def test_a_cpu_is_described_by_its_threads():
     assert describe_device(CPU) == f"cpu, {torch.get_num_threads()} threads"
 
 
-def gradients(deterministic: bool, **environment: str) -> str:
-    """Hash a convolution's gradients in a new process, as torch chooses its CPU code at the first operation."""
+def gradients(deterministic: bool, threads: tuple = ("auto",), cores: int = 0, **environment: str) -> list[str]:
+    """Hash a layer's gradients for some numbers of threads, in a new process: torch chooses its CPU code only once."""
     code = f"""if True:
-        import hashlib, torch
+        import hashlib, os
+        if {cores}:
+            os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:{cores}])
+        import torch
         from viadet.network.device import pick_device
-        pick_device("cpu", deterministic={deterministic})
-        torch.manual_seed(0)
-        layer = torch.nn.Conv2d(32, 32, 3)
-        layer(torch.randn(4, 32, 64, 64)).square().mean().backward()
-        print(hashlib.sha256(layer.weight.grad.numpy().tobytes()).hexdigest())
+        for threads in {threads!r}:
+            pick_device("cpu", deterministic={deterministic}, threads=threads)
+            torch.manual_seed(0)
+            layers = torch.nn.Sequential(torch.nn.Conv2d(32, 64, 3), torch.nn.BatchNorm2d(64))
+            images = torch.randn(4, 32, 64, 64).to(memory_format=torch.channels_last)
+            layers.to(memory_format=torch.channels_last)(images).pow(3).mean().backward()
+            print(hashlib.sha256(b"".join(p.grad.numpy().tobytes() for p in layers.parameters())).hexdigest())
     """
-    chosen = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
+    chosen = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     without = {name: value for name, value in os.environ.items() if name not in chosen}
+    environment["OMP_WAIT_POLICY"] = "passive"  # more threads than cores would spend their time waiting
     result = subprocess.run([sys.executable, "-c", code], env=without | environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    return result.stdout
+    return result.stdout.split()
 
 
 @pytest.mark.slow
@@ -61,3 +67,75 @@ def test_a_cpu_with_avx512_computes_the_same_bytes_as_one_without():
     without = gradients(False, ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2")
     assert gradients(True) == without
     assert gradients(False) != without
+
+
+def test_precision_is_chosen_by_device_and_param(monkeypatch):
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert [pick_precision(name, cpu) for name in ("auto", "fp32", "bf16", "fp16")] == [
+        torch.float32,
+        torch.float32,
+        torch.bfloat16,
+        torch.float16,
+    ]
+    assert pick_precision("fp32", cuda) == torch.float32
+    for has_bf16, expected in ((True, torch.bfloat16), (False, torch.float16)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, it=has_bf16: it)
+        assert pick_precision("auto", cuda) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system can't take cores from a process")
+def test_a_number_of_threads_gives_its_bytes_on_any_number_of_cores():
+    one, two, four, again = gradients(True, (1, 2, 4, 2))
+    assert len({one, two, four}) == 3  # else this test shows nothing
+    assert again == two
+    assert gradients(True, (2,), cores=1, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1") == [two]
+    assert gradients(True, (2,), OMP_NUM_THREADS="4", MKL_NUM_THREADS="4") == [two]
+
+
+def test_threads_are_set_unless_torch_chooses():
+    before = torch.get_num_threads()
+    try:
+        pick_device("cpu", threads=3)
+        assert describe_device(CPU) == "cpu, 3 threads"
+        pick_device("cpu", threads="auto")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture
+def mac(monkeypatch):
+    """A stand-in for a Mac: what is moved to `mps` is multiplied by `error[0]` and stays on the CPU."""
+    error, move = [1.0], torch.Tensor.to
+
+    def move_to_mps(tensor, *args, **kwargs):
+        if args and args[0] == torch.device("mps"):
+            return move(tensor * error[0], CPU, *args[1:], **kwargs)
+        return move(tensor, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "to", move_to_mps)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return error
+
+
+@pytest.mark.parametrize(("error", "chosen"), [(1.0, "mps"), (1.000001, "mps"), (1.01, "cpu"), (float("nan"), "cpu")])
+def test_a_mac_is_chosen_only_if_it_computes_what_the_cpu_does(mac, error, chosen):
+    mac[0] = error
+    state = torch.get_rng_state()
+    assert pick_device("auto").type == chosen
+    assert pick_device("mps").type == "mps"
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_device_without_the_operations_disagrees_with_the_cpu():
+    assert agrees_with_cpu(CPU)
+    assert not agrees_with_cpu(torch.device("meta"))
+
+
+def test_mps_without_a_mac_is_an_error():
+    if torch.backends.mps.is_available():
+        pytest.skip("this is a Mac")
+    with pytest.raises(UserError, match=r"train\.device is mps, but torch sees no GPU of a Mac here"):
+        pick_device("mps")

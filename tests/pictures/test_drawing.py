@@ -163,12 +163,19 @@ def names_of(*file_names):
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("x", "x.jpg"), ("x.jpg", "x"), ("a/b.jpg", "a_b.jpg"), ("x.jpg", "X.jpg")]
+    ("first", "second"),
+    [("x", "x.jpg"), ("x.jpg", "x"), ("a/b.jpg", "a_b.jpg"), ("x.jpg", "X.jpg"), ("a_b.jpg", "a:b.jpg")],
 )
 def test_pictures_of_images_with_similar_names_are_different_files(first, second):
     one, other = names_of(first, second)
     assert one == names_of(first)[0]
     assert other == f"{Path(names_of(second)[0]).stem}-2.jpg"
+
+
+def test_windows_accepts_the_name_of_any_picture():
+    names = names_of('a:b*c?"<d>|e\\f.jpg', "aux.jpg", "dots...", "blank ", "x" * 250)
+    assert names[:4] == ["val_a_b_c___d__e_f.jpg", "val_aux.jpg", "val_dots....jpg", "val_blank .jpg"]
+    assert len(names[4]) < 130
 
 
 def test_the_picture_of_an_image_with_a_long_name_has_a_name_that_file_systems_allow(tmp_path):

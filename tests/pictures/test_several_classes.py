@@ -58,7 +58,7 @@ def write_split(split, places):
     categories = [{"id": number, "name": name} for number, name in enumerate(CLASSES, start=1)]
     coco = {"images": images, "annotations": annotations, "categories": categories}
     Path("data/coco").mkdir(exist_ok=True)
-    Path("data/coco", f"{split}.json").write_text(json.dumps(coco))
+    Path("data/coco", f"{split}.json").write_text(json.dumps(coco), encoding="utf-8")
 
 
 def write_model():

@@ -20,6 +20,7 @@ def test_the_whole_chain_runs_as_an_experiment(experiment):
         "data/coco/val.json",
         "data/model/model.safetensors",
         "data/model/model.json",
+        "data/model/README.md",
         "data/detections.json",
         "plots/visualise/images/training_set.png",
         "plots/visualise/box_sizes.csv",

@@ -29,7 +29,8 @@ def test_two_clones_give_the_same_bytes(finished_clone, tmp_path):
     other.run("dvc", "exp", "run", "-S", "recipe=sample", *small_changes(), "-S", "sample.train.workers=2")
     expected = hashes(finished_clone)
     assert hashes(other) == expected
-    assert {"data/model", "data/detections.json", "plots/evaluate/images", "plots/grad_cam/images"} < set(expected)
+    model = {f"data/model/{name}" for name in ("model.safetensors", "model.json", "README.md")}
+    assert model | {"data/detections.json", "plots/evaluate/images", "plots/grad_cam/images"} < set(expected)
 
 
 def test_a_run_that_is_killed_with_dvc_continues_to_the_same_lock(experiment, finished_clone):
@@ -48,7 +49,7 @@ def test_a_run_that_is_killed_with_dvc_continues_to_the_same_lock(experiment, fi
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert not (experiment.folder / "data/model").exists()
+    assert not (experiment.folder / "data/model/model.safetensors").exists()
     output = experiment.run("dvc", "repro")
     assert "resuming after epoch 1 of 2" in output
     assert hashes(experiment) == expected

@@ -48,7 +48,7 @@ def in_tmp_path(tmp_path, monkeypatch):
 def write_old():
     Path("target").mkdir()
     for name, text in OLD.items():
-        Path("target", name).write_text(text)
+        Path("target", name).write_text(text, encoding="utf-8")
 
 
 def names_here():

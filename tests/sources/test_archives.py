@@ -1,6 +1,7 @@
 """Unpacking real zip archives: damaged and malicious ones are refused."""
 
 import stat
+import sys
 import zipfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from sources.data_sets import FILES, files_in, write_zip
 
 from viadet.project.errors import UserError
 from viadet.sources import archives
-from viadet.sources.archives import unpack_data_set
+from viadet.sources.archives import check_entries, unpack_data_set
 
 
 def failure(path: Path, folder: Path) -> str:
@@ -84,6 +85,15 @@ def test_a_link_or_device_is_refused_by_name(kind, folder):
 def test_entries_that_would_overwrite_each_other_are_refused(name, problem, folder):
     line = refusal(add_entry(write_zip(Path("a.zip")), name, b"other"), folder)
     assert f"{name!r} {problem}; nothing was unpacked" in line
+
+
+@pytest.mark.parametrize("name", ["train/a:b.jpg", "train/aux.jpg", "con/1.jpg", "train/a.jpg ", "train/b./1.jpg"])
+def test_an_entry_whose_name_windows_refuses_is_refused_there(name, folder, monkeypatch):
+    path = add_entry(folder / "a.zip", name, b"x")
+    check_entries("a.zip", zipfile.ZipFile(path).infolist())
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(UserError, match=f"a.zip: entry '{name}' has a name that Windows refuses; nothing was unpacked"):
+        check_entries("a.zip", zipfile.ZipFile(path).infolist())
 
 
 def test_an_archive_that_would_fill_the_disk_is_refused(folder, monkeypatch):

@@ -22,7 +22,7 @@ def test_photographs_and_initial_weights_are_written(project, capsys):
     use(write_zip(Path("a.zip")))
     fetch.main()
     assert files_in(Path("data/raw")) == FILES
-    assert json.loads(Path("data/init/start.json").read_text()) == {"init": "random"}
+    assert json.loads(Path("data/init/start.json").read_text(encoding="utf-8")) == {"init": "random"}
     assert sorted(path.name for path in Path("data").iterdir()) == ["init", "libraries", "raw"]
     assert capsys.readouterr().out.splitlines()[-1] == "data/raw: 5 files; initial weights: random"
 
@@ -51,7 +51,7 @@ def test_files_whose_changes_dvc_does_not_notice_are_named(project, capsys):
     assert capsys.readouterr().out.splitlines()[1:4] == [
         "warning: DVC does not notice changes in mine; after any, run `dvc repro -f fetch`",
         "warning: DVC does not notice changes in start.pth; after any, run `dvc repro -f fetch`",
-        "left out 1 files that are neither images nor .json or .csv, such as notes.txt",
+        "left out 1 file (no image, .json or .csv), such as notes.txt",
     ]
 
 
@@ -104,7 +104,7 @@ def test_the_command_fails_with_one_line_and_exit_code_1(project):
 
 
 def test_a_file_where_a_folder_should_be_is_named_in_one_line(project):
-    Path("data").write_text("a file")
+    Path("data").write_text("a file", encoding="utf-8")
     use(write_zip(Path("a.zip")))
     assert re.fullmatch(r"fetch: data/\S+: Not a directory; fix this and run `dvc repro` again", stage_error("fetch"))
 

@@ -12,7 +12,7 @@ from viadet.sources.manifest import check_manifest, read_manifest
 @pytest.fixture
 def manifest(folder):
     """The manifest of FILES, which are in the folder."""
-    Path("manifest.sha256").write_text(MANIFEST)
+    Path("manifest.sha256").write_text(MANIFEST, encoding="utf-8")
     write_folder(folder)
     return read_manifest(Path("manifest.sha256"))
 

@@ -17,7 +17,7 @@ MIRROR = os.environ.get("BALLOON_MIRROR", str(REPOSITORY.parent / "shared" / "mi
 
 def params(source: str | Path, manifest: bool = True) -> FetchParams:
     """Params for a source; the manifest lists FILES."""
-    Path("manifest.sha256").write_text(MANIFEST)
+    Path("manifest.sha256").write_text(MANIFEST, encoding="utf-8")
     return FetchParams(source=str(source), manifest="manifest.sha256" if manifest else None, rendered=None)
 
 
@@ -62,7 +62,16 @@ def test_a_missing_source_is_named(folder):
 def test_a_source_without_images_and_annotations_is_refused(kind, folder):
     source = write_source(kind, {"notes.txt": b"x"})
     line = failure(params(source, manifest=False), folder)
-    assert line == f"fetch.source is '{source}', which has no images and no .json or .csv files; add them"
+    assert line.startswith(
+        f"fetch.source is '{source}', which has no images and no .json or .csv files but 1 other file"
+    )
+    assert line.endswith("notes.txt; add them")
+
+
+def test_a_file_that_is_no_zip_archive_in_place_of_the_folder_is_named(folder):
+    Path("own").write_text('{"a VIA file": {}}', encoding="utf-8")
+    line = failure(params("own", manifest=False), folder)
+    assert line.startswith("fetch.source is 'own', which is neither a folder nor a valid zip archive; put or link")
 
 
 def test_a_path_may_begin_in_the_home_folder(folder, monkeypatch):

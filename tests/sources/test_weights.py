@@ -106,7 +106,7 @@ def test_a_checkpoint_is_copied(path, folder):
 @pytest.mark.parametrize("path", ["missing.pth", "empty", "notes.txt", "coc"])
 def test_anything_else_is_refused_with_what_is_allowed(path, folder):
     Path("empty").mkdir()
-    Path("notes.txt").write_text("no weights")
+    Path("notes.txt").write_text("no weights", encoding="utf-8")
     line = failure(path, folder)
     assert f"model.init is {path!r}" in line
     assert "allowed are random, coco, imagenet and the path of a checkpoint" in line

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from viadet.network.detect import detect_coco
 from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
 from viadet.training.checkpoint import Checkpoints
-from viadet.training.loop import check_finite, train
+from viadet.training.loop import check_finite, clip_gradients, take_step, train
+from viadet.training.schedule import make_schedule
+from viadet.training.state import set_up
 
 CPU = torch.device("cpu")
 
 
-def train_small(changes=None, size=128, network=None, validate=None):
+def train_small(changes=None, size=128, network=None, validate=None, after_epoch=lambda history: None):
     """Train on the sample in the current folder.
 
     Returns:
@@ -40,16 +43,48 @@ def train_small(changes=None, size=128, network=None, validate=None):
         return coco_stats(run_cocoeval(val_coco, detect_coco(average, spec, val_coco, Path("data/raw"), CPU)))
 
     checkpoints = Checkpoints(Path("data/checkpoint"), "key")
-    average, history = train(network, spec, images, params, CPU, validate or measure, checkpoints)
+    average, history = train(network, spec, images, params, CPU, validate or measure, checkpoints, after_epoch)
     return start, network, average, history
 
 
-def test_the_average_moves_slower_than_the_weights(sample):
+def small_training(changes):
+    """Set up a training on the sample in the current folder."""
+    params = read_recipe().train.model_copy(update=changes)
+    network = build_network(spec_of(128))
+    return set_up(network, spec_of(128), params, CPU, make_schedule(8, params))
+
+
+def test_the_average_moves_slower_than_the_weights_and_the_bar_tells_epoch_loss_and_time_left(sample, capsys):
     start, network, average, history = train_small({"ema_decay": 0.9})
+    bars = re.split("[\\r\\n]+", capsys.readouterr().err)
+    assert any(re.search(r"^epoch 2/2: .*\d+:\d\d<\d+:\d\d.*loss=\d+\.\d{3}\b", bar) for bar in bars), bars
     first, last, averaged = (one.backbone.conv_stem.weight for one in (start, network, average))
     assert 0 < (averaged - first).norm() < (last - first).norm()
     assert [row["epoch"] for row in history.losses] == [1, 2]
     assert [row["epoch"] for row in history.aps] == [2]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_training_in_half_the_bits_goes_as_in_float32_but_for_rounding(sample, precision):
+    _, _, _, exact = train_small({"precision": "fp32"})
+    shutil.rmtree("data/checkpoint")
+    _, network, _, rounded = train_small({"precision": precision})
+    # float16 skips the first step, whose scale is too high: only the first epoch, a single step, is the same
+    assert rounded.losses[0]["loss"] != exact.losses[0]["loss"]
+    assert rounded.losses[0]["loss"] == pytest.approx(exact.losses[0]["loss"], rel=0.01)
+    assert math.isfinite(rounded.losses[1]["loss"])
+    assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
+
+
+def test_float16_skips_steps_whose_gradients_overflow_and_lowers_the_scale(sample):
+    training = small_training({"precision": "fp16"})
+    before = copy.deepcopy(training.network.state_dict())
+    (training.network.class_net.predict.conv_pw.weight.sum() * training.scaler.scale(torch.tensor(math.inf))).backward()
+    assert clip_gradients(training) == 0
+    scale = training.scaler.get_scale()
+    take_step(training, 1)
+    assert training.scaler.get_scale() == scale / 2
+    assert all(torch.equal(values, before[name]) for name, values in training.network.state_dict().items())
 
 
 def test_frozen_stages_and_batch_norms_stay_and_the_rest_moves(sample):
@@ -114,7 +149,7 @@ class Stopped(Exception):
     """Ends a training in the middle."""
 
 
-def test_a_network_with_drop_path_resumes_with_the_same_weights(sample):
+def test_a_network_with_drop_path_resumes_with_the_same_weights_and_goes_on_with_its_curves(sample):
     changes = {"epochs": 4, "validate_every": 1, "workers": 0}
 
     def network():
@@ -131,9 +166,20 @@ def test_a_network_with_drop_path_resumes_with_the_same_weights(sample):
             raise Stopped
         return {"bbox_mAP": 0.0}
 
+    rows = []  # of losses and of APs, at each writing of the curves
+
+    def count_rows(history):
+        rows.append((len(history.losses), len(history.aps)))
+
     with pytest.raises(Stopped):
-        train_small(changes, network=network(), validate=stop_at_the_end_of_the_third_epoch)
+        stop = stop_at_the_end_of_the_third_epoch
+        train_small(changes, network=network(), validate=stop, after_epoch=count_rows)
+    assert rows == [(0, 0), (1, 1), (2, 2)]
     torch.rand(7)  # the generator's state comes from the checkpoint
-    _, resumed, _, history = train_small(changes, network=network())
+    rows.clear()
+    _, resumed, _, history = train_small(changes, network=network(), after_epoch=count_rows)
+    kept = rows[0][0]  # 1 if saving took too long to be due after epoch 2
+    assert kept in (1, 2)
+    assert rows == [(epoch, epoch) for epoch in range(kept, 5)]
     assert history.epochs == 4
     assert all(torch.equal(value, expected[key]) for key, value in resumed.state_dict().items())

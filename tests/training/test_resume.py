@@ -30,7 +30,7 @@ def start_training() -> subprocess.Popen:
     command = [sys.executable, "-m", "stages.train"]
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)  # what was started with `&` ignores it, and passes that on
     try:
-        with Path("log").open("a") as log:
+        with Path("log").open("a", encoding="utf-8") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     finally:
         signal.signal(signal.SIGINT, handler)
@@ -43,12 +43,16 @@ def kill(process: subprocess.Popen, how: int = signal.SIGKILL) -> None:
 
 def wait_until(process: subprocess.Popen, happened) -> None:
     while not happened():
-        assert process.poll() is None, f"training ended by itself\n{Path('log').read_text()}"
+        assert process.poll() is None, f"training ended by itself\n{Path('log').read_text(encoding='utf-8')}"
         time.sleep(0.0005)
 
 
 def epochs_kept() -> set[str]:
     return {path.name for path in CHECKPOINTS.glob("*/epoch_*.pt")}
+
+
+def curve_rows() -> int:
+    return len(Path("plots/train/loss.csv").read_text(encoding="utf-8").splitlines()) - 1
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +98,21 @@ def test_ten_kills_at_random_moments_change_nothing(long_training, expected):
     assert not CHECKPOINTS.exists()
 
 
-def test_an_interrupted_training_says_so_in_one_line_and_continues(long_training, expected):
+def test_an_interrupted_training_says_so_in_one_line_and_continues_with_its_curves(long_training, expected):
     process = start_training()
     wait_until(process, epochs_kept)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait() == 130
-    assert Path("log").read_text().splitlines()[-1] == "train: interrupted; run `dvc repro` again to continue"
-    result = run_module("train")
-    assert "resuming after epoch" in result.stdout
+    log = Path("log").read_text(encoding="utf-8")
+    assert log.splitlines()[-1] == "train: interrupted; run `dvc repro` again to continue"
+    kept = int(max(epochs_kept()).removeprefix("epoch_").removesuffix(".pt"))
+    assert curve_rows() >= kept
+    shutil.rmtree("plots")  # as DVC does before it runs the stage
+    process = start_training()
+    wait_until(process, Path("plots/train/loss.csv").exists)
+    assert curve_rows() >= kept
+    assert process.wait() == 0
+    assert "resuming after epoch" in Path("log").read_text(encoding="utf-8")
     assert outputs() == expected
 
 

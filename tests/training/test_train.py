@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def rows(path):
-    with Path(path).open() as file:
+    with Path(path).open(encoding="utf-8") as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 

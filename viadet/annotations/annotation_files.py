@@ -1,63 +1,98 @@
 """Finding VIA's annotation files by their content, and reading any of them."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from viadet.annotations.image_names import files_below
 from viadet.annotations.via import ViaImage
 from viadet.annotations.via3 import images_of_project, images_of_via3_csv, is_via3_csv, is_via3_json
 from viadet.annotations.via_csv import images_of_csv, is_via_csv
-from viadet.annotations.via_json import images_of_json, is_via_json, load_json, read_text
+from viadet.annotations.via_json import images_of_json, is_via_json, load_json
 from viadet.project.errors import UserError
 
 SUFFIXES = (".json", ".csv")
-# In a file that is not valid JSON, words that only VIA writes: it was cut off or edited by hand.
-VIA_WORDS = ("_via_img_metadata", "shape_attributes", "vid_list")
+# In a file that can't be read, words that only VIA writes: it was cut off, edited, or saved by another program.
+VIA_WORDS = ("_via_img_metadata", "shape_attributes", "vid_list", "spatial_coordinates")
 
 
-def find_annotation_files(folder: Path) -> list[Path]:
-    """Find the VIA files at any depth below a folder, by content; .json and .csv in any case."""
-    return [path for path in _json_and_csv_below(folder) if kind_of(path) is None]
+class OtherFileError(UserError):
+    """A JSON or CSV file that VIA did not write."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        super().__init__(f"{path} is not a VIA file: {kind}")
+        self.kind = kind  # what it is instead
 
 
-def other_files(folder: Path) -> dict[Path, str]:
-    """Give the JSON and CSV files below a folder that are not VIA files, each with what it is instead."""
-    kinds = {path: kind_of(path) for path in _json_and_csv_below(folder)}
-    return {path: kind for path, kind in kinds.items() if kind is not None}
+class AnnotationFiles(NamedTuple):
+    """The JSON and CSV files of a folder, in its order."""
+
+    images: dict[Path, list[ViaImage]]  # of the files that VIA wrote; none of a damaged one
+    damaged: dict[Path, str]  # what is wrong with a file that VIA wrote; begins with its path
+    others: dict[Path, str]  # what a file is that VIA did not write
+
+
+def read_annotation_files(paths: Iterable[Path]) -> AnnotationFiles:
+    """Read the VIA files among all files of a folder, by their content; .json and .csv in any case."""
+    files = AnnotationFiles({}, {}, {})
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        try:
+            files.images[path] = read_annotation_file(path)
+        except OtherFileError as error:
+            files.others[path] = error.kind
+        except UserError as error:
+            files.images[path] = []
+            files.damaged[path] = str(error)
+    return files
 
 
 def read_annotation_file(path: Path) -> list[ViaImage]:
     """Read the JSON or CSV file of any version of VIA, in the file's order.
 
     Raises:
-        UserError: it is missing, damaged or not a VIA file; names the file and the place in it.
+        OtherFileError: VIA did not write it.
+        UserError: it is missing or damaged; names the file and the place in it.
     """
-    if path.suffix.lower() == ".csv":
-        text = read_text(path)
-        return images_of_via3_csv(text, path) if is_via3_csv(text) else images_of_csv(text, path)
-    data = load_json(path)
-    return images_of_project(data, path) if is_via3_json(data) else images_of_json(data, path)
+    text = _read_text(path)
+    return _images_of_csv(text, path) if path.suffix.lower() == ".csv" else _images_of_json(text, path)
 
 
-def kind_of(path: Path) -> str | None:
-    """Say what a JSON or CSV file is instead of a VIA file; None: it is one, perhaps damaged."""
+def _read_text(path: Path) -> str:
+    """Read UTF-8, with or without a byte order mark."""
     try:
-        text = read_text(path)
-    except UserError:
-        return "not UTF-8 text"
-    if path.suffix.lower() == ".csv":
-        if is_via_csv(text) or is_via3_csv(text):
-            return None
-        return "VIA 3's temporal segments" if "temporal_segment_start" in text else "CSV without VIA's columns"
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror or error})") from None
+    except UnicodeDecodeError as error:
+        if not _has_via_words(path.read_bytes().decode("latin-1").replace("\0", "")):  # UTF-16 is ASCII with zeros
+            raise OtherFileError(path, "not UTF-8 text") from None
+        raise UserError(f"{path} can't be read as UTF-8 ({error}); export it again, or save it as UTF-8") from None
+
+
+def _images_of_csv(text: str, path: Path) -> list[ViaImage]:
+    if is_via3_csv(text):
+        return images_of_via3_csv(text, path)
+    if is_via_csv(text):
+        return images_of_csv(text, path)
+    has_segments = "temporal_segment_start" in text
+    raise OtherFileError(path, "VIA 3's temporal segments" if has_segments else "CSV without VIA's columns")
+
+
+def _images_of_json(text: str, path: Path) -> list[ViaImage]:
     try:
-        data = load_json(path)
+        data: Any = load_json(text, path)
     except UserError:
-        return None if any(word in text for word in VIA_WORDS) else "not valid JSON"
-    if is_via_json(data) or is_via3_json(data):
-        return None
-    if isinstance(data, dict) and {"images", "annotations"} <= data.keys():
-        return "COCO annotations"
-    return "JSON without VIA's annotations"
+        if _has_via_words(text):
+            raise
+        raise OtherFileError(path, "not valid JSON") from None
+    if is_via3_json(data):
+        return images_of_project(data, path)
+    if is_via_json(data):
+        return images_of_json(data, path)
+    is_coco = isinstance(data, dict) and {"images", "annotations"} <= data.keys()
+    raise OtherFileError(path, "COCO annotations" if is_coco else "JSON without VIA's annotations")
 
 
-def _json_and_csv_below(folder: Path) -> list[Path]:
-    return [path for path in files_below(folder) if path.suffix.lower() in SUFFIXES]
+def _has_via_words(text: str) -> bool:
+    return any(word in text for word in VIA_WORDS)

@@ -1,6 +1,7 @@
 """The categories of VIA regions: which attribute holds them, which there are, and the one of a region."""
 
 import math
+import re
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from viadet.project.params import ConvertParams
 ONLY_CATEGORY = "object"  # of regions without attributes
 MIN_SHARE = 0.5  # of the regions that have a value of an attribute which holds the category
 SHOWN_VALUES = 8
+SCORE_ATTRIBUTE = "score"  # what `viadet predict` writes beside the category
+SCORE = re.compile(r"[01]\.\d+")
 Values = dict[str, Counter[str]]  # how often each region attribute has which value
 
 
@@ -25,16 +28,20 @@ class Categories(NamedTuple):
     names: list[str]
 
 
-def choose_categories(regions: list[Any], params: ConvertParams) -> Categories:
+def choose_categories(values: Values, regions: int, params: ConvertParams) -> Categories:
     """Find out what `auto` in params stands for; names are sorted then.
+
+    Args:
+        values: of all attributes, as count_values gives them.
+        regions: how many there are.
+        params: of the recipe.
 
     Raises:
         UserError: no attribute fits or several do, or there is none of the name; says which there are.
     """
-    values = count_values(regions)
     attribute = params.attribute
     if attribute == "auto":
-        attribute = _choose_attribute(values, len(regions), params.categories)
+        attribute = _choose_attribute(values, regions, params.categories)
     elif attribute is not None and regions and attribute not in values:
         raise UserError(f"no region has the attribute {attribute!r} of convert.attribute; {_describe(values)}")
     if params.categories != "auto":
@@ -111,6 +118,7 @@ def category_of(region: dict, categories: Categories) -> int:
 
 def _choose_attribute(values: Values, regions: int, categories: list[str] | str) -> str | None:
     """Choose the only attribute that most regions have, and whose values repeat or are the categories."""
+    values = {attribute: counts for attribute, counts in values.items() if not _are_scores(attribute, counts)}
     if not values:
         return None
     if categories == "auto":
@@ -130,6 +138,11 @@ def _choose_attribute(values: Values, regions: int, categories: list[str] | str)
     raise UserError(
         f"{problem}; {_describe(candidates)}; set convert.attribute to one, or to null for a single category"
     )
+
+
+def _are_scores(attribute: str, counts: Counter[str]) -> bool:
+    """Tell whether an attribute holds a detector's scores: of corrected detections, a part may be left."""
+    return attribute == SCORE_ATTRIBUTE and all(SCORE.fullmatch(value) for value in counts)
 
 
 def _one_line(value: str | float) -> str:

@@ -1,18 +1,28 @@
 """Converting a folder with annotation files and images to COCO annotations."""
 
+import os
+import re
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from viadet.annotations.annotation_files import find_annotation_files, other_files, read_annotation_file
-from viadet.annotations.categories import BadCategoryError, Categories, category_of, choose_categories, count_values
+from viadet.annotations.annotation_files import AnnotationFiles, read_annotation_files
+from viadet.annotations.categories import (
+    ONLY_CATEGORY,
+    BadCategoryError,
+    Categories,
+    category_of,
+    choose_categories,
+    count_values,
+)
 from viadet.annotations.coco import ConvertedImage, box_and_outline
 from viadet.annotations.faults import Fault, group_faults
-from viadet.annotations.image_names import FileIndex, ImageNameError, files_below, index_files, resolve_image
-from viadet.annotations.merging import AnnotatedImage, merge_annotations
+from viadet.annotations.image_names import FileIndex, ImageNameError, index_files, resolve_image
+from viadet.annotations.merging import AnnotatedImage, Contradiction, merge_annotations
 from viadet.annotations.shapes import clip_outline, outline_of
-from viadet.annotations.via import BadRegionError
+from viadet.annotations.via import BadRegionError, ViaImage
 from viadet.images.decoding import SUFFIXES, decode_image
+from viadet.project.counting import counted
 from viadet.project.errors import UserError
 from viadet.project.files import sha256_of
 from viadet.project.params import ConvertParams
@@ -46,15 +56,16 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
         params: what to convert and what to leave out.
 
     Raises:
-        UserError: there are no annotation files, or they contradict each other.
+        UserError: there are no annotation files.
     """
     try:
-        paths = find_annotation_files(folder)
-        if not paths:
-            raise UserError(_describe_contents(folder))
-        annotated, faults = _read_files(paths, index_files(folder))
+        index = index_files(folder)
+        files = read_annotation_files(index.paths)
+        if not files.images:
+            raise UserError(_describe_contents(index, files))
     except UserError as error:
-        raise UserError(str(error).replace(str(folder), origin)) from None
+        raise UserError(as_user_knows(str(error), folder, origin)) from None
+    annotated, faults = _merge_files(files, index)
     categories, values = _find_categories(annotated, origin, params, faults)
     images, emptied = [], []
     for entry in annotated:
@@ -64,16 +75,29 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
         images += [] if image is None or (is_emptied and params.emptied_images == "drop") else [image]
     return DataSet(
         origin=origin,
-        annotation_files=[str(path).replace(str(folder), origin) for path in paths],
-        other_files=[f"{path} ({kind})".replace(str(folder), origin) for path, kind in other_files(folder).items()],
+        annotation_files=[as_user_knows(str(path), folder, origin) for path in files.images],
+        other_files=[as_user_knows(f"{path} ({kind})", folder, origin) for path, kind in files.others.items()],
         categories=categories,
         values=values,
         images=images,
         emptied=emptied,
-        unlisted=_unlisted_images(folder, {image.file_name for image in annotated}),
+        unlisted=_unlisted_images(index, {image.file_name for image in annotated}),
         filled=[image.file_name for image in annotated if image.empty_in],
-        faults=[Fault(*(text and text.replace(str(folder), origin) for text in fault)) for fault in faults],
+        faults=[Fault(*(text and as_user_knows(text, folder, origin) for text in fault)) for fault in faults],
     )
+
+
+def as_user_knows(text: str, folder: PurePath, origin: str, separator: str = os.sep) -> str:
+    """Name files below a folder as the user knows them, and with `/` on every system, as reports are compared.
+
+    Args:
+        text: a message, or a path.
+        folder: where the files are.
+        origin: the folder as the user knows it.
+        separator: of the system's paths.
+    """
+    path = re.escape(str(folder)) + r"[^,:()]*"
+    return re.sub(path, lambda match: match[0].replace(str(folder), origin).replace(separator, "/"), text)
 
 
 def check_has_boxes(data_set: DataSet, params: ConvertParams) -> None:
@@ -87,7 +111,7 @@ def check_has_boxes(data_set: DataSet, params: ConvertParams) -> None:
     left_out = ", ".join(f"{len(group.faults)} {group.reason}" for group in group_faults(data_set.faults, params))
     reason = f"all regions were left out ({left_out})" if left_out else "annotate some"
     count = len(data_set.images) + len(data_set.emptied) * (params.emptied_images == "drop")
-    raise UserError(f"{', '.join(data_set.annotation_files)}: no boxes in any of {count} images; {reason}")
+    raise UserError(f"{', '.join(data_set.annotation_files)}: no boxes in {counted(count, 'image')}; {reason}")
 
 
 def convert_region(
@@ -106,30 +130,29 @@ def convert_region(
     return {"category_id": category_of(region, categories)} | box_and_outline(clipped), clipped != outline
 
 
-def _read_files(paths: list[Path], index: FileIndex) -> tuple[list[AnnotatedImage], list[Fault]]:
-    """Read and merge annotation files; images are named relative to the indexed folder.
-
-    Raises:
-        UserError: the files contradict each other.
-    """
-    files, faults = [], []
-    for path in paths:
+def _merge_files(files: AnnotationFiles, index: FileIndex) -> tuple[list[AnnotatedImage], list[Fault]]:
+    """Merge annotation files; images are named relative to the indexed folder."""
+    faults = []
+    for path, text in files.damaged.items():
+        place, _, problem = text.removeprefix(str(path)).partition(" ")  # "," or ":" before a place in the file
+        faults.append(Fault("file", "annotation file", f"{path}{place}", problem, None))
+    resolved: dict[Path, list[ViaImage]] = {path: [] for path in files.images}
+    for path, image in ((path, image) for path, images in files.images.items() for image in images):
         try:
-            images = read_annotation_file(path)
-        except UserError as error:
-            text = str(error).removeprefix(str(path)).lstrip(", ")
-            faults.append(Fault("file", "annotation file", str(path), text, None))
-            continue
-        resolved = []
-        for image in images:
-            try:
-                image_path = resolve_image(image.file_name, path.parent, index, image.size)
-            except ImageNameError as error:
-                faults.append(Fault("image", error.reason, f"{path}, {image.file_name}", str(error), "bad_images"))
-            else:
-                resolved.append(image._replace(file_name=image_path.relative_to(index.folder).as_posix()))
-        files.append((path, resolved))
-    return merge_annotations(files), faults
+            image_path = resolve_image(image.file_name, path.parent, index, image.size)
+        except ImageNameError as error:
+            faults.append(Fault("image", error.reason, f"{path}, {image.file_name}", str(error), "bad_images"))
+        else:
+            resolved[path].append(image._replace(file_name=image_path.relative_to(index.folder).as_posix()))
+    images, contradictions = merge_annotations(resolved)
+    return images, faults + [_fault_of(contradiction) for contradiction in contradictions]
+
+
+def _fault_of(contradiction: Contradiction) -> Fault:
+    source, file_name, region, other = contradiction
+    other_entry = f"another entry of the image in {'the same file' if other == source else other}"
+    text = f"is missing in {other_entry}; keep one entry of each image"
+    return Fault("image", "contradicting entries", f"{source}, {file_name}, region {region}", text, None)
 
 
 def _find_categories(
@@ -137,12 +160,13 @@ def _find_categories(
 ) -> tuple[Categories, Counter[str]]:
     """Choose the categories, adding to `faults` if they are not clear; and count the attribute's values."""
     regions = [region for image in images for region in image.regions]
+    values = count_values(regions)
     try:
-        categories = choose_categories(regions, params)
+        categories = choose_categories(values, len(regions), params)
     except UserError as error:
         faults.append(Fault("file", "category", origin, f"has no clear categories: {error}", None))
-        categories = Categories(None, ["object"])
-    return categories, count_values(regions).get(categories.attribute, Counter())
+        categories = Categories(None, [ONLY_CATEGORY])
+    return categories, values.get(categories.attribute, Counter())
 
 
 def _convert_image(
@@ -174,14 +198,17 @@ def _convert_image(
     return ConvertedImage(image, list(annotations.values()), skipped, clipped, duplicates, sha256_of(path))
 
 
-def _unlisted_images(folder: Path, listed: set[str]) -> list[str]:
-    names = [path.relative_to(folder).as_posix() for path in files_below(folder)]
-    return [name for name in names if Path(name).suffix.lower() in SUFFIXES and name not in listed]
+def _unlisted_images(index: FileIndex, listed: set[str]) -> list[str]:
+    images = [path for path in index.paths if path.suffix.lower() in SUFFIXES]
+    return [name for path in images if (name := path.relative_to(index.folder).as_posix()) not in listed]
 
 
-def _describe_contents(folder: Path) -> str:
+def _describe_contents(index: FileIndex, files: AnnotationFiles) -> str:
     """Say what is in a folder without annotation files."""
-    others = [f"{path} ({kind})" for path, kind in other_files(folder).items()]
-    images = len(_unlisted_images(folder, set()))
-    found = f"{images} images" + (f" and {', '.join(others[:5])}" if others else " and no .json or .csv file")
-    return f"{folder} has no annotations of VIA: found {found}; export them from VIA as JSON or CSV into this folder"
+    others = [f"{path} ({kind})" for path, kind in files.others.items()]
+    images = counted(len(_unlisted_images(index, set())), "image")
+    contents = f"{images} and {', '.join(others[:5])}" if others else f"{images} and no .json or .csv file"
+    return (
+        f"{index.folder} has no annotations of VIA: found {contents}; "
+        "export them from VIA as JSON or CSV into this folder"
+    )

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 
 from viadet.annotations.coco import ConvertedImage
 from viadet.annotations.splits import Splits
+from viadet.project.counting import counted
 from viadet.project.params import Recipe
 
 SMALLEST_STRIDE = 8  # px, of the level P3
@@ -32,8 +33,8 @@ def missing_categories(splits: Splits, categories: list[str]) -> list[str]:
         ids = {annotation["category_id"] for image in images for annotation in image.annotations}
         missing = [name for category_id, name in enumerate(categories, start=1) if category_id not in ids]
         if missing:
-            effect = "can't be learnt" if split == "train" else "are not measured"
-            lines.append(f"{split} has no boxes of {_some(missing)}, which {effect}")
+            effect = "learnt" if split == "train" else "measured"
+            lines.append(f"{split} has no boxes of {_some(missing)}, which can't be {effect}")
     return lines
 
 
@@ -50,7 +51,8 @@ def contradicting_boxes(splits: Splits) -> list[str]:
     for image in (image for images in splits.values() for image in images):
         outlines = [str(annotation["segmentation"]) for annotation in image.annotations]
         names += [image.image["file_name"]] * (len(outlines) - len(set(outlines)))
-    return [f"{len(names)} regions are equal to another one but for their category, in {_some(names)}"] if names else []
+    regions = counted(len(names), "region")
+    return [f"{regions} with the outline of another one but a different category, in {_some(names)}"] if names else []
 
 
 def equal_images(splits: Splits) -> list[str]:
@@ -62,7 +64,8 @@ def equal_images(splits: Splits) -> list[str]:
             splits_of[image.sha256].add(split)
             names_of[image.sha256].append(image.image["file_name"])
     mixed = [" = ".join(sorted(names_of[digest])) for digest, members in splits_of.items() if len(members) > 1]
-    return [f"{len(mixed)} groups of equal images are in several splits: {_some(sorted(mixed))}"] if mixed else []
+    groups = counted(len(mixed), "group")
+    return [f"{groups} of equal images in several splits: {_some(sorted(mixed))}"] if mixed else []
 
 
 def crowded_images(splits: Splits, max_detections: int) -> list[str]:
@@ -72,7 +75,7 @@ def crowded_images(splits: Splits, max_detections: int) -> list[str]:
     if not crowded:
         return []
     return [
-        f"{len(crowded)} images have more objects than evaluate.max_detections ({max_detections}), up to "
+        f"{counted(len(crowded), 'image')} with more objects than evaluate.max_detections ({max_detections}), up to "
         f"{counts[crowded[0]]}: {_some(crowded)}; set it to {math.ceil(counts[crowded[0]] / 100) * 100} or more"
     ]
 
@@ -92,8 +95,8 @@ def small_boxes(splits: Splits, input_wh: tuple[int, int], anchor_scale: float) 
         return []
     size = sizes[int((1 - FITTED_SHARE) * len(sizes))]
     line = (
-        f"{len(small)} of {len(sizes)} boxes are smaller than the smallest anchor, which has {anchor_px:g} px in the "
-        f"input of {input_wh[0]} x {input_wh[1]} px"
+        f"{len(small)} of {len(sizes)} boxes {'is' if len(small) == 1 else 'are'} smaller than the smallest anchor, "
+        f"which has {anchor_px:g} px in the input of {input_wh[0]} x {input_wh[1]} px"
     )
     if size >= anchor_px:
         return [line]

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from viadet.project.counting import counted
 from viadet.project.errors import UserError
 from viadet.project.params import ConvertParams
 
@@ -35,7 +36,7 @@ class FaultGroup(NamedTuple):
         # All faults of regions with one reason read the same; what is wrong with an image may include a hint.
         texts = [f"{f.place} {f.text}" if i == 0 or f.kind != "region" else f.place for i, f in enumerate(shown)]
         more = "; ..." if len(self.faults) > PRINTED_PLACES else ""
-        return f"{len(self.faults)} {self.kind}{'s' * (len(self.faults) > 1)} ({self.reason}): {'; '.join(texts)}{more}"
+        return f"{counted(len(self.faults), self.kind)} ({self.reason}): {'; '.join(texts)}{more}"
 
 
 def group_faults(faults: list[Fault], params: ConvertParams) -> list[FaultGroup]:
@@ -76,8 +77,9 @@ def raise_faults(groups: list[FaultGroup], origin: str) -> None:
     )
     if count == 1:
         raise UserError(f"{first.place} {first.text}{advice}")
+    more = len(errors) - PRINTED_REASONS
     parts = ", ".join(f"{len(group.faults)} {group.reason}" for group in errors[:PRINTED_REASONS])
-    parts += f" and {len(errors) - PRINTED_REASONS} more reasons" if len(errors) > PRINTED_REASONS else ""
+    parts += f" and {counted(more, 'more reason')}" if more > 0 else ""
     raise UserError(
         f"{origin} has {count} faults: {parts}; the first: {first.place} {first.text}{advice}; "
         "metrics/dataset_report.json lists all"

@@ -5,6 +5,7 @@ from typing import Literal
 
 from viadet.annotations.coco import ConvertedImage
 from viadet.annotations.splits import Splits
+from viadet.project.counting import counted
 from viadet.project.errors import UserError
 
 
@@ -26,7 +27,7 @@ def split_by_fold(splits: Splits, folds: int, fold: int, folds_of: Literal["all"
     """
     images = splits["train"] if folds_of == "train" else [*splits["train"], *splits["val"]]
     if len(images) < folds:
-        raise UserError(f"convert.folds is {folds}, but there are only {len(images)} images")
+        raise UserError(f"convert.folds is {folds}, but the data set has only {counted(len(images), 'image')}")
     val = _fold_of(images, folds, fold)
     new_splits = {
         "train": [image for i, image in enumerate(images) if i not in val],

@@ -36,6 +36,7 @@ class FileIndex(NamedTuple):
     """All files below a folder, by name."""
 
     folder: Path
+    paths: list[Path]  # as files_below gives them
     by_name: dict[str, list[FileBelow]]
     by_plain_stem: dict[str, list[FileBelow]]  # the stem in lower case, for hints
 
@@ -43,11 +44,12 @@ class FileIndex(NamedTuple):
 def index_files(folder: Path) -> FileIndex:
     """Index the files below a folder, once for all its images."""
     by_name, by_plain_stem = defaultdict(list), defaultdict(list)
-    for path in files_below(folder):
+    paths = list(files_below(folder))
+    for path in paths:
         file = FileBelow(tuple(_composed(part) for part in path.relative_to(folder).parts), path)
         by_name[file.parts[-1]].append(file)
         by_plain_stem[_plain_stem(file.parts[-1])].append(file)
-    return FileIndex(folder, dict(by_name), dict(by_plain_stem))
+    return FileIndex(folder, paths, dict(by_name), dict(by_plain_stem))
 
 
 def files_below(folder: Path) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from viadet.annotations.counts import count_split
 from viadet.annotations.data_warnings import warnings_of
 from viadet.annotations.faults import LISTED_PLACES, PRINTED_REASONS, FaultGroup, group_faults
 from viadet.annotations.splits import Splits
+from viadet.project.counting import counted
 from viadet.project.params import Recipe
 
 PRINTED_CATEGORIES = 20
@@ -36,7 +37,7 @@ def describe_data_set(data_set: DataSet) -> str:
     """Say how many images there are, and where they and their annotations are."""
     files = data_set.annotation_files
     shown = ", ".join(files[:PRINTED_NAMES]) + ", ..." * (len(files) > PRINTED_NAMES)
-    return f"{len(data_set.images)} images of {data_set.origin}, annotated in {shown}"
+    return f"{counted(len(data_set.images), 'image')} of {data_set.origin}, annotated in {shown}"
 
 
 def report_metrics(report: Report) -> dict[str, int]:
@@ -87,19 +88,18 @@ def report_lines(report: Report, recipe: Recipe) -> list[str]:
         lines.append(f"{'error' if group.is_error else f'left out by convert.{group.param}'}: {group.summary()}")
     more = report.groups[PRINTED_REASONS:]
     count = sum(len(group.faults) for group in more)
-    lines += [f"and {count} more for {len(more)} other reasons, see metrics/dataset_report.json"] if more else []
+    reasons = counted(len(more), "other reason")
+    lines += [f"and {count} more for {reasons}, see metrics/dataset_report.json"] if more else []
     lines += [f"not written by VIA: {text}" for text in data_set.other_files[:PRINTED_NAMES]]
-    lines += _name_line("left out: {} images without an entry in an annotation file", data_set.unlisted)
-    lines += _name_line("{} images have regions in one annotation file and none in another", data_set.filled)
+    lines += _name_line("left out: {} without an entry in an annotation file", data_set.unlisted)
+    lines += _name_line("{} with regions in one annotation file and none in another", data_set.filled)
     if not report.counts:
         values = f"values of {data_set.categories.attribute}: {describe_counts(data_set.values)}"
         return [*lines, values] if data_set.values else lines
     verb = "left out" if recipe.convert.emptied_images == "drop" else "kept"
-    lines += _name_line(
-        f"{verb} by convert.emptied_images: {{}} images whose regions were all left out", data_set.emptied
-    )
+    lines += _name_line(f"{verb} by convert.emptied_images: {{}} whose regions were all left out", data_set.emptied)
     duplicates = sum(counts["duplicate_regions"] for counts in report.counts.values())
-    lines += [f"left out: {duplicates} regions equal to another one of their image"] if duplicates else []
+    lines += [f"left out: {counted(duplicates, 'region')} equal to another one of the same image"] if duplicates else []
     return lines + [f"warning: {line}" for line in report.warnings] + _found_params(data_set, recipe)
 
 
@@ -107,20 +107,26 @@ def _split_lines(split: str, counts: dict[str, Any]) -> list[str]:
     sizes = ", ".join(f"{counts[size]} {size}" for size in ("small", "medium", "large"))
     empty = f" ({counts['images_without_boxes']} without boxes)" if counts["images_without_boxes"] else ""
     median = f"median size {counts['median_size_px']} px"
-    lines = [f"{split}: {counts['images']} images{empty}, {counts['boxes']} boxes: {sizes}, {median}"]
+    images, boxes = _images_and_boxes(counts)
+    lines = [f"{split}: {images}{empty}, {boxes}: {sizes}, {median}"]
     if len(counts["categories"]) == 1:
         return lines
     for name, category in list(counts["categories"].items())[:PRINTED_CATEGORIES]:
         median = f", median size {category['median_size_px']} px" if category["boxes"] else ""
-        lines.append(f"  {name}: {category['boxes']} boxes in {category['images']} images{median}")
+        images, boxes = _images_and_boxes(category)
+        lines.append(f"  {name}: {boxes} in {images}{median}")
     more = len(counts["categories"]) - PRINTED_CATEGORIES
-    return [*lines, f"  and {more} more categories"] if more > 0 else lines
+    return [*lines, f"  and {counted(more, 'more category', 'more categories')}"] if more > 0 else lines
+
+
+def _images_and_boxes(counts: dict[str, Any]) -> tuple[str, str]:
+    return counted(counts["images"], "image"), counted(counts["boxes"], "box", "boxes")
 
 
 def _name_line(text: str, names: list[str]) -> list[str]:
-    """Give a line with count and first names, or none without names."""
+    """Give a line with the count of images and the first names, or none without names."""
     more = ", ..." if len(names) > PRINTED_NAMES else ""
-    return [f"{text.format(len(names))}: {', '.join(names[:PRINTED_NAMES])}{more}"] if names else []
+    return [f"{text.format(counted(len(names), 'image'))}: {', '.join(names[:PRINTED_NAMES])}{more}"] if names else []
 
 
 def _found_params(data_set: DataSet, recipe: Recipe) -> list[str]:

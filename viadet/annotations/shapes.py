@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from viadet.annotations.via import BadRegionError, short_repr
+from viadet.project.counting import counted
 from viadet.sample.polygons import clip_polygon
 
 ELLIPSE_POINTS = 64
@@ -61,7 +62,9 @@ def polygon_outline(shape: dict) -> Points:
     """
     points = _points(shape)
     if len(points) < 3:
-        raise BadRegionError(f"is a {shape['name']} of {len(points)} points, expected at least 3", "too few points")
+        raise BadRegionError(
+            f"is a {shape['name']} of {counted(len(points), 'point')}, expected at least 3", "too few points"
+        )
     return points
 
 
@@ -133,7 +136,7 @@ def extreme_circle_outline(shape: dict) -> Points:
     """
     points = _points(shape)
     if len(points) != 3:
-        raise BadRegionError(f"is a circle through {len(points)} points, expected 3", "too few points")
+        raise BadRegionError(f"is a circle through {counted(len(points), 'point')}, expected 3", "too few points")
     (x, y), *others = points
     (x1, y1), (x2, y2) = ((other_x - x, other_y - y) for other_x, other_y in others)
     twice_area = 2 * (x1 * y2 - x2 * y1)

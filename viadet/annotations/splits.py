@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 
 from viadet.annotations.coco import ConvertedImage
+from viadet.project.counting import counted
 from viadet.project.errors import UserError
 from viadet.project.params import SplitParams
 
@@ -46,7 +47,7 @@ def split_data_set(images: list[ConvertedImage], unlisted: list[str], params: Sp
             splits.setdefault(folders[name], []).append(image)
     has_folders = "by the folders " + " and ".join(split for split in SPLITS if split in splits)
     if not splits:
-        splits, how = split_by_shares(images, params), "by convert.split"
+        splits, how = split_by_shares(images, params), "by convert.split, without folders named train and val"
     elif "val" not in splits:
         shares = params and params.model_copy(update={"test": 0.0})
         splits, how = splits | split_by_shares(splits["train"], shares), f"{has_folders}, val by convert.split"
@@ -102,18 +103,18 @@ def check_boxes(splits: Splits) -> None:
     """
     for split, images in splits.items():
         if not any(image.annotations for image in images):
-            raise UserError(f"{split}: no boxes in any of {len(images)} images; annotate some")
+            raise UserError(f"{split}: no boxes in {counted(len(images), 'image')}; annotate some")
 
 
 def _check_folders(folders: dict[str, str | None], annotated: set[str]) -> None:
     """Check that every annotated image is in a split, and that train and val have some."""
     outside = sorted(name for name in annotated if folders[name] is None)
     counts = Counter(split for split in folders.values() if split)
-    found = ", ".join(f"{split} ({counts[split]} images)" for split in SPLITS if counts[split])
+    found = ", ".join(f"{split} ({counted(counts[split], 'image')})" for split in SPLITS if counts[split])
     if outside:
         raise UserError(
-            f"found the folders {found}, but {len(outside)} annotated images outside of them, such as {outside[0]}; "
-            "move them into a folder train, val or test, or rename these folders"
+            f"found the folders {found}, but {counted(len(outside), 'annotated image')} outside of them, such as "
+            f"{outside[0]}; move them into a folder train, val or test, or rename these folders"
         )
     needed = {"train", *(split for split in ("train", "val") if counts[split])}
     for split in sorted(needed - {folders[name] for name in annotated}):

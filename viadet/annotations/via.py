@@ -4,11 +4,15 @@ VIA: https://www.robots.ox.ac.uk/~vgg/software/via/.
 """
 
 import unicodedata
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from viadet.project.counting import counted
 from viadet.project.errors import UserError
 
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 LINE_BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories that a message of one line can't show
 
 
@@ -53,8 +57,29 @@ def short_repr(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def read_all(path: Path, parts: Iterable[tuple[str, Part]], read: Callable[[Part], Result]) -> list[Result]:
+    """Read all parts of an annotation file.
+
+    Args:
+        path: the file.
+        parts: the place of each part in the file, such as "row 2", and the part.
+        read: reads one part; the text of its ValueError follows the place in a message.
+
+    Raises:
+        UserError: parts can't be read; names the first and the number of the others.
+    """
+    results, problems = [], []
+    for place, part in parts:
+        try:
+            results.append(read(part))
+        except ValueError as error:
+            problems.append(f", {place} {error}")
+    raise_all(path, problems)
+    return results
+
+
 def raise_all(path: Path, problems: list[str]) -> None:
     """Raise a UserError with the first of a file's problems and the number of the others; nothing without problems."""
     if problems:
-        others = f" (and {len(problems) - 1} more such places)" if len(problems) > 1 else ""
+        others = f" (and {counted(len(problems) - 1, 'more such place')})" if len(problems) > 1 else ""
         raise UserError(f"{path}{problems[0]}{others}")

@@ -6,9 +6,10 @@ Regions become regions of VIA 2: `xy` is [shape, coordinates, …], attributes a
 from pathlib import Path
 from typing import Any
 
-from viadet.annotations.via import ViaImage, checked_file_name, raise_all, short_repr
+from viadet.annotations.via import ViaImage, checked_file_name, read_all, short_repr
 from viadet.annotations.via_csv import csv_rows, json_cell
 from viadet.annotations.via_json import parse_json
+from viadet.project.counting import counted
 from viadet.project.errors import UserError
 
 PARTS = ("file", "view", "metadata", "attribute")  # of a project
@@ -45,20 +46,15 @@ def images_of_project(project: dict[str, dict], path: Path) -> list[ViaImage]:
     Raises:
         UserError: names the file and the view, in the order that VIA shows them.
     """
-    images: dict[str, ViaImage] = {}
-    problems = []
-    for view_id, view in project["view"].items():
-        try:
-            images[view_id] = ViaImage(checked_file_name(_file_name_of(view, project["file"]), path), [])
-        except ValueError as error:
-            problems.append(f", view {short_repr(view_id)} {error}")
-    for key, entry in project["metadata"].items() if not problems else ():
-        image = images.get(str(entry.get("vid"))) if isinstance(entry, dict) else None
-        if image is None or not isinstance(entry.get("xy"), list) or not isinstance(entry.get("av", {}), dict):
-            problems.append(f", metadata {short_repr(key)} is {short_repr(entry)}, expected vid, xy and av of a view")
-        elif entry["xy"]:
-            image.regions.append(_region_of(entry["xy"], entry.get("av", {}), project["attribute"]))
-    raise_all(path, problems)
+    views = ((f"view {short_repr(view_id)}", view) for view_id, view in project["view"].items())
+    names = read_all(path, views, lambda view: _file_name_of(view, project["file"]))
+    images = {
+        view_id: ViaImage(checked_file_name(name, path), [])
+        for view_id, name in zip(project["view"], names, strict=True)
+    }
+    metadata = ((f"metadata {short_repr(key)}", entry) for key, entry in project["metadata"].items())
+    for view_id, region in read_all(path, metadata, lambda entry: _entry_of(entry, images, project["attribute"])):
+        images[view_id].regions.extend(region)
     return list(images.values())
 
 
@@ -74,19 +70,13 @@ def images_of_via3_csv(text: str, path: Path) -> list[ViaImage]:
     columns = [column.strip() for column in values.get("CSV_HEADER", "").split(",")]
     missing = [name for name in CSV_COLUMNS if name not in columns]
     if missing:
-        raise UserError(f"{path} is not a VIA file: its CSV_HEADER lacks the columns {', '.join(missing)}")
+        raise UserError(f"{path} is changed: its CSV_HEADER lacks the columns {', '.join(missing)}; export it again")
     attributes = _attributes_of(values.get("ATTRIBUTE", "{}"), path)
-    images: dict[str, list[Any]] = {}
-    problems = []
     rows = csv_rows("\n".join(line for line in lines if not line.startswith("#")), path)
-    for number, row in enumerate(rows, start=1):
-        try:
-            name, xy, values_by_id = _cells_of(row, columns)
-        except ValueError as error:
-            problems.append(f", row {number} below the comments {error}")
-        else:
-            images.setdefault(name, []).extend([_region_of(xy, values_by_id, attributes)] if xy else [])
-    raise_all(path, problems)
+    places = ((f"row {number} below the comments", row) for number, row in enumerate(rows, start=1))
+    images: dict[str, list[Any]] = {}
+    for name, region in read_all(path, places, lambda row: _row_of(row, columns, attributes)):
+        images.setdefault(name, []).extend(region)
     return [ViaImage(checked_file_name(name, path), regions) for name, regions in images.items()]
 
 
@@ -108,22 +98,35 @@ def _file_name_of(view: Any, files: dict) -> Any:
     return file.get(keys[0]) or file.get(keys[1])
 
 
-def _cells_of(row: list[str], columns: list[str]) -> tuple[str, list, dict]:
-    """Give a row's file name, spatial coordinates and attributes.
+def _entry_of(entry: Any, images: dict[str, ViaImage], attributes: dict) -> tuple[str, list[dict]]:
+    """Give the id of the view that an entry of the metadata belongs to, and its region as `_row_of` does.
+
+    Raises:
+        ValueError: the text follows the entry's key.
+    """
+    view_id = str(entry.get("vid")) if isinstance(entry, dict) else None
+    if view_id not in images or not isinstance(entry.get("xy"), list) or not isinstance(entry.get("av", {}), dict):
+        raise ValueError(f"is {short_repr(entry)}, expected vid, xy and av of a view")
+    return view_id, [_region_of(entry["xy"], entry.get("av", {}), attributes)] if entry["xy"] else []
+
+
+def _row_of(row: list[str], columns: list[str], attributes: dict) -> tuple[str, list[dict]]:
+    """Give a row's file name, and its region in a list, which is empty for metadata of the image.
 
     Raises:
         ValueError: the text follows the row's number.
     """
     if len(row) != len(columns):
-        raise ValueError(f"has {len(row)} cells, expected {len(columns)}")
+        raise ValueError(f"has {counted(len(row), 'cell')}, expected {len(columns)}")
     cells = dict(zip(columns, row, strict=True))
     names = json_cell(cells["file_list"], "file_list", list)
     if len(names) != 1 or not isinstance(names[0], str) or not names[0].strip():
         raise ValueError(f"has {short_repr(names)} in file_list, expected one file name")
     if json_cell(cells["temporal_coordinates"], "temporal_coordinates", list):
         raise ValueError("is a part of a video; only images can be used")
-    spatial_coordinates = json_cell(cells["spatial_coordinates"], "spatial_coordinates", list)
-    return names[0], spatial_coordinates, json_cell(cells["metadata"], "metadata", dict)
+    xy = json_cell(cells["spatial_coordinates"], "spatial_coordinates", list)
+    values_by_id = json_cell(cells["metadata"], "metadata", dict)
+    return names[0], [_region_of(xy, values_by_id, attributes)] if xy else []
 
 
 def _attributes_of(text: str, path: Path) -> dict:

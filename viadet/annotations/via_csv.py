@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from viadet.annotations.via import ViaImage, checked_file_name, raise_all, short_repr
+from viadet.annotations.via import ViaImage, checked_file_name, read_all, short_repr
 from viadet.annotations.via_json import parse_json, size_of
+from viadet.project.counting import counted
 from viadet.project.errors import UserError
 
 COLUMNS = ("filename", "file_size", "region_count", "region_shape_attributes", "region_attributes")
@@ -35,15 +36,9 @@ def images_of_csv(text: str, path: Path) -> list[ViaImage]:
     if missing:
         raise UserError(f"{path} is not a VIA file: the first row lacks the columns {', '.join(missing)}")
     images: dict[tuple[str, str], list[Any]] = {}
-    problems = []
-    for number, row in enumerate(rows, start=2):
-        try:
-            name, size, region = _region_of(row, header)
-        except ValueError as error:
-            problems.append(f", row {number} {error}")
-        else:
-            images.setdefault((name, size), []).extend(region)
-    raise_all(path, problems)
+    places = ((f"row {number}", row) for number, row in enumerate(rows, start=2))
+    for name, size, region in read_all(path, places, lambda row: _region_of(row, header)):
+        images.setdefault((name, size), []).extend(region)
     return [ViaImage(checked_file_name(name, path), regions, _size(size)) for (name, size), regions in images.items()]
 
 
@@ -100,7 +95,7 @@ def _region_of(row: list[str], header: list[str]) -> tuple[str, str, list[dict]]
         surplus = len(row) - len(header)
         row = [",".join(row[: surplus + 1]), *row[surplus + 1 :]]
     if len(row) != len(header):
-        raise ValueError(f"has {len(row)} cells, expected {len(header)}")
+        raise ValueError(f"has {counted(len(row), 'cell')}, expected {len(header)}")
     cells = dict(zip(header, row, strict=True))
     if not cells["filename"].strip():
         raise ValueError("has no file name")

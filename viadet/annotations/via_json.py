@@ -9,31 +9,17 @@ from viadet.annotations.via import ViaImage, checked_file_name, raise_all, short
 from viadet.project.errors import UserError
 
 
-def read_text(path: Path) -> str:
-    """Read a text file, with or without a byte order mark.
+def load_json(text: str, path: Path) -> Any:
+    """Parse the text of a JSON file.
 
     Raises:
-        UserError: it can't be read, or is not UTF-8.
+        UserError: it is not JSON, or repeats a key.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} can't be read as UTF-8 ({error}); export it again") from None
-    except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror or error})") from None
-
-
-def load_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        UserError: it can't be read, is not JSON, or repeats a key.
-    """
-    try:
-        return parse_json(read_text(path))
+        return parse_json(text)
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise UserError(f"{path} is not valid JSON: {error.msg} at {place}; export it again") from None
+        problem = f"{error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}"
+        raise UserError(f"{path} is not valid JSON: {problem}; export it again") from None
     except KeyError as error:
         raise UserError(f"{path} has the key {short_repr(error.args[0])} twice in one object; delete one") from None
     except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
@@ -68,7 +54,7 @@ def images_of_json(data: Any, path: Path) -> list[ViaImage]:
     is_project = isinstance(data, dict) and "_via_img_metadata" in data
     data = data["_via_img_metadata"] if is_project else data
     entries = list(data.values()) if isinstance(data, dict) else data
-    if not isinstance(entries, list) or not (entries or is_project):
+    if not isinstance(entries, list):
         raise UserError(f"{path} is not a VIA file: expected one entry per image, each with filename and regions")
     problems = [problem for entry in entries if (problem := _problem_of(entry))]
     raise_all(path, problems)

@@ -17,6 +17,7 @@ MIN_CUT_OUT_PX = 12  # shorter side; smaller objects and slivers are not worth c
 MAX_ENLARGED = 1.5  # a pasted object is at most this much larger than in its photograph
 PASTED_SIDE = (0.05, 0.6)  # longer side of a pasted object, as a share of the input's shorter side
 PASTED_TURN_DEG = 20.0
+ANY_HUE, SIMILAR_HUE = 0.5, 0.05  # change of a pasted object's hue, in turns of the colour circle
 CLUSTER_SCALE = (0.7, 1.4)  # size of an object in a cluster against that of the one before
 CLUSTER_STEP = (0.4, 1.0)  # how far their centres are apart, as a share of both radii: they overlap
 
@@ -34,16 +35,16 @@ class CutOuts(Sequence):
     Those at a photograph's edge are not used, as part of them is missing.
     """
 
-    def __init__(self, scenes: list[Scene]) -> None:
+    def __init__(self, scenes: Sequence[Scene]) -> None:
         """Choose the objects."""
-        self.places = []
-        for scene in scenes:
+        self.scenes, self.places = scenes, []  # an object's place: its scene and its polygon there
+        for number, scene in enumerate(scenes):
             _, height, width = scene.image.shape
             for index, polygon in enumerate(scene.polygons):
                 left, top, right, bottom = _surroundings(polygon)
                 inside = left >= 0 and top >= 0 and right <= width and bottom <= height
                 if inside and min(right - left, bottom - top) >= MIN_CUT_OUT_PX:
-                    self.places.append((scene, index))
+                    self.places.append((number, index))
 
     def __len__(self) -> int:
         """Count the objects."""
@@ -51,7 +52,8 @@ class CutOuts(Sequence):
 
     def __getitem__(self, number: int) -> CutOut:
         """Cut an object out along its polygon."""
-        scene, index = self.places[number]
+        scene_number, index = self.places[number]
+        scene = self.scenes[scene_number]
         polygon = scene.polygons[index]
         left, top, right, bottom = _surroundings(polygon)
         mask = polygon_mask(polygon - torch.tensor([left, top]), right - left, bottom - top)
@@ -68,6 +70,7 @@ def copy_paste(
     """
     _, height, width = image.shape
     shorter_side, before = min(height, width), None
+    hue = ANY_HUE if params.channels else SIMILAR_HUE  # where channels are not permuted, colours may tell the category
     for _ in range(int(torch.randint(params.copy_paste + 1, ()))):
         cut_out = cut_outs[int(torch.randint(len(cut_outs), ()))]
         if before is not None and uniform(0, 1) < params.cluster:
@@ -78,7 +81,7 @@ def copy_paste(
         else:
             centre_xy = (uniform(0, width), uniform(0, height))
             side = math.exp(uniform(*(math.log(share * shorter_side) for share in PASTED_SIDE)))
-        rgba = random_cut_out(cut_out.rgba, side)
+        rgba = random_cut_out(cut_out.rgba, side, hue)
         before = centre_xy, float(max(rgba.shape[1:]))
         image, mask, area = paste(image, rgba, centre_xy)
         objects = [below._replace(mask=below.mask & ~mask) for below in objects]
@@ -86,17 +89,17 @@ def copy_paste(
     return image, objects
 
 
-def random_cut_out(rgba: torch.Tensor, side: float) -> torch.Tensor:
+def random_cut_out(rgba: torch.Tensor, side: float, hue: float) -> torch.Tensor:
     """Mirror, turn and recolour a cut-out, uint8 [4, h, w], resize its longer side to `side` px, soften its edge.
 
-    An object is not enlarged beyond MAX_ENLARGED.
+    An object is not enlarged beyond MAX_ENLARGED; its hue changes by at most `hue` turns of the colour circle.
     """
     if uniform(0, 1) < 0.5:
         rgba = rgba.flip(2)
     rgba = F.rotate(rgba, uniform(-PASTED_TURN_DEG, PASTED_TURN_DEG), F.InterpolationMode.BILINEAR, expand=True)
     scale = min(side / max(rgba.shape[1:]), MAX_ENLARGED)
     rgba = F.resize(rgba, [max(2, round(length * scale)) for length in rgba.shape[1:]], antialias=True)
-    rgb = v2.ColorJitter(brightness=0.3, saturation=0.3, hue=0.5)(rgba[:3])
+    rgb = v2.ColorJitter(brightness=0.3, saturation=0.3, hue=hue)(rgba[:3])
     # A hard edge would be a sign that no photograph has (Dwibedi et al. 2017).
     alpha = F.gaussian_blur(rgba[3:], [3, 3]) if min(rgba.shape[1:]) > 3 else rgba[3:]
     return torch.cat([rgb, alpha])

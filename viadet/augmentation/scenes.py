@@ -1,10 +1,13 @@
 """The training photographs, decoded once."""
 
-import tempfile
-from collections.abc import Iterator
+import contextlib
+import os
+import weakref
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,9 +15,10 @@ import torch
 from viadet.annotations.coco import by_image
 from viadet.augmentation.objects import Scene
 from viadet.images.pixels import read_image
-from viadet.project.files import read_json
+from viadet.project.files import read_json, remove_leftovers, temporary_path
 
 STORE_DIR = Path("data")  # not the system's temporary folder: that one may itself be memory
+STORE_NUMBERS = count(1)  # a process may have several
 READ_AHEAD = 32  # images
 
 
@@ -33,22 +37,56 @@ def read_scenes(coco_path: Path, image_dir: Path, max_side: int) -> Iterator[Sce
                 yield Scene(image, [polygon * scale_xy for polygon in polygons], [o["category_id"] for o in objects])
 
 
-def keep_on_disk(scenes: Iterator[Scene]) -> list[Scene]:
-    """Move the scenes' images into an unnamed file that is mapped into memory.
+class StoredScene(NamedTuple):
+    """A scene whose image is in a file; pickled for a worker process, it is small."""
 
-    The system caches as much of it as fits into memory, and all workers share that.
+    start: int  # of the image in the file, bytes
+    shape: tuple[int, int, int]  # 3, H, W
+    polygons: list[np.ndarray]  # as in Scene; each tensor would take a file descriptor when it is pickled
+    labels: list[int]
+
+
+class SceneStore(Sequence):
+    """Scenes whose images are in one file, mapped into memory one at a time when they are asked for.
+
+    The system caches as much of the file as fits into memory, and all processes share that. Nothing keeps the file
+    open in between: worker processes need no more than its name however they start, and Windows can remove it.
     """
-    moved, places = [], []
-    with tempfile.TemporaryFile(dir=STORE_DIR) as file:
-        for scene in scenes:
-            places.append((file.tell(), scene.image.shape))
-            file.write(scene.image.numpy())
-            moved.append(scene._replace(image=torch.empty(0)))
-        if not moved:
-            return []
-        file.flush()
-        stored = torch.from_numpy(np.memmap(file, np.uint8, mode="c"))  # "c": torch warns about read-only arrays
-    return [
-        scene._replace(image=stored[start : start + shape.numel()].view(shape))
-        for scene, (start, shape) in zip(moved, places, strict=True)
-    ]
+
+    def __init__(self, scenes: Iterator[Scene]) -> None:
+        """Write the images into a file, which is removed with this object, or at the latest when the process ends."""
+        place = STORE_DIR.absolute() / f"decoded_images_{next(STORE_NUMBERS)}"
+        remove_leftovers(place.parent, place.name)  # of killed processes
+        self.path = temporary_path(place, "tmp")
+        self.scenes = []
+        remove = weakref.finalize(self, _remove_file, self.path, os.getpid())
+        try:
+            self._write(scenes)
+        except BaseException:
+            remove()  # now: the error's traceback keeps this object
+            raise
+
+    def _write(self, scenes: Iterator[Scene]) -> None:
+        with self.path.open("wb") as file:
+            for scene in scenes:
+                polygons = [polygon.numpy() for polygon in scene.polygons]
+                self.scenes.append(StoredScene(file.tell(), tuple(scene.image.shape), polygons, scene.labels))
+                file.write(scene.image.numpy())
+
+    def __len__(self) -> int:
+        """Count the scenes."""
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> Scene:
+        """Map the image of a scene, uint8 [3, H, W]."""
+        scene = self.scenes[index]
+        # "c": torch warns about read-only arrays
+        image = np.memmap(self.path, np.uint8, mode="c", offset=scene.start, shape=scene.shape)
+        polygons = [torch.from_numpy(polygon) for polygon in scene.polygons]
+        return Scene(torch.from_numpy(image), polygons, scene.labels)
+
+
+def _remove_file(path: Path, owner_pid: int) -> None:
+    if os.getpid() == owner_pid:  # not when a forked worker ends
+        with contextlib.suppress(OSError):  # on Windows, if a worker has it open: the next run removes it
+            path.unlink()

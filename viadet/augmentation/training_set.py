@@ -9,7 +9,7 @@ from viadet.augmentation.augment import augment
 from viadet.augmentation.copy_paste import CutOuts
 from viadet.augmentation.objects import Sample
 from viadet.augmentation.randomness import seed_of
-from viadet.augmentation.scenes import keep_on_disk, read_scenes
+from viadet.augmentation.scenes import SceneStore, read_scenes
 from viadet.project.errors import UserError
 from viadet.project.params import TrainParams
 
@@ -29,7 +29,7 @@ class TrainingSet(Dataset):
     ) -> None:
         """Decode every image once, no larger than the largest scale needs it."""
         max_side = round(max(input_wh) * max(1.0, params.augment.scale[1]))
-        self.scenes = keep_on_disk(read_scenes(coco_path, image_dir, max_side))
+        self.scenes = SceneStore(read_scenes(coco_path, image_dir, max_side))
         if not self.scenes:
             raise UserError(f"{coco_path} has no images")
         self.cut_outs = CutOuts(self.scenes)

@@ -4,6 +4,8 @@ import click
 
 from viadet.commands.compare import compare
 from viadet.commands.experiments import experiments
+from viadet.commands.export import export
+from viadet.commands.predict import predict
 from viadet.commands.repeat import repeat
 from viadet.project.errors import one_line_errors
 
@@ -11,11 +13,13 @@ from viadet.project.errors import one_line_errors
 @click.group()
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Work with the runs of this project's DVC pipeline; run it anywhere in the project."""
+    """Work with the runs of this project's DVC pipeline, and use trained detectors outside of it."""
     # A resource of the group's context: the errors of every command pass through it before click handles them.
     context.with_resource(one_line_errors(context.invoked_subcommand, "run the same command again"))
 
 
 main.add_command(compare)
 main.add_command(experiments)
+main.add_command(export)
+main.add_command(predict)
 main.add_command(repeat)

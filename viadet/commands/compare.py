@@ -53,7 +53,7 @@ def compare(old: str, new: str, out: Path | None) -> None:
             params=dvc_diff("params", old, new),
             plots=dvc_diff("plots", old, new, "-o", pictures_dir),
         )
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", newline="\n")
     for note in notes:
         print(note)
     print(f"{os.path.relpath(path, start)}: {len(page) / 1e6:.1f} MB, open it in a browser")

@@ -56,7 +56,7 @@ def run_visibly(program: str, *arguments: str) -> None:
 
     def forward(number: int, _: object) -> None:
         interrupts.append(number)
-        if process:
+        if process and sys.platform != "win32":  # there, Ctrl-C reaches every process of the console
             with contextlib.suppress(ProcessLookupError):  # it has just ended
                 os.killpg(process.pid, number)
 
@@ -64,7 +64,7 @@ def run_visibly(program: str, *arguments: str) -> None:
     try:
         # In a process group of its own, DVC and the stage get one interrupt each, also if only this process got one.
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=_environment(), process_group=0)
-        if interrupts:  # while it was starting
+        if interrupts and sys.platform != "win32":  # while it was starting
             os.killpg(process.pid, signal.SIGINT)
         status = process.wait()
     finally:

@@ -14,8 +14,8 @@ from torchvision.ops import batched_nms
 from viadet.annotations.coco import by_image
 from viadet.evaluation.box_fusion import fuse_boxes
 from viadet.images.letterbox import letterbox_of
-from viadet.network.boxes import NMS_IOU, boxes_xyxy_of
-from viadet.network.detect import detect_coco
+from viadet.network.boxes import NMS_IOU, Detections, boxes_xyxy_of, to_coco_results
+from viadet.network.detect import detect_images
 from viadet.network.weights import load_network
 from viadet.project.params import ViewsParams
 
@@ -23,11 +23,16 @@ SIDE_STEP_PX = 32  # the sides of the network's input are multiples of it
 
 
 class View(NamedTuple):
-    """What was detected in one view of all images."""
+    """What was detected in one view of one or more images."""
 
     input_wh: tuple[int, int]  # px
     sides: tuple[float, float]  # px: only boxes from the first and below the second count, by the root of their area
     results: list[dict]  # COCO's, boxes in px of the original image
+
+    def of_image(self, detections: Detections, image: dict) -> "View":
+        """Make the same view with the detections of an image, a COCO entry."""
+        letterbox = letterbox_of(image["width"], image["height"], self.input_wh)
+        return self._replace(results=to_coco_results(detections, image["id"], letterbox))
 
     def side_of(self, bbox_xywh: list[float], image: dict) -> float:
         """Give the root of a box's area in px of the view; the box is in px of the image, a COCO entry."""
@@ -62,14 +67,21 @@ def detect_views(
     Returns:
         Detections in COCO results format, boxes in px of the original image.
     """
-    views = []
+    paths = [image_dir / image["file_name"] for image in coco["images"]]
+    views, detected = [], []  # by view: what it is, and an iterator of its detections
     sizes_wh = view_sizes_wh(test_wh, params.scales)
     for size_wh, (low, high) in zip(sizes_wh, params.sides or [(0.0, math.inf)] * len(sizes_wh), strict=True):
         network, spec = load_network(model_dir, device, size_wh)
         for mirrored in (False, True) if params.flip else (False,):
-            results = detect_coco(network, spec, coco, image_dir, device, max_detections, mirrored)
-            views.append(View(size_wh, (low, high), results))
-    return merge_views(coco, views, params.merge, max_detections)
+            views.append(View(size_wh, (low, high), []))
+            detected.append(detect_images(network, spec, paths, device, max_detections, mirrored))
+    merged = []
+    for image, *detections in zip(
+        coco["images"], *detected, strict=True
+    ):  # one by one: all views of all take gigabytes
+        image_views = [view.of_image(found, image) for view, found in zip(views, detections, strict=True)]
+        merged += merge_views({"images": [image]}, image_views, params.merge, max_detections)
+    return merged
 
 
 def view_sizes_wh(test_wh: tuple[int, int], scales: list[float]) -> list[tuple[int, int]]:

@@ -7,6 +7,8 @@ a fused box, by the best of its boxes, and only views that could have found an o
 from collections.abc import Callable
 
 import numpy as np
+import torch
+from torchvision.ops import box_iou
 
 FUSION_IOU = 0.55  # the authors' number
 
@@ -31,7 +33,7 @@ def fuse_boxes(
     clusters: list[list[int]] = []
     fused_xyxy = np.empty((0, 4))
     for index in np.argsort(-scores, kind="stable"):
-        ious = iou_with(fused_xyxy, boxes_xyxy[index])
+        ious = box_iou(torch.from_numpy(fused_xyxy), torch.from_numpy(boxes_xyxy[index : index + 1]))[:, 0].numpy()
         if len(ious) and ious.max() > FUSION_IOU:
             number = int(ious.argmax())
             clusters[number].append(index)
@@ -53,11 +55,3 @@ def fuse_boxes(
 def best_by_view(scores: np.ndarray, views: np.ndarray) -> list[float]:
     """Pick the best score of each view that has any."""
     return [float(scores[views == view].max()) for view in np.unique(views)]
-
-
-def iou_with(boxes_xyxy: np.ndarray, box_xyxy: np.ndarray) -> np.ndarray:
-    """Compute the IoU of each box [N, 4] with a single one [4]."""
-    low, high = np.maximum(boxes_xyxy[:, :2], box_xyxy[:2]), np.minimum(boxes_xyxy[:, 2:], box_xyxy[2:])
-    shared = (high - low).clip(min=0).prod(1)
-    areas = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(1) + (box_xyxy[2:] - box_xyxy[:2]).prod()
-    return shared / (areas - shared)

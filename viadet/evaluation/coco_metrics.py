@@ -1,9 +1,11 @@
 """COCO metrics of detections, by pycocotools."""
 
 import contextlib
-import copy
 import io
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -12,6 +14,7 @@ from viadet.network.boxes import MAX_DETECTIONS
 # COCOeval.stats in its order, under mmdetection's names for AP; AR by the detections of an image that count
 STATS = ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75", "bbox_mAP_s", "bbox_mAP_m", "bbox_mAP_l")
 STATS += ("AR_1", "AR_10", "AR_100", "AR_s", "AR_m", "AR_l")
+MEASURED = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")  # keys of an annotation that COCOeval needs
 
 
 def run_cocoeval(coco: dict, results: list[dict], max_detections: int = MAX_DETECTIONS) -> COCOeval:
@@ -21,10 +24,13 @@ def run_cocoeval(coco: dict, results: list[dict], max_detections: int = MAX_DETE
         coco: ground truth.
         results: detections.
         max_detections: the best of an image and category that count, at least 10.
+
+    Returns:
+        COCOeval with its figures; of `evalImgs` only the entries for boxes of all sizes are kept, and no boxes.
     """
-    truth = _index(coco)
+    objects = [{key: annotation[key] for key in MEASURED} for annotation in coco["annotations"]]  # COCOeval adds keys
     boxes = [r | {"id": i, "iscrowd": 0, "area": r["bbox"][2] * r["bbox"][3]} for i, r in enumerate(results, start=1)]
-    evaluation = COCOeval(truth, _index({**coco, "annotations": boxes}), iouType="bbox")
+    evaluation = SparseCOCOeval(_index(coco, objects), _index(coco, boxes), iouType="bbox")
     evaluation.params.maxDets[-1] = max_detections
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()
@@ -33,6 +39,7 @@ def run_cocoeval(coco: dict, results: list[dict], max_detections: int = MAX_DETE
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     if max_detections != MAX_DETECTIONS and (precision > -1).any():
         evaluation.stats[0] = precision[precision > -1].mean()  # COCOeval finds this one at 100 detections only
+    evaluation.forget_boxes()
     return evaluation
 
 
@@ -45,16 +52,84 @@ def coco_stats(evaluation: COCOeval) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in zip(names, evaluation.stats, strict=True)}
 
 
-def map_with_ids_from_0(coco: dict, results: list[dict], max_detections: int = MAX_DETECTIONS) -> float:
-    """AP as reported by those who number annotations from 0, so that COCOeval takes the first match for a miss."""
-    lowest = min((annotation["id"] for annotation in coco["annotations"]), default=0)
-    shifted = [annotation | {"id": annotation["id"] - lowest} for annotation in coco["annotations"]]
-    return coco_stats(run_cocoeval({**coco, "annotations": shifted}, results, max_detections))["bbox_mAP"]
+class SparseCOCOeval(COCOeval):
+    """COCOeval that only compares boxes which overlap enough for a match; it gives the same figures.
+
+    pycocotools compares each detection with each object at ten IoUs and four ranges of size in Python, and keeps the
+    IoUs of all images: minutes, and gigabytes, for thousands of images or for hundreds of objects in each.
+    """
+
+    def computeIoU(self, imgId: int, catId: int) -> list[tuple[int, list[tuple[int, float]]]]:
+        """Sort and cut the detections of an image and category; for each list the objects that it could match.
+
+        Returns:
+            By detection that overlaps an object: its index, and the index and IoU of each such object.
+        """
+        boxes = sorted(self._dts[imgId, catId], key=lambda box: -box["score"])
+        self._dts[imgId, catId] = boxes[: self.params.maxDets[-1]]
+        ious = np.array(super().computeIoU(imgId, catId), ndmin=2)  # [detections, objects]; empty without either
+        candidates: dict[int, list[tuple[int, float]]] = {}
+        for box, object_ in np.argwhere(ious >= self.params.iouThrs[0]).tolist():
+            candidates.setdefault(box, []).append((object_, float(ious[box, object_])))
+        return list(candidates.items())
+
+    def evaluateImg(self, imgId: int, catId: int, aRng: list[float], maxDet: int) -> dict[str, Any] | None:
+        """Match the detections of an image and category; the entry has no `gtMatches`, which nothing reads."""
+        boxes, objects = self._dts[imgId, catId], self._gts[imgId, catId]
+        if not boxes and not objects:
+            return None
+        ignored = [bool(object_["ignore"]) or is_outside(object_, aRng) for object_ in objects]
+        ranked = sorted(range(len(objects)), key=ignored.__getitem__)
+        shape = len(self.params.iouThrs), len(boxes)
+        ids, is_ignored = np.zeros(shape, np.int32), np.zeros(shape, bool)
+        for row, iou in enumerate(self.params.iouThrs):
+            for box, object_ in self.matches(imgId, catId, iou, ignored):
+                ids[row, box], is_ignored[row, box] = objects[object_]["id"], ignored[object_]
+        outside = np.array([is_outside(box, aRng) for box in boxes], bool)
+        return {
+            "image_id": imgId,
+            "category_id": catId,
+            "aRng": aRng,
+            "maxDet": maxDet,
+            "dtIds": [box["id"] for box in boxes],
+            "gtIds": [objects[index]["id"] for index in ranked],
+            "dtMatches": ids,
+            "dtScores": [box["score"] for box in boxes],
+            "gtIgnore": np.array([ignored[index] for index in ranked], int),
+            "dtIgnore": is_ignored | ((ids == 0) & outside),
+        }
+
+    def matches(self, image_id: int, category_id: int, iou: float, ignored: list[bool]) -> Iterator[tuple[int, int]]:
+        """Match as COCOeval does: the best-scored box first, with the free object of the highest IoU.
+
+        An object that counts is preferred to ignored ones, the later one among equal IoUs; yields indices of both.
+        """
+        objects, taken = self._gts[image_id, category_id], set()
+        for box, candidates in self.ious[image_id, category_id]:
+            free = [(not ignored[index], value, index) for index, value in candidates if index not in taken]
+            free = [candidate for candidate in free if candidate[1] >= min(iou, 1 - 1e-10)]
+            if free:
+                index = max(free)[2]
+                if not objects[index]["iscrowd"]:  # a crowd may be matched again
+                    taken.add(index)
+                yield box, index
+
+    def forget_boxes(self) -> None:
+        """Keep the matches of boxes of all sizes only: the rest has been summed up, and is most of the memory."""
+        all_sizes = self.params.areaRng[0]
+        self.evalImgs = [entry for entry in self.evalImgs if entry is not None and entry["aRng"] == all_sizes]
+        self.cocoGt = self.cocoDt = None
+        self._gts, self._dts, self.ious = {}, {}, {}
 
 
-def _index(coco: dict) -> COCO:
+def is_outside(entry: dict, area_range: list[float]) -> bool:
+    """Tell whether an object or detection is of another size."""
+    return entry["area"] < area_range[0] or entry["area"] > area_range[1]
+
+
+def _index(coco: dict, annotations: list[dict]) -> COCO:
     index = COCO()
-    index.dataset = copy.deepcopy(coco)
+    index.dataset = {"images": coco["images"], "categories": coco["categories"], "annotations": annotations}
     with contextlib.redirect_stdout(io.StringIO()):
         index.createIndex()
     return index

@@ -4,10 +4,23 @@ import numpy as np
 from pycocotools.cocoeval import COCOeval
 
 from viadet.annotations.coco import category_names
-from viadet.evaluation.bootstrap import ap_of_images
-from viadet.evaluation.matching import MatchCounts, iou_index
+from viadet.evaluation.matching import MatchCounts, count_matches, iou_index
+from viadet.evaluation.rankings import ap_by_image, rank_detections
 
+CURVE_IOUS = (0.5, 0.75, 0.9)  # of the precision-recall curves
 DECIMALS = 3  # with a few dozen images, one more object detected changes the second
+
+
+def curve_tables(
+    coco: dict, evaluation: COCOeval, counts: dict[int, MatchCounts], score_threshold: float
+) -> dict[str, list[dict]]:
+    """Make the rows of each curve and table, by the name of its file; `counts` by image id, from `count_matches`."""
+    return {
+        "precision_recall": precision_recall_rows(evaluation, CURVE_IOUS),
+        "ap_by_iou": ap_by_iou_rows(evaluation),
+        "by_image": image_rows(coco, evaluation, counts),
+        "by_class": class_rows(coco, evaluation, count_matches(evaluation, score_threshold, by="category_id")),
+    }
 
 
 def precision_recall_rows(evaluation: COCOeval, ious: tuple[float, ...]) -> list[dict[str, float]]:
@@ -56,16 +69,16 @@ def image_rows(coco: dict, evaluation: COCOeval, counts: dict[int, MatchCounts])
         evaluation: of all images, accumulated.
         counts: by image id, from `count_matches`.
     """
-    file_names = {image["id"]: image["file_name"] for image in coco["images"]}
+    file_names, image_ids = {image["id"]: image["file_name"] for image in coco["images"]}, evaluation.params.imgIds
     rows = [
         {
             "image": file_names[image_id],
-            "AP": round(ap_of_images(evaluation, np.array([index])), DECIMALS),
+            "AP": round(ap, DECIMALS),
             "objects": counts[image_id].true_positives + counts[image_id].missed,
             "right": counts[image_id].true_positives,
             "wrong": counts[image_id].false_positives,
         }
-        for index, image_id in enumerate(evaluation.params.imgIds)
+        for image_id, ap in zip(image_ids, ap_by_image(rank_detections(evaluation), len(image_ids)), strict=True)
     ]
     return sorted(rows, key=lambda row: row["AP"])
 

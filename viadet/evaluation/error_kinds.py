@@ -90,36 +90,47 @@ def classify_errors(coco: dict, results: list[dict], matches: dict[int, int]) ->
     An object that has a class or localisation error is not also missed.
     """
     matched_ids = set(matches.values())
-    annotations = by_image(coco["annotations"])
-    errors = [
-        _classify_false_positive(index, result, annotations[result["image_id"]], matched_ids)
-        for index, result in enumerate(results)
-        if index not in matches
-    ]
+    annotations, indices_by_image = by_image(coco["annotations"]), defaultdict(list)
+    for index, result in enumerate(results):
+        if index not in matches:
+            indices_by_image[result["image_id"]].append(index)
+    errors = []
+    for image_id, indices in indices_by_image.items():
+        errors += _classify_false_positives(indices, results, annotations[image_id], matched_ids)
+    errors.sort(key=lambda error: error.result_index)
     nearly_matched_ids = {error.annotation_id for error in errors if error.kind in ("class", "localisation")}
     missed = [a["id"] for a in coco["annotations"] if a["id"] not in matched_ids | nearly_matched_ids]
     return errors + [DetectionError("missed", None, annotation_id) for annotation_id in missed]
 
 
-def _classify_false_positive(
-    index: int, result: dict, annotations: list[dict], matched_ids: set[int]
-) -> DetectionError:
-    """Compare a false positive with the ground truth of its image."""
+def _classify_false_positives(
+    indices: list[int], results: list[dict], annotations: list[dict], matched_ids: set[int]
+) -> list[DetectionError]:
+    """Compare the false positives of an image, by their indices in the results, with its ground truth."""
     if not annotations:
-        return DetectionError("background", index, None)
-    boxes_xywh = np.array([annotation["bbox"] for annotation in annotations], float)
-    ious = mask.iou(np.array([result["bbox"]], float), boxes_xywh, [0] * len(annotations))[0]
-    same_class = np.array([annotation["category_id"] == result["category_id"] for annotation in annotations])
+        return [DetectionError("background", index, None) for index in indices]
+    boxes_xywh = np.array([results[index]["bbox"] for index in indices], float)
+    objects_xywh = np.array([annotation["bbox"] for annotation in annotations], float)
+    ious = mask.iou(boxes_xywh, objects_xywh, [0] * len(annotations))  # [false positives, objects]
+    labels = np.array([results[index]["category_id"] for index in indices])
+    same_class = labels[:, None] == np.array([annotation["category_id"] for annotation in annotations])
     matched = np.array([annotation["id"] in matched_ids for annotation in annotations])
-
     same_class_ious, other_class_ious = ious * same_class, ious * ~same_class
-    if BACKGROUND_IOU <= same_class_ious.max() < MATCH_IOU:
-        return DetectionError("localisation", index, annotations[int(same_class_ious.argmax())]["id"])
-    if other_class_ious.max() >= MATCH_IOU:
-        return DetectionError("class", index, annotations[int(other_class_ious.argmax())]["id"])
-    if (same_class_ious * matched).max() >= MATCH_IOU:
-        return DetectionError("duplicate", index, None)
-    return DetectionError("background" if ious.max() <= BACKGROUND_IOU else "both", index, None)
+    is_duplicate = (same_class_ious * matched).max(1) >= MATCH_IOU
+
+    errors = []
+    for row, index in enumerate(indices):
+        same_iou, other_iou, kind, annotation_id = same_class_ious[row].max(), other_class_ious[row].max(), "", None
+        if BACKGROUND_IOU <= same_iou < MATCH_IOU:
+            kind, annotation_id = "localisation", annotations[int(same_class_ious[row].argmax())]["id"]
+        elif other_iou >= MATCH_IOU:
+            kind, annotation_id = "class", annotations[int(other_class_ious[row].argmax())]["id"]
+        elif is_duplicate[row]:
+            kind = "duplicate"
+        else:
+            kind = "background" if ious[row].max() <= BACKGROUND_IOU else "both"
+        errors.append(DetectionError(kind, index, annotation_id))
+    return errors
 
 
 def ap50s_without(

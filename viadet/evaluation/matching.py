@@ -23,7 +23,7 @@ def count_matches(
     ids = evaluation.params.imgIds if by == "image_id" else evaluation.params.catIds
     counts = {id_: np.zeros(3, int) for id_ in ids}
     iou = iou_index(evaluation, MATCH_IOU)
-    for entry in _entries(evaluation):
+    for entry in evaluation.evalImgs:
         # COCOeval matches the best-scored first, so a threshold removes matches but never changes one.
         above = np.asarray(entry["dtScores"]) >= score_threshold
         hits = int(np.count_nonzero(entry["dtMatches"][iou][above])) if above.size else 0
@@ -34,7 +34,7 @@ def count_matches(
 def matched_annotations(evaluation: COCOeval) -> dict[int, int]:
     """Map each true positive at MATCH_IOU, by its index in the results, to the id of its annotation."""
     matches, iou = {}, iou_index(evaluation, MATCH_IOU)
-    for entry in _entries(evaluation):
+    for entry in evaluation.evalImgs:
         # run_cocoeval numbers results from 1; annotation id 0 means no match
         pairs = zip(entry["dtIds"], entry["dtMatches"][iou].astype(int).tolist(), strict=True)
         matches |= {result_id - 1: annotation_id for result_id, annotation_id in pairs if annotation_id}
@@ -53,9 +53,3 @@ def precision_recall_f1(counts: list[MatchCounts]) -> dict[str, float]:
 def iou_index(evaluation: COCOeval, iou: float) -> int:
     """Find an IoU threshold among those of the evaluation."""
     return int(np.flatnonzero(np.isclose(evaluation.params.iouThrs, iou))[0])
-
-
-def _entries(evaluation: COCOeval) -> list[dict]:
-    """List COCOeval's matches, one entry a category and image, for boxes of all sizes (its first area range)."""
-    all_sizes = evaluation.params.areaRng[0]
-    return [entry for entry in evaluation.evalImgs if entry is not None and entry["aRng"] == all_sizes]

@@ -1,36 +1,40 @@
 """The main figures of an evaluation."""
 
+import numpy as np
 from pycocotools.cocoeval import COCOeval
 
 from viadet.evaluation.bootstrap import ap_interval
-from viadet.evaluation.coco_metrics import coco_stats, map_with_ids_from_0, run_cocoeval
+from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 from viadet.evaluation.curves import DECIMALS
 from viadet.evaluation.matching import MatchCounts, precision_recall_f1
+from viadet.evaluation.rankings import ap_of_images, rank_detections
 
 SIZES = ("", "_50", "_75", "_s", "_m", "_l")
 MAIN_FIGURES = (*(f"bbox_mAP{size}" for size in SIZES), "f1", "views_bbox_mAP", "test_bbox_mAP")
 
 
-def summarise(
-    coco: dict, results: list[dict], evaluation: COCOeval, counts: dict[int, MatchCounts], bootstrap: int, seed: int
-) -> dict[str, float]:
+def summarise(evaluation: COCOeval, counts: dict[int, MatchCounts], bootstrap: int, seed: int) -> dict[str, float]:
     """Compute COCO metrics, precision, recall, F1 and, with bootstrap samples, AP's confidence interval.
 
     Args:
-        coco: ground truth.
-        results: detections in COCO results format.
-        evaluation: of these, accumulated.
+        evaluation: from `run_cocoeval`.
         counts: by image id, from `count_matches`.
         bootstrap: number of samples; 0: no interval.
         seed: of the samples.
     """
     metrics = coco_stats(evaluation)
-    metrics["bbox_mAP_ids_from_0"] = map_with_ids_from_0(coco, results, evaluation.params.maxDets[-1])
+    metrics["bbox_mAP_ids_from_0"] = map_with_ids_from_0(evaluation)
     metrics |= precision_recall_f1(list(counts.values()))
     if bootstrap:
         low, high = ap_interval(evaluation, bootstrap, seed)
         metrics |= {"bbox_mAP_low": low, "bbox_mAP_high": high}
     return {name: round(value, DECIMALS) for name, value in metrics.items()}
+
+
+def map_with_ids_from_0(evaluation: COCOeval) -> float:
+    """AP as reported by those who number annotations from 0, so that COCOeval takes the first match for a miss."""
+    lowest = min((id_ for entry in evaluation.evalImgs for id_ in entry["gtIds"]), default=None)
+    return round(ap_of_images(rank_detections(evaluation, lowest), np.ones(len(evaluation.params.imgIds), int)), 4)
 
 
 def ap_figures(prefix: str, coco: dict, results: list[dict], max_detections: int) -> dict[str, float]:

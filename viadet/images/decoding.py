@@ -36,7 +36,7 @@ def decode_image(path: Path, max_side: int | None = None) -> Image.Image:
                 raise ValueError(f"it has {frames} frames; save the one that is annotated")
             if max_side is not None:
                 file.draft("RGB", (max_side, max_side))  # lets the JPEG decoder itself reduce, never below max_side
-            image = _to_rgb(ImageOps.exif_transpose(file))
+            image = upright_rgb(file)
     except FileNotFoundError:
         raise UserError(f"{path} is annotated but missing; add it, or delete its entry from the VIA file") from None
     except MemoryError:
@@ -46,6 +46,15 @@ def decode_image(path: Path, max_side: int | None = None) -> Image.Image:
     if max_side is not None and max(image.size) > max_side:
         image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     return image
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Turn an image upright (EXIF orientation) and convert it to 8-bit RGB, as `decode_image` does.
+
+    Raises:
+        ValueError: its pixels have 32 bits.
+    """
+    return _to_rgb(ImageOps.exif_transpose(image))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from viadet.images.letterbox import letterbox_image, letterbox_of
+from viadet.images.letterbox import InputImage, letterbox_image, letterbox_of
 from viadet.images.pixels import read_image
 from viadet.network.boxes import (
     MAX_DETECTIONS,
@@ -41,21 +41,36 @@ def detect_images(
         mirrored: show the network mirrored images; the boxes are those of the unmirrored ones.
         batch_size: images at a time.
     """
-    anchors_yxyx, levels = anchors_of(network, device)
+    anchors = anchors_of(network, device)
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(paths), batch_size):
             images = list(pool.map(read_image, paths[start : start + batch_size]))
             views = [image.flip(2) for image in images] if mirrored else images
             inputs = [letterbox_image(view, spec.input_wh, spec.fill_rgb) for view in views]
-            batch = torch.stack([input_image.canvas for input_image in inputs])
-            with torch.inference_mode():
-                logits, codes = flat_outputs(*network(prepare_images(batch, spec, device)))
-            for (_, letterbox), image_logits, image_codes in zip(inputs, logits, codes, strict=True):
-                detections = decode(image_logits, image_codes, anchors_yxyx, levels, letterbox, max_detections)
-                if mirrored:
-                    boxes_xyxy = mirror_boxes_xyxy(detections.boxes_xyxy, letterbox.width)
-                    detections = detections._replace(boxes_xyxy=boxes_xyxy)
-                yield Detections(*(values.cpu() for values in detections))
+            yield from detect_inputs(network, spec, inputs, anchors, device, max_detections, mirrored)
+
+
+def detect_inputs(
+    network: nn.Module,
+    spec: NetworkSpec,
+    inputs: list[InputImage],
+    anchors: tuple[torch.Tensor, torch.Tensor],
+    device: torch.device,
+    max_detections: int = MAX_DETECTIONS,
+    mirrored: bool = False,
+) -> list[Detections]:
+    """Detect objects in a batch of letterboxed photographs; `anchors` as of `anchors_of`, others as `detect_images`."""
+    batch = torch.stack([input_image.canvas for input_image in inputs])
+    with torch.inference_mode():
+        logits, codes = flat_outputs(*network(prepare_images(batch, spec, device)))
+    batch_detections = []
+    for (_, letterbox), image_logits, image_codes in zip(inputs, logits, codes, strict=True):
+        detections = decode(image_logits, image_codes, *anchors, letterbox, max_detections)
+        if mirrored:
+            boxes_xyxy = mirror_boxes_xyxy(detections.boxes_xyxy, letterbox.width)
+            detections = detections._replace(boxes_xyxy=boxes_xyxy)
+        batch_detections.append(Detections(*(values.cpu() for values in detections)))
+    return batch_detections
 
 
 def detect_coco(

@@ -5,12 +5,15 @@ import os
 import sys
 
 import torch
+from torch import nn
 
 from viadet.project.errors import UserError
 
 
-def pick_device(name: str = "auto", deterministic: bool = True, tf32: bool = False) -> torch.device:
-    """Choose `cuda`, `cpu`, or with `auto` CUDA when there is one.
+def pick_device(
+    name: str = "auto", deterministic: bool = True, tf32: bool = False, threads: int | str = "auto"
+) -> torch.device:
+    """Choose `cuda`, `mps` or `cpu`; with `auto` the first of them that there is, `mps` only if it computes rightly.
 
     Args:
         name: of the device.
@@ -18,13 +21,19 @@ def pick_device(name: str = "auto", deterministic: bool = True, tf32: bool = Fal
             those that torch knows, on a CPU those of AVX2. Call this before any computation, as torch decides then.
         tf32: let CUDA round the factors of float32 convolutions and products to 10 bits, for the whole process; torch
             would do so for convolutions by default.
+        threads: number of threads on a CPU, for the whole process, or `auto`: torch's own choice, all cores. Sums are
+            split between threads, so that each number gives other bytes, but these on any number of cores.
 
     Raises:
-        UserError: CUDA is requested but not available.
+        UserError: CUDA or MPS is requested but not available.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device is cuda, but torch sees no CUDA GPU here; use auto or cpu")
-    device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise UserError("train.device is mps, but torch sees no GPU of a Mac here; use auto or cpu")
+    if threads != "auto":
+        torch.set_num_threads(threads)
+    device = torch.device(_best_device() if name == "auto" else name)
     if deterministic and torch.cpu.get_capabilities().get("avx512_f"):
         # AVX-512 code adds up in another order, so that training drifts; AVX2 is what nearly all CPUs have in common
         os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
@@ -37,9 +46,62 @@ def pick_device(name: str = "auto", deterministic: bool = True, tf32: bool = Fal
     return device
 
 
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() and agrees_with_cpu(torch.device("mps")) else "cpu"
+
+
+def agrees_with_cpu(device: torch.device) -> bool:
+    """Tell whether a small forward and backward pass gives the same on a device as on the CPU, but for rounding.
+
+    An operation that the device lacks is a disagreement too.
+    """
+    expected = small_pass(torch.device("cpu"))
+    try:
+        computed = small_pass(device)
+    except RuntimeError:  # also NotImplementedError
+        return False
+    pairs = zip(computed, expected, strict=True)
+    return all(bool((value - other).abs().max() <= 1e-3 * other.abs().max()) for value, other in pairs)
+
+
+def small_pass(device: torch.device) -> list[torch.Tensor]:
+    """Run layers of the kinds that an EfficientDet has; returns output and gradients, and leaves no random state."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        images = torch.randn(2, 3, 32, 32)
+        layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.SiLU(),
+            nn.Conv2d(8, 8, 3, padding=1, groups=8),
+            nn.MaxPool2d(3, stride=2, padding=1),
+            nn.Upsample(scale_factor=2, mode="nearest"),
+            nn.Conv2d(8, 4, 1),
+            nn.Sigmoid(),
+        )
+    layers.to(device, memory_format=torch.channels_last)
+    output = layers(images.to(device).to(memory_format=torch.channels_last))
+    output.square().sum().backward()
+    return [output.detach().cpu(), *(parameter.grad.cpu() for parameter in layers.parameters())]
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """Look up the type that autocast computes in: `bf16`, `fp16`, `fp32`.
+
+    `auto` is bfloat16 on CUDA, float16 on GPUs that have no bfloat16 (before Ampere), and float32 elsewhere.
+    """
+    if name == "auto" and device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name, torch.float32)
+
+
 def describe_device(device: torch.device) -> str:
     """Name the GPU, or the number of threads on a CPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    if device.type == "cpu":
+        return f"cpu, {torch.get_num_threads()} threads"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def keep_freed_memory() -> None:

@@ -91,13 +91,31 @@ def save_network(network: nn.Module, spec: NetworkSpec, folder: Path) -> None:
     write_json(folder / SPEC_NAME, spec._asdict())
 
 
+def read_spec(folder: Path) -> NetworkSpec:
+    """Read what a saved network was built from; `input_wh` is its input in training.
+
+    Raises:
+        UserError: the file is missing, or another version of viadet wrote it.
+    """
+    path = folder / SPEC_NAME
+    values = read_json(path)
+    if not isinstance(values, dict) or values.keys() != set(NetworkSpec._fields):
+        keys = sorted(values) if isinstance(values, dict) else values
+        raise UserError(
+            f"{path} is of another version of viadet: it has {keys}, expected {sorted(NetworkSpec._fields)}; "
+            "train again, or use the version that wrote it"
+        )
+    width, height = values["input_wh"]
+    return NetworkSpec(**values | {"input_wh": (width, height)})
+
+
 def load_network(folder: Path, device: torch.device, test_wh: tuple[int, int]) -> tuple[EfficientDet, NetworkSpec]:
     """Rebuild a saved network, ready to detect in inputs of `test_wh` px: no weight depends on their size.
 
     Raises:
         UserError: files are missing, or weights and spec don't belong together.
     """
-    spec = NetworkSpec(**read_json(folder / SPEC_NAME))._replace(input_wh=test_wh)
+    spec = read_spec(folder)._replace(input_wh=test_wh)
     network = build_network(spec)
     try:
         network.load_state_dict(read_weights(folder / WEIGHTS_NAME))

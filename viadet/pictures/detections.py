@@ -1,14 +1,40 @@
 """Pictures of evaluated images: ground truth beside detections."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import torch
 from matplotlib.figure import Figure
 
+from viadet.annotations.coco import by_image, category_names
 from viadet.evaluation.matching import MatchCounts
+from viadet.images.pixels import read_image
 from viadet.network.boxes import boxes_xyxy_of
 from viadet.pictures.classes import class_colours, class_names
-from viadet.pictures.drawing import DETECTION, GROUND_TRUTH, draw_boxes, new_figure, show_image
+from viadet.pictures.drawing import DETECTION, GROUND_TRUTH, draw_boxes, new_figure, picture_names, show_image
+from viadet.project.params import EvaluateParams
 
 CELL_WIDTH_INCHES = 6
+
+
+def draw_data_set(
+    coco: dict, results: list[dict], counts: dict[int, MatchCounts], image_dir: Path, params: EvaluateParams
+) -> Iterator[tuple[str, Figure]]:
+    """Draw the first images with the detections of at least the score threshold; yields a file name with each.
+
+    Args:
+        coco: ground truth.
+        results: all detections in COCO results format.
+        counts: by image id, from `count_matches`.
+        image_dir: folder that the data set's file names are relative to.
+        params: score threshold and number of images.
+    """
+    names, file_names = category_names(coco), picture_names(coco)
+    annotations = by_image(coco["annotations"])
+    results_by_image = by_image([result for result in results if result["score"] >= params.score_threshold])
+    for entry in coco["images"][: params.max_images]:
+        image, id_ = read_image(image_dir / entry["file_name"]), entry["id"]
+        yield file_names[id_], draw_detections(image, annotations[id_], results_by_image[id_], counts[id_], names)
 
 
 def draw_detections(

@@ -1,5 +1,6 @@
 """Parts of all pictures: cells, photographs, boxes, polygons, heat maps; equal pictures are equal files."""
 
+import re
 from itertools import count
 from pathlib import Path
 
@@ -24,7 +25,8 @@ MIN_CELL_WIDTH_INCHES = 2.6  # room for a title beside those of its neighbours, 
 TITLE_INCHES = 0.3
 GAP_INCHES = 0.08
 DARK = 0.4  # luminance below which text on a colour is white
-MAX_STEM_BYTES = 200  # of a picture's name; file systems allow 255 for all of it
+MAX_STEM_BYTES = 120  # of a picture's name; Windows allows 260 characters for its whole path
+REFUSED_BY_WINDOWS = re.compile(r'[<>:"|?*\\\x00-\x1f]')  # in names
 
 
 def new_figure(
@@ -165,12 +167,14 @@ def draw_polygons(ax: Axes, polygons: list[torch.Tensor], colours: str | list[st
 def picture_names(coco: dict) -> dict[int, str]:
     """Name the picture of each image of a COCO data set, by image id: `val_1.jpg` for `val/1.jpg`.
 
-    No two images share one, on systems that ignore case either: the second is `val_1-2.jpg`. `dvc plots diff` fails on
-    a folder in which some names are numbers and others are not; the folder's name before them avoids that.
+    No two images share one, on systems that ignore case either: the second is `val_1-2.jpg`. What Windows refuses
+    in a name becomes `_`. `dvc plots diff` fails on a folder in which some names are numbers and others are not; the
+    folder's name before them avoids that.
     """
     names, taken = {}, set()
     for image in coco["images"]:
         stem = image["file_name"].removesuffix(".jpg").replace("/", "_")
+        stem = REFUSED_BY_WINDOWS.sub("_", stem)
         stem = stem.encode()[:MAX_STEM_BYTES].decode(errors="ignore")
         candidates = (f"{stem}.jpg" if number == 1 else f"{stem}-{number}.jpg" for number in count(1))
         names[image["id"]] = next(name for name in candidates if name.casefold() not in taken)
@@ -179,7 +183,18 @@ def picture_names(coco: dict) -> dict[int, str]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG or JPEG; matplotlib's version is left out of a PNG, so that equal pictures are equal files."""
-    options = {"metadata": {"Software": None}} if path.suffix == ".png" else {"pil_kwargs": {"quality": JPEG_QUALITY}}
+    """Write a PNG or JPEG, as its name ends."""
     with replaced_file(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.removeprefix("."), **options)
+        write_figure(figure, temporary, path.suffix)
+
+
+def write_figure(figure: Figure, path: Path, suffix: str) -> None:
+    """Write a PNG or JPEG; matplotlib's version is left out of a PNG, so that equal pictures are equal files.
+
+    Args:
+        figure: to write.
+        path: of the file, whatever its name ends in.
+        suffix: ".png" or ".jpg".
+    """
+    options = {"metadata": {"Software": None}} if suffix == ".png" else {"pil_kwargs": {"quality": JPEG_QUALITY}}
+    figure.savefig(path, format=suffix.removeprefix("."), **options)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+SHARING_VIOLATION = 32  # Windows' own number; its errno is that of missing permissions
 
 
 class UserError(Exception):
@@ -56,5 +57,7 @@ def os_error_reason(error: OSError) -> str:
         errno.EPERM: "check your permissions there",
         errno.EROFS: "check your write permission there",
     }.get(error.errno, "fix this")
+    if getattr(error, "winerror", None) == SHARING_VIOLATION:
+        advice = "close the program that has it open"
     place = f"{error.filename}: " if error.filename else ""
     return f"{place}{error.strerror or ' '.join(str(error).split())}; {advice}"

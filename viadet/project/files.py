@@ -1,5 +1,6 @@
 """Reading and writing JSON, CSV and folders so that no file is ever half-written under its final name."""
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -7,7 +8,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,27 @@ from viadet.project.errors import UserError
 TEMPORARY_NAME = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]+)\.(?P<kind>tmp|old)", re.DOTALL)
 
 
-@contextmanager
+@contextlib.contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes `path`'s place only if the block ends without an error.
 
     Its bytes are on the disk before its name is: after a power cut either the old file or the new one is there.
+    On Windows, the block must have closed the file, and no process may have the old one open.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, path.name)
-    temporary = _temporary_path(path, "tmp")
+    temporary = temporary_path(path, "tmp")
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # writable: Windows refuses to flush a file that is open for reading
             os.fsync(file.fileno())
         temporary.replace(path)
+        flush_names(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def replaced_dir(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; it takes `path`'s place only if the block ends without an error.
 
@@ -45,7 +47,7 @@ def replaced_dir(path: Path) -> Iterator[Path]:
     between the two leaves the old folder whole, and the next one puts it back (`remove_leftovers`).
     """
     remove_leftovers(path.parent, path.name)
-    temporary, old = _temporary_path(path, "tmp"), _temporary_path(path, "old")
+    temporary, old = temporary_path(path, "tmp"), temporary_path(path, "old")
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -58,6 +60,18 @@ def replaced_dir(path: Path) -> Iterator[Path]:
         if old.exists() and not path.exists():
             old.replace(path)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def flush_names(folder: Path) -> None:
+    """Have the system write the names in a folder to the disk, where it can: Windows opens no folders."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    with contextlib.suppress(OSError):  # some file systems can't; the file itself is written by now
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
@@ -82,7 +96,13 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
             path.unlink(missing_ok=True)
 
 
-def _temporary_path(path: Path, kind: str) -> Path:
+def temporary_path(path: Path, kind: str) -> Path:
+    """Name what stands for a file or folder for as long as this process runs: `remove_leftovers` knows it by that.
+
+    Args:
+        path: of the file or folder.
+        kind: "tmp" or "old".
+    """
     return path.with_name(f".{path.name}.{os.getpid()}.{kind}")
 
 
@@ -91,10 +111,18 @@ def _is_running(pid: int) -> bool:
     return pid != os.getpid() and psutil.pid_exists(pid)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8 with line ends as they are: on Windows, too, equal texts are equal files."""
+    with replaced_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write `data` with sorted keys; NaN and infinity are refused, as JSON has neither."""
-    with replaced_file(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    with replaced_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        # piece by piece: as one text, the detections of thousands of images would take a gigabyte
+        json.dump(data, file, indent=1, sort_keys=True, allow_nan=False)
+        file.write("\n")
 
 
 def read_json(path: Path) -> Any:

@@ -177,15 +177,18 @@ class TrainParams(Section):
     backbone_lr: Annotated[float, Field(gt=0, le=1)]  # share of lr
     frozen_stages: Annotated[int, Field(ge=0)]  # of the backbone, from its stem on
     freeze_batch_norm: bool  # of the backbone
+    box_loss: Literal["ciou", "huber"]
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_epochs: Annotated[float, Field(ge=0)]
     clip_norm: Annotated[float, Field(gt=0)]
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     validate_every: Positive  # epochs
     seed: Seed
-    device: Literal["auto", "cuda", "cpu"]
+    device: Literal["auto", "cuda", "cpu", "mps"]
     deterministic: bool
+    precision: Literal["auto", "bf16", "fp16", "fp32"]  # of autocast
     tf32: bool  # on CUDA
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)]  # of the network on a CPU
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)]  # processes that prepare images
     augment: AugmentParams
 

@@ -27,7 +27,7 @@ def write_rendered_split(folder: Path, images: int, image_size: int, seed: tuple
         picture.save(path, quality=JPEG_QUALITY)
         file_size = path.stat().st_size
         via[f"{path.name}{file_size}"] = _via_entry(path.name, file_size, polygons, as_dict=index % 2 == 0)
-    (folder / "via_region_data.json").write_text(json.dumps(via), encoding="utf-8")
+    (folder / "via_region_data.json").write_text(json.dumps(via), encoding="utf-8", newline="\n")
 
 
 def _via_entry(name: str, file_size: int, polygons: list[NDArray[np.int64]], as_dict: bool) -> dict[str, object]:

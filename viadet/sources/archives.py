@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -14,6 +15,9 @@ from viadet.project.errors import UserError
 from viadet.sources.folders import is_data_file, is_hidden
 
 MAX_UNPACKED_BYTES = 50 * 2**30  # far above any such data set; stops an archive made to fill the disk
+REFUSED_BY_WINDOWS = re.compile(  # as a file's name, or it would write to a device or a hidden stream
+    r'[<>:"|?*\x00-\x1f]|[. ]$|^(con|prn|aux|nul|(com|lpt)[0-9])\s*(\..*)?$', re.IGNORECASE
+)
 MAX_RATIO = 100  # of unpacked to packed bytes; photographs hardly shrink
 
 
@@ -73,6 +77,8 @@ def check_entries(archive_name: str, entries: list[zipfile.ZipInfo]) -> None:
             problem = "points outside of the archive"
         elif stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             problem = "is a link or a device"
+        elif sys.platform == "win32" and any(REFUSED_BY_WINDOWS.search(part) for part in path.parts):
+            problem = "has a name that Windows refuses"
         elif first_name is not name:
             problem = "occurs twice" if first_name == name else f"differs from {first_name!r} only in case or slashes"
         else:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zipfile import is_zipfile
 
+from viadet.project.counting import counted
 from viadet.project.errors import UserError
 from viadet.project.experiments import missing_in_experiment
 from viadet.project.params import FetchParams, RenderedParams
@@ -24,7 +26,10 @@ def fetch_photographs(params: FetchParams, folder: Path) -> list[str]:
     """
     others = _get_files(params, folder)
     if not any(folder.iterdir()):
-        raise UserError(f"fetch.source is {params.source!r}, which has no images and no .json or .csv files; add them")
+        contents = f" but {counted(len(others), 'other file')}, such as {others[0]}" if others else ""
+        raise UserError(
+            f"fetch.source is {params.source!r}, which has no images and no .json or .csv files{contents}; add them"
+        )
     if params.manifest is not None:
         check_manifest(folder, read_manifest(Path(params.manifest)), params.source)
     return others
@@ -40,6 +45,11 @@ def _get_files(params: FetchParams, folder: Path) -> list[str]:
             return unpack_data_set(fetch_file(params.source, Path(temporary)), folder)
     if path.is_dir():
         return copy_data_set(path, folder)
+    if path.is_file() and not is_zipfile(path):
+        raise UserError(
+            f"fetch.source is {params.source!r}, which is neither a folder nor a valid zip archive; "
+            "put or link the folder of your images there"
+        )
     if path.is_file():
         return unpack_data_set(path, folder)
     where = missing_in_experiment(path) or "; put or link your images there"

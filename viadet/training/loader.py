@@ -10,6 +10,8 @@ from viadet.augmentation.training_set import TrainingSet, collate, epoch_batches
 from viadet.project.params import TrainParams
 
 MAX_WORKERS = 8
+# of workers; they map the decoded images themselves, so `spawn` works as well, but imports torch again in each
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 def make_loader(images: TrainingSet, params: TrainParams, device: torch.device, first_epoch: int) -> DataLoader:
@@ -22,7 +24,7 @@ def make_loader(images: TrainingSet, params: TrainParams, device: torch.device, 
     workers = params.workers
     if workers == "auto":
         # On a CPU the network needs the cores; one worker is enough to have the next batch ready.
-        workers = min(MAX_WORKERS, max(1, (os.cpu_count() or 1) - 1)) if device.type == "cuda" else 1
+        workers = 1 if device.type == "cpu" else min(MAX_WORKERS, max(1, (os.cpu_count() or 1) - 1))
     return DataLoader(
         images,
         batch_sampler=batches,
@@ -31,6 +33,5 @@ def make_loader(images: TrainingSet, params: TrainParams, device: torch.device, 
         pin_memory=device.type == "cuda",
         # Its base seed would be drawn from the generator that drop path uses: once more after a resume.
         generator=torch.Generator(),
-        # forked workers share the images; others would get copies of them
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        multiprocessing_context=START_METHOD if workers else None,
     )

@@ -30,6 +30,7 @@ def train(
     device: torch.device,
     validate: Callable[[nn.Module], dict[str, float]],
     checkpoints: Checkpoints,
+    after_epoch: Callable[[History], None],
 ) -> tuple[nn.Module, History]:
     """Train the network in place and return the moving average of its weights, which is what detects.
 
@@ -43,6 +44,7 @@ def train(
         device: to train on.
         validate: measures the averaged network, for the curve only; its figures go into the history.
         checkpoints: of this training.
+        after_epoch: called with the history before the first epoch, then after each epoch and its validation.
 
     Raises:
         UserError: the loss or the gradients stop being finite; the last checkpoint stays.
@@ -50,16 +52,14 @@ def train(
     schedule = make_schedule(len(images), params)
     training = set_up(network, spec, params, device, schedule)
     history = resume(training, checkpoints)
+    after_epoch(history)
     loader = iter(make_loader(images, params, device, first_epoch=history.epochs))
     with progress_bar(schedule, history) as bar:
         for epoch in range(history.epochs + 1, params.epochs + 1):
-            started = time.perf_counter()
-            batches = islice(loader, schedule.batches_per_epoch)
-            losses, lr = train_epoch(training, batches, epoch, checkpoints, bar)
-            history.add_epoch(epoch, losses, lr, time.perf_counter() - started, schedule)
-            bar.set_postfix(epoch=epoch, loss=f"{history.losses[-1]['loss']:.3f}")
+            train_epoch(training, islice(loader, schedule.batches_per_epoch), epoch, history, checkpoints, bar)
             if epoch % params.validate_every == 0 or epoch == params.epochs:
                 history.add_validation(epoch, validate(training.average.module.eval()))
+            after_epoch(history)
             checkpoints.save_if_due(lambda: capture(training, history), epoch, is_last=epoch == params.epochs)
     return training.average.module, history
 
@@ -78,14 +78,13 @@ def train_epoch(
     training: Training,
     batches: Iterable[tuple[torch.Tensor, Targets]],
     epoch: int,
+    history: History,
     checkpoints: Checkpoints,
     bar: tqdm,
-) -> tuple[list[float], float]:
-    """Take the steps of one epoch.
-
-    Returns:
-        The mean loss with its two parts, class and box, and the learning rate of the last step.
-    """
+) -> None:
+    """Take the steps of one epoch and add it to the history."""
+    started = time.perf_counter()
+    bar.set_description(f"epoch {epoch}/{training.params.epochs}")
     accumulate, losses, unchecked, lr = training.schedule.accumulate, [], [], 0.0
     step = (epoch - 1) * training.schedule.steps_per_epoch
     for batch, (images, targets) in enumerate(batches, start=1):
@@ -100,30 +99,39 @@ def train_epoch(
             lr = take_step(training, step)
         bar.update(len(images))
     check_finite(unchecked, step, checkpoints)
-    return torch.stack(losses).mean(0).tolist(), lr
+    seconds = time.perf_counter() - started
+    history.add_epoch(epoch, torch.stack(losses).mean(0).tolist(), lr, seconds, training.schedule)
+    show_loss(bar, history)
 
 
 def backward(training: Training, images: torch.Tensor, targets: Targets) -> torch.Tensor:
     """Add one batch's gradients to those of the step; returns loss, class loss and box loss, [3] on the device."""
     device = training.device
     targets = {name: values.to(device, non_blocking=True) for name, values in targets.items()}
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with torch.autocast(device.type, training.precision, enabled=training.precision != torch.float32):
         losses = training.bench(prepare_images(images, training.spec, device), targets)
-    (losses["loss"] / training.schedule.accumulate).backward()
-    box_loss = losses["box_loss"] * training.network.config.box_loss_weight
-    return torch.stack([losses["loss"], losses["class_loss"], box_loss]).detach()
+    training.scaler.scale(losses["loss"] / training.schedule.accumulate).backward()
+    weighted_box_loss = losses["loss"] - losses["class_loss"]
+    return torch.stack([losses["loss"], losses["class_loss"], weighted_box_loss]).detach()
 
 
 def clip_gradients(training: Training) -> torch.Tensor:
-    """Scale the gradients of a step to at most `clip_norm`; returns their norm before, a scalar on the device."""
-    return nn.utils.clip_grad_norm_(training.network.parameters(), training.params.clip_norm)
+    """Scale the gradients of a step to at most `clip_norm`.
+
+    Returns:
+        Their norm before, a scalar on the device. In float16 it is 0: the scaler skips a step whose gradients overflow.
+    """
+    training.scaler.unscale_(training.optimizer)
+    norm = nn.utils.clip_grad_norm_(training.network.parameters(), training.params.clip_norm)
+    return torch.zeros_like(norm) if training.scaler.is_enabled() else norm
 
 
 def take_step(training: Training, step: int) -> float:
     """Update the weights by clipped gradients, then their average; returns the learning rate of the heads."""
     optimizer = training.optimizer
     lr = optimizer.param_groups[-1]["lr"]
-    optimizer.step()
+    training.scaler.step(optimizer)  # float16: not if gradients overflowed, which lowers the scale
+    training.scaler.update()
     optimizer.zero_grad(set_to_none=True)
     training.lr_schedule.step()
     training.average.update(training.network, step=step)
@@ -153,5 +161,16 @@ def check_finite(unchecked: list[torch.Tensor], last_step: int, checkpoints: Che
 
 
 def progress_bar(schedule: Schedule, history: History) -> tqdm:
-    """Show the images of all epochs, those of epochs before a resume included."""
-    return tqdm(total=schedule.images, initial=history.images, unit="img", desc="train", mininterval=2)
+    """Show the images of all epochs, those of epochs before a resume included.
+
+    The time left follows from the mean rate so far, which counts validations too.
+    """
+    bar = tqdm(total=schedule.images, initial=history.images, unit="img", desc="train", mininterval=2, smoothing=0)
+    if history.losses:
+        show_loss(bar, history)
+    return bar
+
+
+def show_loss(bar: tqdm, history: History) -> None:
+    """Show the loss of the newest epoch."""
+    bar.set_postfix(loss=f"{history.losses[-1]['loss']:.3f}")

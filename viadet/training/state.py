@@ -11,8 +11,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from viadet.network.build import NetworkSpec
+from viadet.network.device import pick_precision
 from viadet.project.params import TrainParams
 from viadet.training.history import History
+from viadet.training.loss import CompleteIoULoss
 from viadet.training.optimiser import freeze, make_optimizer
 from viadet.training.schedule import Schedule
 
@@ -29,6 +31,8 @@ class Training(NamedTuple):
     params: TrainParams
     spec: NetworkSpec
     device: torch.device
+    precision: torch.dtype  # of convolutions and products in training
+    scaler: torch.amp.GradScaler  # keeps gradients in the range of float16; without effect for other types
 
 
 def set_up(
@@ -36,11 +40,15 @@ def set_up(
 ) -> Training:
     """Set up a training: move the network to the device, freeze parts of it, make average and optimizer."""
     bench = DetBenchTrain(network).to(device).train()
+    if params.box_loss == "ciou":
+        bench.loss_fn = CompleteIoULoss(bench)
     freeze(network, params)
     average = ModelEmaV3(network, decay=params.ema_decay, use_warmup=True)
     optimizer = make_optimizer(network, params)
     lr_schedule = LambdaLR(optimizer, schedule.learning_rate_factor)
-    return Training(bench, network, average, optimizer, lr_schedule, schedule, params, spec, device)
+    precision = pick_precision(params.precision, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+    return Training(bench, network, average, optimizer, lr_schedule, schedule, params, spec, device, precision, scaler)
 
 
 def capture(training: Training, history: History) -> dict[str, Any]:
@@ -51,6 +59,7 @@ def capture(training: Training, history: History) -> dict[str, Any]:
         "state_dict_ema": training.average.module.state_dict(),  # under this name `model.init` takes it for weights
         "optimizer": training.optimizer.state_dict(),
         "lr_schedule": training.lr_schedule.state_dict(),
+        "scaler": training.scaler.state_dict(),
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state(training.device) if is_cuda else None,
         "history": asdict(history),
@@ -63,6 +72,7 @@ def restore(training: Training, state: dict[str, Any]) -> None:
     training.average.module.load_state_dict(state["state_dict_ema"])
     training.optimizer.load_state_dict(state["optimizer"])
     training.lr_schedule.load_state_dict(state["lr_schedule"])
+    training.scaler.load_state_dict(state["scaler"])
     torch.set_rng_state(state["random"])
     if training.device.type == "cuda" and state["random_cuda"] is not None:
         torch.cuda.set_rng_state(state["random_cuda"], training.device)

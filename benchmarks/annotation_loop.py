@@ -1,0 +1,173 @@
+"""AP by the number of annotated images: the least sure ones chosen next against random ones, on rendered balloons.
+
+Both start from the same random images. In each round a network is trained anew on all images annotated so far, is
+measured on validation images, and the next images of the pool are chosen: by `viadet predict --unsure`'s measure, or
+at random. Annotating is done by the renderer, which knows the balloons.
+
+    python -m benchmarks.annotation_loop [--tiny]
+
+Writes docs/annotation_loop.csv, after each training, and docs/annotation_loop.png
+"""
+
+import argparse
+import random
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+
+from viadet.annotations.coco import by_image, to_coco
+from viadet.annotations.convert import convert_data_set
+from viadet.augmentation.training_set import TrainingSet
+from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
+from viadet.inference.unsure import least_sure, unsureness
+from viadet.network.build import build_network, make_spec
+from viadet.network.detect import detect_coco
+from viadet.network.device import keep_freed_memory, pick_device
+from viadet.network.weights import load_start
+from viadet.pictures.drawing import save_figure
+from viadet.project.files import write_csv, write_json
+from viadet.project.params import Recipe
+from viadet.project.yaml12 import load_yaml
+from viadet.sample.data_set import write_rendered_split
+from viadet.sources.weights import fetch_initial_weights
+from viadet.training.checkpoint import Checkpoints
+from viadet.training.loop import train
+
+ROOT = Path(__file__).resolve().parents[1]
+COLUMNS = ["strategy", "seed", "images", "boxes", "bbox_mAP"]
+
+
+class Experiment(NamedTuple):
+    """How much is rendered, annotated and trained."""
+
+    pool: int  # images to choose from
+    validation: int  # images
+    rounds: list[int]  # images annotated in each
+    seeds: int
+    params: dict  # changed in params.yaml's recipe `sample`, by section
+
+
+FULL = Experiment(128, 32, [16, 32, 48, 64], 3, {"model": {"test_size": None}, "train": {"epochs": 30}})
+TINY_TRAINING = {"epochs": 1, "warmup_epochs": 0, "device": "cpu", "workers": 0}
+TINY = Experiment(6, 2, [2, 4], 1, {"model": {"image_size": 128, "test_size": None}, "train": TINY_TRAINING})
+
+
+class Images(NamedTuple):
+    """A rendered split."""
+
+    folder: Path
+    coco: dict  # its ground truth
+
+    def annotated(self, image_ids: list[int]) -> dict:
+        """Give the ground truth of some of the images."""
+        chosen = set(image_ids)
+        images = [image for image in self.coco["images"] if image["id"] in chosen]
+        annotations = [entry for entry in self.coco["annotations"] if entry["image_id"] in chosen]
+        return self.coco | {"images": images, "annotations": annotations}
+
+
+class Trained(NamedTuple):
+    """What a training gave."""
+
+    bbox_mAP: float
+    unsureness: dict[int, float]  # of the images of the pool, by id
+
+
+def render(folder: Path, images: int, seed: int, recipe: Recipe) -> Images:
+    """Render images and convert their annotations."""
+    folder.mkdir(parents=True)
+    write_rendered_split(folder, images, recipe.model.input_wh[0], (seed, 0))
+    data_set = convert_data_set(folder, str(folder), recipe.convert)
+    return Images(folder, to_coco(data_set.images, data_set.categories.names))
+
+
+def train_and_measure(work_dir: Path, annotated: dict, pool: Images, val: Images, recipe: Recipe) -> Trained:
+    """Train on the annotated images of the pool, measure AP and how unsure the network is about each of the pool."""
+    device = pick_device(recipe.train.device, recipe.train.deterministic)
+    spec = make_spec(recipe.model, [category["name"] for category in annotated["categories"]])
+    torch.manual_seed(recipe.train.seed)
+    network = build_network(spec)
+    load_start(network, work_dir / "init")
+    write_json(work_dir / "annotated.json", annotated)
+    images = TrainingSet(work_dir / "annotated.json", pool.folder, recipe.train, spec.input_wh, spec.fill_rgb)
+
+    def validate(average: torch.nn.Module) -> dict[str, float]:
+        return coco_stats(run_cocoeval(val.coco, detect_coco(average, spec, val.coco, val.folder, device)))
+
+    checkpoints = Checkpoints(work_dir / "checkpoints", "0" * 64)
+    trained, history = train(network, spec, images, recipe.train, device, validate, checkpoints, lambda _: None)
+    checkpoints.remove()
+    results = by_image(detect_coco(trained, spec, pool.coco, pool.folder, device))
+    ids = [image["id"] for image in pool.coco["images"]]
+    measures = {image_id: unsureness(result["score"] for result in results[image_id]) for image_id in ids}
+    return Trained(history.aps[-1]["bbox_mAP"], measures)
+
+
+def run_seed(work_dir: Path, experiment: Experiment, recipe: Recipe, seed: int, rows: list[dict], out: Path) -> None:
+    """Run both strategies from the same first images, adding a row to the CSV file after each training."""
+    pool = render(work_dir / "pool", experiment.pool, 2 * seed, recipe)
+    val = render(work_dir / "val", experiment.validation, 2 * seed + 1, recipe)
+    ids = [image["id"] for image in pool.coco["images"]]
+    first, *later = experiment.rounds
+    start = random.Random(seed).sample(ids, first)
+    first_trained = train_and_measure(work_dir, pool.annotated(start), pool, val, recipe)
+    for strategy in ("least sure", "random"):
+        generator = random.Random(1000 + seed)
+        chosen, trained = list(start), first_trained
+        for count in [first, *later]:
+            left = [image_id for image_id in ids if image_id not in chosen]
+            if strategy == "random":
+                chosen += generator.sample(left, count - len(chosen))
+            else:
+                places = least_sure([trained.unsureness[image_id] for image_id in left], count - len(chosen))
+                chosen += [left[place] for place in places]
+            annotated = pool.annotated(chosen)
+            if count > first:
+                trained = train_and_measure(work_dir, annotated, pool, val, recipe)
+            boxes = len(annotated["annotations"])
+            rows.append(dict(zip(COLUMNS, (strategy, seed, count, boxes, trained.bbox_mAP), strict=True)))
+            write_csv(out / "annotation_loop.csv", rows, COLUMNS)
+            print(rows[-1], flush=True)
+
+
+def plot(rows: list[dict], path: Path) -> None:
+    """Draw the mean over seeds as a line for each strategy, and each training as a point."""
+    figure = Figure(figsize=(6.4, 4.2), dpi=100, layout="constrained")
+    ax = figure.add_subplot(xlabel="annotated images", ylabel="bbox mAP on the validation images")
+    for strategy, colour in (("least sure", "tab:orange"), ("random", "tab:blue")):
+        own = [row for row in rows if row["strategy"] == strategy]
+        counts = sorted({row["images"] for row in own})
+        values = [[row["bbox_mAP"] for row in own if row["images"] == count] for count in counts]
+        ax.plot(counts, [sum(aps) / len(aps) for aps in values], color=colour, marker="o", label=strategy)
+        ax.scatter([row["images"] for row in own], [row["bbox_mAP"] for row in own], color=colour, alpha=0.35, s=14)
+    ax.set_xticks(sorted({row["images"] for row in rows}))
+    ax.legend(title=f"chosen, mean of {len({row['seed'] for row in rows})} seeds")
+    ax.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
+def main(experiment: Experiment, out: Path) -> None:
+    """Run all seeds, then plot."""
+    keep_freed_memory()
+    rows: list[dict] = []
+    for seed in range(experiment.seeds):
+        sections = load_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))["sample"]
+        for section, values in experiment.params.items():
+            sections[section].update(values)
+        sections["train"].update(seed=seed, validate_every=sections["train"]["epochs"])
+        recipe = Recipe.model_validate(sections)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "init").mkdir()
+            fetch_initial_weights(recipe.model.init, recipe.model.name, Path(folder) / "init")
+            run_seed(Path(folder), experiment, recipe, seed, rows, out)
+    plot(rows, out / "annotation_loop.png")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tiny", action="store_true", help="a minute, only to see that it runs; writes here")
+    arguments = parser.parse_args()
+    main(*((TINY, Path()) if arguments.tiny else (FULL, ROOT / "docs")))

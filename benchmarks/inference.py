@@ -1,0 +1,132 @@
+"""Time detecting in image files, in batches and in single images: ours against effdet's DetBenchPredict.
+
+    python -m benchmarks.inference [--model FOLDER] [--images FOLDER COCO] [--threads N]
+
+Both run the same network on the CPU and start from the files: ours by viadet.network.detect and, for single images,
+viadet.load; effdet's by its data set, transforms and collate. An untrained network, the default, is the hardest case
+for non-maximum suppression: its 5000 best anchors are all candidates. Ours also averages nearly equal boxes (voting).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from effdet import DetBenchPredict
+from effdet.data import CocoParserCfg, DetectionDatset, create_parser
+from effdet.data.loader import DetectionFastCollate
+from effdet.data.transforms import transforms_coco_eval
+from torch.utils.data import DataLoader
+
+import viadet
+from benchmarks.images import Images, add_image_options, benchmark_images, describe_images
+from benchmarks.timing import Row, Seconds, alternate, make_parser, rate_row, write_results
+from viadet.network.build import build_network, make_spec
+from viadet.network.detect import detect_images
+from viadet.network.device import keep_freed_memory
+from viadet.network.weights import load_network, read_spec, save_network
+from viadet.project.files import read_json
+from viadet.project.params import ModelParams
+
+ROUNDS = 5
+
+
+class Setting(NamedTuple):
+    """What detects, and how much of it in one turn."""
+
+    network: str = "tf_efficientdet_lite0"  # of an untrained one
+    size: int = 768  # px of its input
+    batch_size: int = 8
+    images: int = 16  # of a turn in batches
+    single_images: int = 4  # of a turn in single images
+    threads: int = 2
+
+
+DEFAULT = Setting()
+
+
+def save_untrained(setting: Setting, folder: Path) -> None:
+    """Write the model folder of an untrained network for one category."""
+    model = ModelParams(name=setting.network, init="random", image_size=setting.size, test_size=None, anchor_scale=4.0)
+    spec = make_spec(model, ["balloon"])
+    torch.manual_seed(0)
+    folder.mkdir()
+    save_network(build_network(spec), spec, folder)
+
+
+def our_detecting(setting: Setting, images: Images, model: Path) -> dict[str, Callable[[], object]]:
+    """Set up as `viadet predict` does."""
+    keep_freed_memory()
+    torch.set_num_threads(setting.threads)
+    cpu = torch.device("cpu")
+    network, spec = load_network(model, cpu, read_spec(model).input_wh)
+    detector = viadet.load(model, device="cpu")
+    paths = [images.folder / entry["file_name"] for entry in read_json(images.coco)["images"]]
+    return {
+        "batches": lambda: list(detect_images(network, spec, paths, cpu, batch_size=setting.batch_size)),
+        "single": lambda: [detector(path) for path in paths[: setting.single_images]],
+    }
+
+
+def effdet_detecting(setting: Setting, images: Images, model: Path) -> dict[str, Callable[[], object]]:
+    """Set up effdet's loader and predict bench, in the order that effdet builds a network in."""
+    torch.set_num_threads(setting.threads)
+    network, spec = load_network(model, torch.device("cpu"), read_spec(model).input_wh)
+    bench = DetBenchPredict(network.to(memory_format=torch.contiguous_format)).eval()
+    mean, std = (255 * torch.tensor(values).view(1, 3, 1, 1) for values in (spec.mean, spec.std))
+    parser = create_parser("coco", cfg=CocoParserCfg(ann_filename=str(images.coco)))
+    transform = transforms_coco_eval(spec.input_wh[::-1], use_prefetcher=True)
+    data_set = DetectionDatset(images.folder, parser=parser, transform=transform)
+
+    def detect(count: int, batch_size: int) -> None:
+        chosen = torch.utils.data.Subset(data_set, range(min(count, len(data_set))))
+        for pixels, targets in DataLoader(chosen, batch_size=batch_size, collate_fn=DetectionFastCollate()):
+            with torch.inference_mode():
+                bench(pixels.float().sub_(mean).div_(std), targets)
+
+    return {
+        "batches": lambda: detect(len(data_set), setting.batch_size),
+        "single": lambda: detect(setting.single_images, 1),
+    }
+
+
+def make_rows(seconds: Seconds, batch_size: int, images: int, single_images: int) -> list[Row]:
+    """Compare both sides; `images` and `single_images` are the numbers of a turn."""
+    turns = {
+        "batches": (f"detecting, batches of {batch_size}", images),
+        "single": ("detecting, one image at a time", single_images),
+    }
+    return [
+        rate_row(what, count, seconds["ours", kind], "effdet's DetBenchPredict", seconds["effdet", kind])
+        for kind, (what, count) in turns.items()
+    ]
+
+
+def main(arguments: list[str] | None = None, setting: Setting = DEFAULT, in_processes: bool = True) -> None:
+    """Time both sides and write the results."""
+    parser = make_parser(__doc__, ROUNDS)
+    add_image_options(parser)
+    parser.add_argument("--model", type=Path, help="folder of a trained model; default: an untrained network")
+    options = parser.parse_args(arguments)
+    setting = setting._replace(threads=options.threads)
+    with benchmark_images(options.images, setting.images, 2 * setting.size) as images:
+        model = options.model and options.model.absolute()
+        if model is None:
+            model = images.work_dir / "model"
+            save_untrained(setting, model)
+        sides = {
+            "ours": partial(our_detecting, setting, images, model),
+            "effdet": partial(effdet_detecting, setting, images, model),
+        }
+        seconds = alternate(sides, options.rounds, in_processes=in_processes)
+        spec, count = read_spec(model), len(read_json(images.coco)["images"])
+    rows = make_rows(seconds, setting.batch_size, count, min(count, setting.single_images))
+    weights = "trained" if options.model else "untrained"
+    settings = setting._asdict() | {"network": spec.name, "size": max(spec.input_wh), "weights": weights}
+    settings |= {"images": count, "rounds": options.rounds, "data": describe_images(options.images)}
+    write_results(options.results, "inference", settings, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Time start-up: each stage's --help, importing viadet, and `dvc repro` with nothing to do, in seconds of CPU.
+
+    python -m benchmarks.start_up
+
+Each is compared with Python alone, `dvc repro` with DVC's own start. `dvc repro` runs in a copy of this working
+tree, in which a tiny sample was run through all stages before.
+"""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import yaml
+
+from benchmarks.timing import Row, Seconds, alternate, make_parser, seconds_row, write_results
+from viadet.project.yaml12 import load_yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUNDS = 5
+STAGES = ("fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam")
+PYTHON, TORCH, DVC = "python -c pass", "python -c 'import torch'", "dvc --version"
+IMPORT, REPRO = "python -c 'import viadet'", "dvc repro, nothing to do"
+TINY = {  # changes of the recipe `sample`: only that it ran counts
+    "fetch": {"rendered": {"train_images": 6, "val_images": 3, "image_size": 128, "seed": 0}},
+    "model": {"init": "random", "image_size": 128, "test_size": None},
+    "train": {"epochs": 1, "warmup_epochs": 0, "validate_every": 1, "device": "cpu"},
+    "evaluate": {"bootstrap": 0, "test_time": None},
+}
+Command = tuple[str, ...]
+
+
+def stage_help(stage: str) -> str:
+    """Name a stage's --help."""
+    return f"python -m stages.{stage} --help"
+
+
+def make_commands(finished: Path) -> dict[str, Command]:
+    """Name the commands that are timed; `finished` is the folder of a project with nothing to do."""
+    python = sys.executable
+    commands = {PYTHON: (python, "-c", "pass"), TORCH: (python, "-c", "import torch")}
+    commands |= {IMPORT: (python, "-c", "import viadet")}
+    commands |= {stage_help(stage): (python, "-m", f"stages.{stage}", "--help") for stage in STAGES}
+    dvc = (python, "-m", "dvc", "--cd", str(finished))
+    return commands | {DVC: (python, "-m", "dvc", "--version"), REPRO: (*dvc, "repro")}
+
+
+def run(command: Command, folder: Path) -> str:
+    """Run a command in a folder, with this Python first on the path, and return its output.
+
+    Raises:
+        CalledProcessError: it failed.
+    """
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def finish_sample(folder: Path) -> None:
+    """Copy the working tree into a folder and run the tiny sample there."""
+    listed = run(("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), ROOT)
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    params = load_yaml((ROOT / "params.yaml").read_text(encoding="utf-8")) | {"recipe": "sample"}
+    for section, values in TINY.items():
+        params["sample"][section].update(values)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    run(("git", "init", "--quiet"), folder)
+    run((sys.executable, "-m", "dvc", "repro"), folder)
+
+
+def starting(commands: dict[str, Command]) -> dict[str, Callable[[], object]]:
+    """Set up the commands as turns."""
+    return {name: partial(run, command, ROOT) for name, command in commands.items()}
+
+
+def cpu_of_children() -> float:
+    """Seconds of CPU that the ended child processes took, theirs included."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def make_rows(seconds: Seconds) -> list[Row]:
+    """Compare each command with what starts below it."""
+    kinds = [kind for _, kind in seconds if kind not in (PYTHON, DVC)]
+    rows = []
+    for kind in kinds:
+        reference = DVC if kind == REPRO else PYTHON
+        rows.append(seconds_row(kind, "s of CPU", seconds["ours", kind], reference, seconds["ours", reference]))
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Time all commands and write the results."""
+    options = make_parser(__doc__, ROUNDS).parse_args(arguments)
+    with tempfile.TemporaryDirectory() as name:
+        finish_sample(Path(name))
+        sides = {"ours": partial(starting, make_commands(Path(name)))}
+        seconds = alternate(sides, options.rounds, cpu_of_children, in_processes=False)
+    write_results(options.results, "start_up", {"rounds": options.rounds}, make_rows(seconds))
+
+
+if __name__ == "__main__":
+    main()

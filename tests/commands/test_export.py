@@ -1,0 +1,301 @@
+"""`viadet export`: what the files give, against PyTorch; bad input."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from projects import REPOSITORY, spec_of
+
+from viadet.commands.app import main
+from viadet.commands.export import write_and_open
+from viadet.evaluation.coco_metrics import run_cocoeval
+from viadet.inference import export_check
+from viadet.inference.detector import ScaledNetwork, read_existing_image
+from viadet.inference.export_check import check_export, detect_with_torch
+from viadet.inference.onnx_export import open_onnx
+from viadet.inference.pt2_export import METADATA_NAME, open_pt2
+from viadet.network.boxes import anchors_of
+from viadet.network.build import build_network
+from viadet.network.weights import save_network
+from viadet.sample.render import render_image
+
+CATEGORIES = ["balloon", "kite", "lamp"]
+THRESHOLD = 0.3
+EXAMPLE = REPOSITORY / "docs/examples/onnx_detect.py"
+METADATA = {
+    "categories": CATEGORIES,
+    "input_wh": [128, 128],
+    "score_threshold": THRESHOLD,
+    "max_detections": 100,
+    "nms_iou": 0.5,
+    "vote_iou": 0.8,
+    "network": "tf_efficientdet_lite0",
+}
+
+
+def rendered(image_size, seed=0):
+    """A rendered picture, uint8 [3, H, W]."""
+    picture, _ = render_image(np.random.default_rng(seed), image_size)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+
+
+def spread_network(name="tf_efficientdet_lite0", categories=CATEGORIES):
+    """An untrained network whose scores and boxes differ from anchor to anchor as a trained one's do."""
+    torch.manual_seed(0)
+    spec = spec_of(128, categories, name)
+    network = build_network(spec).eval()
+    canvas = torch.randn(1, 3, 128, 128)
+    with torch.no_grad():
+        for head, mean, deviation in ((network.class_net, -3.0, 1.5), (network.box_net, 0.0, 0.3)):
+            features = torch.cat([level.flatten() for level in head(network.fpn(network.backbone(canvas)))])
+            predict = getattr(head.predict, "conv_pw", None) or head.predict.conv  # separable or not
+            predict.weight *= deviation / features.std()
+            predict.bias.fill_(mean)
+    return ScaledNetwork(network, spec, anchors_of(network, torch.device("cpu")))
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["export", *map(str, arguments)], prog_name="viadet")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return spread_network()
+
+
+@pytest.fixture(scope="module")
+def model_dir(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    save_network(network.network, network.spec, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photographs(finished_sample):
+    return sorted((finished_sample / "data/raw/val").glob("*.jpg"))
+
+
+def exported(kind, model_dir, photographs, folder):
+    path = folder / f"detector.{kind}"
+    options = ("--format", kind, "--model", model_dir, "--out", path, "--threshold", THRESHOLD)
+    result = invoke(*options, "--images", photographs[0].parent)
+    assert result.exit_code == 0, result.output
+    assert f"detections in {len(photographs)} images differ from PyTorch's by at most 0.0" in result.output
+    assert [content.name for content in folder.iterdir()] == [path.name]
+    return path
+
+
+@pytest.fixture(scope="module")
+def onnx_path(model_dir, photographs, tmp_path_factory):
+    return exported("onnx", model_dir, photographs, tmp_path_factory.mktemp("onnx"))
+
+
+@pytest.fixture(scope="module")
+def pt2_path(model_dir, photographs, tmp_path_factory):
+    return exported("pt2", model_dir, photographs, tmp_path_factory.mktemp("pt2"))
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export")
+def test_the_onnx_file_says_what_it_is_and_takes_any_batch_and_size(onnx_path):
+    model = onnx.load(onnx_path)
+    values = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert values.pop("viadet_version")
+    assert values == METADATA
+    dims = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    assert dims == {
+        "images": ["batch", "height", "width", 3],
+        "boxes_xyxy": ["batch", "detections", 4],
+        "scores": ["batch", "detections"],
+        "labels": ["batch", "detections"],
+    }
+    assert {entry.domain for entry in model.opset_import} == {""}  # ONNX's own operators only
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export")
+def test_the_pt2_file_says_what_it_is(pt2_path):
+    files = {METADATA_NAME: ""}
+    torch.export.load(pt2_path, extra_files=files)
+    values = json.loads(files[METADATA_NAME])
+    assert values.pop("viadet_version")
+    assert values == METADATA
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export")
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_a_file_detects_as_pytorch_in_batches_and_images_of_any_size(kind, onnx_path, pt2_path, network):
+    detect = open_onnx(onnx_path) if kind == "onnx" else open_pt2(pt2_path)
+    images = {str(shape): rendered(300)[:, : shape[0], : shape[1]] for shape in [(180, 250), (128, 128), (3, 290)]}
+    images |= {"one pixel": rendered(100)[:, :1, :1], "grey": torch.full((3, 50, 60), 127, dtype=torch.uint8)}
+    assert [len(detect_with_torch(network, THRESHOLD, images[name]).scores) for name in ("one pixel", "grey")] == [
+        100,
+        0,
+    ]
+    agreement = check_export(detect, network, THRESHOLD, images)
+    assert agreement.detections > 50
+
+    batch = np.stack([rendered(120, seed)[:, :80, :80].permute(1, 2, 0).numpy() for seed in range(3)])
+    rows = list(zip(*detect(batch), strict=True))
+    for image, (boxes_xyxy, scores, labels) in zip(batch, rows, strict=True):
+        (alone_xyxy,), (alone_scores,), (alone_labels,) = detect(image[None])
+        count = len(alone_scores)
+        np.testing.assert_allclose(boxes_xyxy[:count], alone_xyxy, atol=0.01)
+        np.testing.assert_allclose(scores[:count], alone_scores, atol=1e-5)
+        assert labels[:count].tolist() == alone_labels.tolist()
+        assert not scores[count:].any()
+    assert {label for _, _, labels in rows for label in labels} >= {1, 2, 3}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export")
+def test_the_onnx_file_has_the_ap_of_pytorch(onnx_path, network, photographs):
+    """Ground truth: PyTorch's detections of every second rank, so that AP depends on all boxes and their ranking."""
+    names = [{"id": label, "name": name} for label, name in enumerate(CATEGORIES, 1)]
+    coco = {"images": [], "annotations": [], "categories": names}
+    detect, results = open_onnx(onnx_path), {"torch": [], "onnx": []}
+    for image_id, path in enumerate(photographs, 1):
+        image = read_existing_image(path)
+        coco["images"].append({"id": image_id, "width": image.shape[2], "height": image.shape[1]})
+        expected = detect_with_torch(network, THRESHOLD, image)
+        boxes, scores, labels = detect(image.permute(1, 2, 0).contiguous().numpy()[None])
+        sides = {"torch": expected, "onnx": (boxes[0], scores[0], labels[0])}
+        for side, detections in sides.items():
+            for box, score, label in zip(*detections, strict=True):
+                bbox = [float(value) for value in (*box[:2], *(box[2:] - box[:2]))]
+                entry = {"image_id": image_id, "category_id": int(label), "bbox": bbox, "score": float(score)}
+                results[side].append(entry)
+    for number, entry in enumerate(results["torch"][::2], 1):
+        area = entry["bbox"][2] * entry["bbox"][3]
+        coco["annotations"].append({**entry, "id": number, "area": area, "iscrowd": 0})
+    ap_torch, ap_onnx = (run_cocoeval(coco, results[side]).stats[0] for side in ("torch", "onnx"))
+    assert 0.2 < ap_torch < 0.9
+    assert ap_onnx == pytest.approx(ap_torch, abs=0.001)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export")
+def test_the_example_prints_the_detections_with_onnxruntime_numpy_and_pillow_alone(onnx_path, network, photographs):
+    source = EXAMPLE.read_text()
+    assert len(source.splitlines()) <= 20
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module for node in imports if isinstance(node, ast.ImportFrom)}
+    assert modules == {"json", "sys", "numpy", "onnxruntime", "PIL"}
+
+    command = [sys.executable, EXAMPLE, onnx_path, *photographs]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    for path in photographs:
+        expected = detect_with_torch(network, THRESHOLD, read_existing_image(path))
+        assert lines.pop(0) == f"{path}: {len(expected.scores)} detections"
+        shown = sorted(lines.pop(0).split(":")[0].strip() for _ in expected.scores)
+        rows = zip(expected.labels, expected.scores, strict=True)
+        assert [line.split()[0] for line in shown] == sorted(CATEGORIES[label - 1] for label, _ in rows)
+    assert not lines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tf_efficientdet_d0", "resdet50"])
+def test_other_networks_can_be_exported(name, tmp_path):
+    """With other activations and squeeze-and-excitation, and with a ResNet as backbone; one class."""
+    network = spread_network(name, ["balloon"])
+    detect = write_and_open("onnx", network, THRESHOLD, tmp_path / "detector.onnx")
+    agreement = check_export(detect, network, THRESHOLD, {"picture": rendered(200)})
+    assert agreement.detections > 5
+
+
+@pytest.mark.slow
+def test_a_file_that_differs_from_pytorch_is_not_kept(model_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(export_check, "SCORE_TOLERANCE", -1.0)  # not even equal scores will do
+    result = invoke("--format", "pt2", "--model", model_dir, "--threshold", THRESHOLD)
+    assert result.exit_code == 1
+    line = result.output.splitlines()[-1]
+    assert line.startswith("export: the exported file differs from PyTorch in a rendered picture: PyTorch has a detec")
+    assert line.endswith("; it was not kept, please report this")
+    assert not list(tmp_path.iterdir())
+
+
+def assert_refused(result, message):
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1] == f"export: {message}"
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    result = invoke("--format", "onnx", "--model", tmp_path / "none", "--out", tmp_path / "detector.onnx")
+    reason = "is not a model folder: model.json is missing; name the folder that training wrote"
+    assert_refused(result, f"{tmp_path / 'none'} {reason}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_an_output_that_cannot_be_written_ends_before_the_work(untrained_model, tmp_path, kind):
+    (tmp_path / "file").touch()
+    result = invoke("--format", kind, "--model", untrained_model, "--out", tmp_path / "file/detector")
+    assert result.exit_code == 1
+    assert result.output.startswith(f"export: {tmp_path / 'file'}")
+    assert len(result.output.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_images_that_are_missing_or_damaged_are_named(untrained_model, tmp_path):
+    options = ("--format", "onnx", "--model", untrained_model, "--out", tmp_path / "detector.onnx")
+    missing = tmp_path / "no.jpg"
+    assert_refused(invoke(*options, "--images", missing), f"{missing}: no such file or folder; check the name")
+    Path(missing).write_bytes(b"not an image")
+    result = invoke(*options, "--images", missing)
+    assert result.exit_code == 1
+    assert f"export: {missing} can't be read as an image" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["no.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing option '--format'"),
+        (["--format", "tflite"], "'tflite' is not one of 'onnx', 'pt2'"),
+        (["--format", "onnx", "--threshold", "2"], "2.0 is not in the range 0.001<=x<=1"),
+        (["--format", "onnx", "--out", "."], "File '.' is a directory"),
+    ],
+)
+def test_bad_options_are_usage_errors(arguments, message):
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypatch, tmp_path):
+    for name in ("onnxruntime", "onnxscript"):
+        monkeypatch.setitem(sys.modules, name, None)
+    result = invoke("--format", "onnx", "--model", tmp_path)
+    command = "pip install onnxruntime onnxscript"
+    assert_refused(result, f"--format onnx needs onnxruntime, onnxscript; run `{command}`")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_photographs_a_picture_is_rendered_for_the_check(tmp_path, monkeypatch):
+    from viadet.commands.export import read_checked_images
+
+    monkeypatch.chdir(tmp_path)
+    assert list(read_checked_images(())) == ["a rendered picture"]
+    folder = tmp_path / "data/raw/val"
+    folder.mkdir(parents=True)
+    for number in range(12):
+        Image.new("RGB", (20, 10), (number, 0, 0)).save(folder / f"{number:02}.png")
+    (folder / "via_region_data.json").write_text("{}")
+    images = read_checked_images(())
+    assert list(images) == [f"data/raw/val/{number:02}.png" for number in (0, 3, 6, 9)]
+    assert all(image.shape == (3, 10, 20) for image in images.values())
+    assert len(read_checked_images((str(folder),))) == 12

@@ -1,0 +1,204 @@
+"""`viadet predict`: what it writes, bad input, damaged images, Ctrl-C."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from pycocotools.coco import COCO
+
+from viadet.commands.app import main
+
+FILES = {"coco_images.json", "coco_results.json", "detections.csv", "pictures", "via_project.json", "via_regions.json"}
+
+
+def predict(*arguments):
+    """Run the command in this process; exit code, and output with that of standard error first."""
+    result = CliRunner().invoke(main, ["predict", "--device", "cpu", "--workers", "0", *map(str, arguments)])
+    return result.exit_code, f"{result.stderr}\n{result.stdout}"
+
+
+def last_line(output):
+    return output.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def photographs(tmp_path, monkeypatch):
+    """An empty folder with three images in one below it; the second is 1 x 1 px, the third turned by EXIF."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "photographs"
+    (folder / "sub").mkdir(parents=True)
+    Image.effect_mandelbrot((96, 64), (-2, -1.5, 1, 1.5), 40).save(folder / "b.jpg")
+    Image.new("RGB", (1, 1), "red").save(folder / "dot.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.effect_mandelbrot((96, 64), (-2, -1.5, 1, 1.5), 30).convert("RGB").save(folder / "sub/a.jpg", exif=exif)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model_dir(untrained_model):
+    return untrained_model
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_pictures_coco_csv_and_via_files_of_all_images_are_written(photographs, model_dir):
+    code, output = predict("photographs", "--model", model_dir, "--threshold", 0.5)
+    assert code == 0, output
+    assert last_line(output).startswith("predictions has the detections of 3 of 3 images; VIA 2 opens ")
+    out = photographs.parent / "predictions"
+    assert {path.name for path in out.iterdir()} == FILES
+    assert {path.name for path in (out / "pictures").iterdir()} == {"b.jpg", "dot.png.jpg", "sub_a.jpg"}
+    with Image.open(out / "pictures/sub_a.jpg") as upright:
+        assert upright.height > upright.width
+
+    results = COCO(out / "coco_images.json").loadRes(str(out / "coco_results.json")).dataset
+    sizes = {image["file_name"]: (image["width"], image["height"]) for image in results["images"]}
+    assert sizes == {"b.jpg": (96, 64), "dot.png": (1, 1), "sub/a.jpg": (64, 96)}
+    assert len(results["annotations"]) > 0
+    assert all(entry["score"] >= 0.5 for entry in results["annotations"])
+    assert len((out / "detections.csv").read_text().splitlines()) == 1 + len(results["annotations"])
+    project = json.loads((out / "via_project.json").read_text())
+    assert project["_via_settings"]["core"]["default_filepath"] == photographs.as_uri() + "/"
+    entries = project["_via_img_metadata"].values()
+    assert {entry["filename"]: entry["size"] for entry in entries} == {
+        name: (photographs / name).stat().st_size for name in sizes
+    }
+    assert sum(len(entry["regions"]) for entry in entries) == len(results["annotations"])
+
+
+def test_the_same_command_gives_the_same_bytes(photographs, model_dir):
+    for out in ("one", "two"):
+        predict("photographs", "--model", model_dir, "--out", out)
+    one, two = contents(photographs.parent / "one"), contents(photographs.parent / "two")
+    assert len(one) == 8
+    assert one == two
+
+
+def test_the_least_sure_images_are_listed_and_in_a_via_project_of_their_own(photographs, model_dir):
+    predict("photographs", "--model", model_dir, "--unsure", 2)
+    out = photographs.parent / "predictions"
+    assert {path.name for path in out.iterdir()} == FILES | {"unsure.csv", "unsure_via_project.json"}
+    rows = [line.rsplit(",", 1) for line in (out / "unsure.csv").read_text().splitlines()[1:]]
+    measures = [float(measure) for _, measure in rows]
+    assert len(rows) == 2 and measures[0] >= measures[1] > 0
+    project = json.loads((out / "unsure_via_project.json").read_text())
+    shown = [project["_via_img_metadata"][key]["filename"] for key in project["_via_image_id_list"]]
+    assert shown == [name for name, _ in rows]
+
+
+def test_images_without_detections_are_in_all_files(photographs, model_dir):
+    code, _ = predict("photographs", "--model", model_dir, "--threshold", 1)
+    assert code == 0
+    out = photographs.parent / "predictions"
+    assert len(list((out / "pictures").iterdir())) == 3
+    assert json.loads((out / "coco_results.json").read_text()) == []
+    assert [entry["regions"] for entry in json.loads((out / "via_regions.json").read_text()).values()] == [[]] * 3
+
+
+def test_the_attribute_of_the_category_can_be_named_but_not_score(photographs, model_dir):
+    predict("photographs/b.jpg", "--model", model_dir, "--attribute", "kind")
+    [entry] = json.loads((photographs.parent / "predictions/via_regions.json").read_text()).values()
+    assert {region["region_attributes"]["kind"] for region in entry["regions"]} == {"balloon"}
+    code, output = predict("photographs", "--model", model_dir, "--attribute", "score", "--out", "other")
+    assert (code, last_line(output)) == (1, "predict: --attribute is score, which holds the score; name another")
+
+
+def test_a_damaged_image_is_named_the_others_are_written_and_the_exit_code_is_1(photographs, model_dir):
+    (photographs / "c.jpg").write_bytes((photographs / "b.jpg").read_bytes()[:300])
+    code, output = predict("photographs", "--model", model_dir)
+    assert code == 1
+    path = photographs / "c.jpg"
+    assert last_line(output).startswith(f"predict: 1 image left out: {path} can't be read as an image (")
+    assert last_line(output).endswith("; predictions has the detections of 3 of 4 images")
+    assert len(json.loads((photographs.parent / "predictions/via_regions.json").read_text())) == 3
+
+
+def test_only_damaged_images_leave_nothing(photographs, model_dir):
+    (photographs / "c.jpg").write_bytes(b"x")
+    code, output = predict("photographs/c.jpg", "--model", model_dir)
+    assert code == 1
+    assert last_line(output).endswith("; nothing was written")
+    assert not (photographs.parent / "predictions").exists()
+
+
+def test_bad_input_ends_in_one_line_and_leaves_nothing(photographs, model_dir):
+    (photographs / "empty").mkdir()
+    (photographs.parent / "file").write_text("x")
+    good = ["photographs", "--model", model_dir]
+    for arguments, reason in [
+        (["photographs/empty", "--model", model_dir], "photographs/empty has no images; their names end in .bmp, "),
+        (["photographs/*.gif", "--model", model_dir], "photographs/*.gif matches no images; check the pattern"),
+        (["nosuch.jpg", "--model", model_dir], "nosuch.jpg: no such file or folder; check the name"),
+        (["photographs"], "data/model is not a model folder: model.json is missing; "),
+        ([*good, "--size", 100], "the input's size is 100; use a multiple of 32 from 128 to 2048 px"),
+        ([*good, "--out", "photographs"], "photographs exists and is not an empty folder; name another with --out"),
+        ([*good, "--out", "file"], "file exists and is not an empty folder; "),
+        ([*good, "--out", "file/below"], "file/below: Not a directory; fix this and run the same command again"),
+        ([*good, "--out", "/proc/nosuch"], "/proc/nosuch: No such file or directory; "),
+    ]:
+        before = contents(photographs.parent)
+        code, output = predict(*arguments)
+        assert code == 1, output
+        assert last_line(output).startswith(f"predict: {reason}")
+        assert contents(photographs.parent) == before
+        assert not (photographs.parent / "predictions").exists()
+
+
+def test_no_images_at_all_are_a_usage_error():
+    code, output = predict()
+    assert code == 2
+    assert last_line(output).startswith("Error: Missing argument")
+
+
+@pytest.mark.parametrize("limit", [600, 20_000])  # bytes: of a picture, of a table
+def test_files_that_cannot_be_written_whole_leave_nothing(photographs, model_dir, limit):
+    (photographs.parent / "predictions").mkdir()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        code, output = predict("photographs/dot.png", "photographs/b.jpg", "--model", model_dir)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 1, output
+    assert "File too large" in last_line(output)
+    assert list((photographs.parent / "predictions").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_after_ctrl_c_what_is_done_is_whole(photographs, model_dir, workers):
+    for number in range(1000):
+        Image.new("RGB", (64, 64), (number % 256, 0, 0)).save(photographs / f"{number:04}.png")
+    command = [sys.executable, "-m", "viadet", "predict", "photographs", "--model", str(model_dir)]
+    process = subprocess.Popen(
+        [*command, "--device", "cpu", "--workers", workers],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    out = photographs.parent / "predictions"
+    while process.poll() is None and not (out / "pictures").is_dir():
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the worker processes get it too
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 130, errors
+    line = last_line(errors)
+    assert line.startswith("predict: interrupted; predictions has the detections of ")
+    done = int(line.split(" of ")[1])
+    assert 0 < done < 1003
+    assert {path.name for path in out.iterdir()} == FILES
+    assert len(json.loads((out / "via_project.json").read_text())["_via_image_id_list"]) == done
+    pictures = list((out / "pictures").iterdir())
+    assert len(pictures) == done
+    for path in pictures:
+        Image.open(path).load()

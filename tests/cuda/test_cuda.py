@@ -1,0 +1,154 @@
+"""What only a CUDA GPU can show, for `pytest -m cuda`; without the mark, the same code runs tiny on the CPU."""
+
+import csv
+import importlib
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from projects import SMALL, read, write_params
+
+from stages import convert, fetch, train
+from viadet.network.weights import WEIGHTS_NAME
+from viadet.training import loop
+
+STAGES = ("visualise", "train", "evaluate", "feature_maps", "grad_cam")
+LARGER = {  # for a GPU: the sample's own size, a few epochs
+    "fetch.rendered.train_images": 64,
+    "fetch.rendered.val_images": 16,
+    "fetch.rendered.image_size": 256,
+    "model.image_size": 256,
+    "train.epochs": 4,
+    "train.threads": "auto",
+}
+LOSS_TOLERANCE = 0.01  # relative, of an epoch's mean loss in float32: only the order of sums differs
+MAX_GIB = 24  # of the memory of an RTX 4090
+OUTPUTS = (train.MODEL_DIR / WEIGHTS_NAME, train.METRICS_PATH, train.PLOTS_DIR / "loss.csv")
+
+pytestmark = pytest.mark.xdist_group("cuda")
+
+
+def prepare(device: str, recipe: str = "sample", **changes: object) -> None:
+    """Write the params for a device, then fetch and convert."""
+    sizes = LARGER if device == "cuda" else {}
+    changes = {name.replace("__", "."): value for name, value in changes.items()}
+    write_params(SMALL | sizes | {"train.device": device} | changes, recipe)
+    if not fetch.RAW_DIR.exists():
+        fetch.main()
+        convert.main()
+
+
+def losses() -> list[float]:
+    with (train.PLOTS_DIR / "loss.csv").open(encoding="utf-8") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def test_losses_are_those_of_the_cpu(project, device, measured):
+    prepare(device, train__precision="fp32")
+    train.main()
+    on_device = losses()
+    prepare(device, train__precision="fp32", train__device="cpu")
+    train.main()
+    differences = [abs(ours / cpus - 1) for ours, cpus in zip(on_device, losses(), strict=True)]
+    measured("largest relative difference of an epoch's loss to the CPU's, float32", f"{max(differences):.2e}")
+    assert differences[0] < LOSS_TOLERANCE
+    prepare(device)
+    train.main()
+    mixed = abs(losses()[0] / on_device[0] - 1)
+    measured("the same of the first epoch in mixed precision, to float32", f"{mixed:.2e}")
+    assert mixed < 10 * LOSS_TOLERANCE
+
+
+def test_deterministic_training_gives_the_same_bytes_twice(project, device, measured):
+    rates = {}
+    for deterministic in (False, True):
+        prepare(device, train__deterministic=deterministic)
+        train.main()  # the first time, libraries are loaded and algorithms chosen
+        first = [path.read_bytes() for path in OUTPUTS]
+        train.main()
+        same = [path.read_bytes() for path in OUTPUTS] == first
+        rates[deterministic] = read("metrics/timing.json")["images_per_second"]
+        measured(f"deterministic: {deterministic}", f"{rates[deterministic]} images/s, same bytes twice: {same}")
+    assert same
+    measured("cost of deterministic", f"{rates[False] / rates[True] - 1:+.0%} of the time")
+
+
+def test_every_stage_runs(project, device, measured):
+    prepare(device, evaluate__score_threshold=0.0)
+    for name in STAGES:
+        started = time.perf_counter()
+        importlib.import_module(f"stages.{name}").main()
+        measured(
+            f"stage {name}, {'64 + 16' if device == 'cuda' else '6 + 3'} images",
+            f"{time.perf_counter() - started:.1f} s",
+        )
+    assert math.isfinite(read("metrics/train.json")["loss"])
+    assert (read("metrics/timing.json")["device"].startswith("cpu")) == (device == "cpu")
+    assert len(list(Path("plots/grad_cam/images").iterdir())) > 0
+
+
+def test_a_training_of_balloon_gpu_fits_and_the_gpu_hardly_waits(project, device, measured, monkeypatch):
+    rendered = {"train_images": 32, "val_images": 4, "image_size": 1024, "seed": 0}
+    own = {"train.device": "cuda", "train.epochs": 3, "train.validate_every": 3, "train.augment.plain_epochs": 0}
+    tiny = SMALL | {"model.name": "tf_efficientdet_lite0"}
+    changes = {"fetch.source": "rendered", "fetch.manifest": None, "fetch.rendered": rendered, "model.init": "random"}
+    write_params(changes | (own if device == "cuda" else tiny), "balloon_gpu")
+    fetch.main()
+    convert.main()
+    waits, make_loader = [], loop.make_loader
+
+    def timed_loader(*arguments, **options):
+        batches = iter(make_loader(*arguments, **options))
+        while True:
+            if device == "cuda":
+                torch.cuda.synchronize()  # it has nothing left to do
+            started = time.perf_counter()
+            batch = next(batches, None)
+            waits.append(time.perf_counter() - started)
+            if batch is None:
+                return
+            yield batch
+
+    monkeypatch.setattr(loop, "make_loader", timed_loader)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    train.main()
+    timing = read("metrics/timing.json")
+    measured("balloon_gpu on 32 rendered images of 1024 px", f"{timing['images_per_second']} images/s")
+    share = sum(waits[1:]) / max(timing["seconds"], 1)  # without starting the workers
+    measured("share of the time that the GPU waits for data", f"{share:.0%}")
+    if device == "cuda":
+        peak = torch.cuda.max_memory_reserved() / 2**30
+        measured("peak memory of balloon_gpu", f"{peak:.1f} GiB")
+        assert peak < MAX_GIB
+    assert len(waits) > 1
+
+
+def kill_with_workers(process: subprocess.Popen) -> None:
+    workers = psutil.Process(process.pid).children(recursive=True)
+    for each in (process, *workers):
+        each.kill()
+    process.wait()
+
+
+def test_a_killed_training_continues_to_the_same_bytes(project, device, measured):
+    prepare(device, train__epochs=12, train__validate_every=4)
+    train.main()
+    undisturbed = [path.read_bytes() for path in OUTPUTS]
+    for path in OUTPUTS:
+        path.unlink()
+    with Path("log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen([sys.executable, "-m", "stages.train"], stdout=log, stderr=log)
+        while not list(Path("data/checkpoint").glob("*/epoch_*.pt")):
+            assert process.poll() is None, Path("log").read_text(encoding="utf-8")
+            time.sleep(0.001)
+        kill_with_workers(process)
+    train.main()
+    same = [path.read_bytes() for path in OUTPUTS] == undisturbed
+    measured("killed and resumed: the same bytes", same)
+    assert same

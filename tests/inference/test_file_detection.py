@@ -1,0 +1,77 @@
+"""Detecting in files, with and without worker processes."""
+
+from itertools import islice
+
+import pytest
+import torch
+from PIL import Image
+
+import viadet
+from viadet.inference.file_detection import default_workers, detect_files, worker_pool
+from viadet.project.errors import UserError
+
+SIZES_WH = [(40 + 3 * number, 64) for number in range(20)]
+DAMAGED = (0, 9, 19)
+
+
+@pytest.fixture(scope="module")
+def detector(untrained_model):
+    return viadet.load(untrained_model, "cpu")
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    """Twenty images, the first, a middle and the last one damaged."""
+    folder = tmp_path_factory.mktemp("images")
+    for number, size_wh in enumerate(SIZES_WH):
+        Image.effect_mandelbrot(size_wh, (-2, -1.5, 1, 1.5), 20 + number).save(folder / f"{number:02}.png")
+    for number in DAMAGED:
+        (folder / f"{number:02}.png").write_bytes(b"\x89PNG")
+    return sorted(folder.iterdir())
+
+
+def detected(detector, paths, workers):
+    with worker_pool(workers) as pool:
+        return list(detect_files(detector, paths, pool))
+
+
+def test_results_come_in_order_and_a_damaged_image_is_an_error_in_its_place(detector, paths):
+    found = detected(detector, paths, 0)
+    assert [path for path, _ in found] == paths
+    for number, (path, detections) in enumerate(found):
+        if number in DAMAGED:
+            assert isinstance(detections, UserError)
+            assert str(detections).startswith(f"{path} can't be read as an image")
+        else:
+            assert detections.size_wh == SIZES_WH[number]
+            assert detections.results and detections.results[0].keys() == {"category_id", "bbox", "score"}
+
+
+@pytest.mark.slow
+def test_worker_processes_give_the_same(detector, paths):
+    with_errors_as_text = [[str(item) for item in detected(detector, paths, workers)] for workers in (0, 2)]
+    assert with_errors_as_text[0] == with_errors_as_text[1]
+
+
+def test_only_a_few_images_are_decoded_ahead(detector, paths):
+    """Memory stays bounded: a reader of results that stops also stops the decoding."""
+    submitted = []
+    with worker_pool(0) as pool:
+        submit = pool.submit
+        pool.submit = lambda *task: submitted.append(task) or submit(*task)
+        results = detect_files(detector, paths * 50, pool)
+        assert len(list(islice(results, 8))) == 8
+        assert len(submitted) <= 4 * detector.batch_size + 1  # of 1000: three batches more than were read
+        results.close()
+
+
+def test_no_images_and_only_damaged_ones_end(detector, paths):
+    assert detected(detector, [], 0) == []
+    assert [type(detections) for _, detections in detected(detector, [paths[0]], 0)] == [UserError]
+
+
+def test_few_images_need_no_processes():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert default_workers(16, cuda) == 0
+    assert default_workers(1000, cpu) == 1
+    assert 1 <= default_workers(1000, cuda) <= 8

@@ -1,0 +1,68 @@
+"""Arguments of the command line and the images that they stand for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from viadet.inference.image_files import find_image_files
+from viadet.project.errors import UserError
+
+
+@pytest.fixture
+def photographs(tmp_path, monkeypatch):
+    """A folder with images at two depths, and other files."""
+    for name in ("b.JPG", "a.png", "sub/c.webp", "sub/d [1].jpg", "notes.txt", ".hidden.jpg", "sub/._e.jpg"):
+        path = tmp_path / "photographs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "photographs"
+
+
+def test_a_folder_stands_for_all_images_in_it_at_any_depth(photographs):
+    files = find_image_files(["photographs"])
+    assert files.root == photographs
+    assert files.names == ["a.png", "b.JPG", "sub/c.webp", "sub/d [1].jpg"]
+    assert all(path.is_file() for path in files.paths)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("photographs/*", ["a.png", "b.JPG", "sub/c.webp", "sub/d [1].jpg"]),
+        ("photographs/*.JPG", ["b.JPG"]),
+        ("photographs/**/*.[jw]*", ["c.webp", "d [1].jpg"]),
+        ("photographs/sub/d [1].jpg", ["d [1].jpg"]),  # a file of this name is no pattern
+        ("photographs/notes.txt", ["notes.txt"]),  # what is named itself is read, whatever its name ends in
+    ],
+)
+def test_patterns_and_files(photographs, pattern, names):
+    assert find_image_files([pattern]).names == names
+
+
+def test_several_arguments_keep_their_order_each_image_counts_once_and_their_common_folder_is_the_root(photographs):
+    files = find_image_files(["photographs/sub/c.webp", "photographs/b.JPG", str(photographs / "sub")])
+    assert files.root == photographs
+    assert files.names == ["sub/c.webp", "b.JPG", "sub/d [1].jpg"]
+
+
+def test_a_linked_folder_keeps_its_name(photographs):
+    Path("link").symlink_to(photographs)
+    assert find_image_files(["link/../link"]).root == Path.cwd() / "link"
+
+
+def test_arguments_without_images_are_all_named(photographs):
+    with pytest.raises(UserError) as error:
+        find_image_files(["photographs", "empty", "photographs/*.gif", "nosuch.jpg"])
+    reasons = str(error.value).split("; ")
+    assert reasons[0].startswith("empty has no images")
+    assert "photographs/*.gif matches no images" in reasons
+    assert "nosuch.jpg: no such file or folder" in reasons
+
+
+def test_names_that_are_no_utf8_are_images_too(photographs):
+    name = os.fsdecode(b"f\xff.jpg")
+    (photographs / name).touch()
+    assert name in find_image_files(["photographs"]).names

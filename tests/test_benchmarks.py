@@ -1,0 +1,131 @@
+"""The benchmarks at tiny settings, and that docs/speed.md has the figures of their results."""
+
+import json
+import math
+from functools import partial
+from time import sleep
+
+import pytest
+from projects import REPOSITORY
+
+from benchmarks import cams, inference, start_up, timing, training_step
+from benchmarks.images import benchmark_images
+from benchmarks.speed_table import BEGIN, END, PAGE, TITLES, render, with_table
+from viadet.project.files import read_json
+
+TINY_ROUNDS = ("--rounds", "1", "--threads", "1")
+
+
+def results_of(folder, name):
+    results = json.loads((folder / f"{name}.json").read_text())
+    assert results["machine"]["cores"] >= 1
+    assert results["machine"]["cpu"]
+    assert results["versions"]["torch"]
+    assert all(row["value"] > 0 and row["reference_value"] > 0 and row["ratio"] > 0 for row in results["rows"])
+    return results
+
+
+def test_sides_take_turns_and_the_first_round_is_not_timed():
+    turns = []
+    sides = {
+        "ours": lambda: {"step": lambda: turns.append("our step"), "load": lambda: turns.append("our load")},
+        "theirs": lambda: {"step": lambda: turns.append("their step")},
+    }
+    seconds = timing.alternate(sides, rounds=2, in_processes=False)
+    assert turns == ["our step", "their step", "our load"] * 3
+    assert {key: len(values) for key, values in seconds.items()} == {
+        ("ours", "step"): 2,
+        ("theirs", "step"): 2,
+        ("ours", "load"): 2,
+    }
+
+
+def sleeping_side():
+    return {"sleep": partial(sleep, 0.01)}
+
+
+def test_a_side_can_have_a_process_of_its_own():
+    seconds = timing.alternate({"ours": sleeping_side}, rounds=1)
+    assert seconds["ours", "sleep"][0] >= 0.01
+
+
+def test_a_ratio_is_the_median_of_rounds_so_that_a_slow_round_does_not_count():
+    row = timing.rate_row("training", 8, [1.0, 1.0, 40.0], "effdet", [2.0, 2.0, 80.0])
+    assert (row.value, row.reference_value, row.ratio) == (8.0, 4.0, 2.0)
+    row = timing.seconds_row("maps", "s/image", [1.0, 2.0, 4.0], "detecting", [0.5, 0.5, 0.5])
+    assert (row.value, row.reference_value, row.ratio) == (2.0, 0.5, 4.0)
+
+
+def test_training_is_compared_with_effdets_own_loop(tmp_path):
+    setting = training_step.Setting("tf_efficientdet_lite0", 128, batch_size=2, batches=1, images=2)
+    training_step.main([*TINY_ROUNDS, "--results", str(tmp_path)], setting, in_processes=False)
+    results = results_of(tmp_path, "training_step")
+    assert [row["reference"] for row in results["rows"]].count("effdet's own way") == 4
+    assert results["settings"]["data"] == "rendered"
+    assert results["settings"]["threads"] == 1
+
+
+def test_inference_is_compared_with_effdets_predict_bench(tmp_path):
+    setting = inference.Setting(size=192, batch_size=2, images=2, single_images=1)
+    inference.main([*TINY_ROUNDS, "--results", str(tmp_path)], setting, in_processes=False)
+    results = results_of(tmp_path, "inference")
+    assert [row["what"] for row in results["rows"]] == ["detecting, batches of 2", "detecting, one image at a time"]
+    assert results["settings"]["weights"] == "untrained"
+
+
+def test_given_images_and_a_given_model_are_used(sample, untrained_model):
+    setting = inference.Setting(batch_size=2, images=2, single_images=1)
+    with benchmark_images([sample / "data/raw", sample / "data/coco/val.json"], 2, 64) as images:
+        coco = read_json(images.coco)
+        assert len(coco["images"]) == 2
+        assert {entry["image_id"] for entry in coco["annotations"]} <= {entry["id"] for entry in coco["images"]}
+        turns = inference.our_detecting(setting, images, untrained_model)
+        assert len(turns["batches"]()) == 2
+        assert len(turns["single"]()) == 1
+
+
+def test_cams_are_compared_with_detecting(tmp_path):
+    setting = cams.Setting(size=128, methods=("HiResCAM", "EigenCAM"))
+    cams.main([*TINY_ROUNDS, "--results", str(tmp_path)], setting, in_processes=False)
+    results = results_of(tmp_path, "cams")
+    expected = ["forward pass and gradients", "maps of HiResCAM", "maps of EigenCAM"]
+    assert [row["what"] for row in results["rows"]] == expected
+
+
+def test_start_up_measures_the_cpu_of_the_commands(tmp_path):
+    commands = start_up.make_commands(tmp_path)
+    assert {start_up.stage_help(path.stem) for path in (REPOSITORY / "stages").glob("[a-z]*.py")} < set(commands)
+    commands = {name: commands[name] for name in (start_up.PYTHON, start_up.IMPORT)}
+    sides = {"ours": lambda: start_up.starting(commands)}
+    seconds = timing.alternate(sides, 1, start_up.cpu_of_children, in_processes=False)
+    (row,) = start_up.make_rows(seconds)
+    assert (row.what, row.reference) == (start_up.IMPORT, start_up.PYTHON)
+    assert row.value > 0
+
+
+def test_the_table_in_the_docs_is_that_of_the_results():
+    page = PAGE.read_text(encoding="utf-8")
+    assert BEGIN in page
+    assert END in page
+    assert with_table(page, render()) == page, "run python -m benchmarks.speed_table"
+
+
+def test_a_table_shows_each_figure_with_its_machine_and_versions(tmp_path):
+    row = timing.rate_row("training", 8, [2.0], "effdet", [4.0])
+    timing.write_results(tmp_path, "inference", {"size": 768, "rounds": 5}, [row])
+    table = render(tmp_path)
+    assert "| training | images/s | 4 | effdet | 2 | 2 |" in table
+    assert TITLES["inference"] in table
+    assert TITLES["cams"] not in table
+    assert "size 768" in table
+    assert timing.cpu_model() in table
+    page = with_table(f"before\n{BEGIN}old\n{END}after\n", table)
+    assert page == f"before\n{BEGIN}\n{table}\n{END}after\n"
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "benchmarks/results").glob("*.json")), ids=lambda path: path.stem)
+def test_results_in_git_name_no_folders_and_have_ratios(path):
+    text = path.read_text(encoding="utf-8")
+    assert str(REPOSITORY) not in text
+    assert path.stem in TITLES
+    assert all(math.isfinite(row["ratio"]) for row in json.loads(text)["rows"])

@@ -1,0 +1,119 @@
+"""`viadet export`: a trained detector as one file for other programs."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from viadet.project.counting import counted
+from viadet.project.errors import UserError
+from viadet.project.files import replaced_file
+
+if TYPE_CHECKING:
+    import torch
+
+    from viadet.inference.detector import ScaledNetwork
+    from viadet.inference.export_check import ExportedDetector
+
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # the extra `export`
+VALIDATION_DIR = Path("data/raw/val")
+CHECKED_IMAGES = 5  # of VALIDATION_DIR
+RENDERED_PX = 640  # side of the picture for the check if there is no photograph
+
+
+@click.command()
+@click.option("--format", "kind", type=click.Choice(["onnx", "pt2"]), required=True, help="ONNX, or torch.export's.")
+@click.option("--model", type=click.Path(path_type=Path), default="data/model", show_default=True, help="Model folder.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file.  [default: detector.FORMAT]")
+@click.option("--size", type=int, help="Longer side of the network's input, px.  [default: as in training]")
+@click.option("--threshold", type=click.FloatRange(0.001, 1), default=0.4, show_default=True, help="Least score.")
+@click.option("--images", multiple=True, metavar="IMAGE|FOLDER|GLOB", help="For the check.  [default: data/raw/val]")
+def export(
+    kind: str, model: Path, out: Path | None, size: int | None, threshold: float, images: tuple[str, ...]
+) -> None:
+    """Write a detector as one file, with letterboxing, normalising, decoding and NMS inside.
+
+    It takes images of any size, uint8 [batch, height, width, 3] in RGB, and gives boxes_xyxy in px of the images,
+    scores and labels. Its detections are compared with PyTorch's, in some images; if they differ, nothing is written.
+
+    \b
+    Reads   the model folder (model.safetensors, model.json), images for the check
+    Writes  detector.onnx or detector.pt2
+
+    \b
+    Examples
+      viadet export --format onnx --size 1152
+      viadet export --format pt2 --model data/model --out balloons.pt2 --images photographs
+    """
+    require_packages(kind)
+
+    from viadet.inference.detector import load_detector
+    from viadet.inference.export_check import check_export
+
+    (scaled,) = load_detector(model, "cpu", size).networks
+    checked = read_checked_images(images)
+    path = out or Path(f"detector.{kind}")
+    with replaced_file(path) as temporary:
+        temporary.touch()  # before the work: where nothing can be written, it ends here
+        width, height = scaled.spec.input_wh
+        print(f"exporting {scaled.spec.name} at {width} x {height} px, which takes a minute")
+        exported = write_and_open(kind, scaled, threshold, temporary)
+        agreement = check_export(exported, scaled, threshold, checked)
+    print(
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB; {counted(agreement.detections, 'detection')} in "
+        f"{counted(len(checked), 'image')} differ from PyTorch's by at most {agreement.box_px:.3f} px and "
+        f"{agreement.score:.6f} in score"
+    )
+
+
+def require_packages(kind: str) -> None:
+    """Check that the packages for a format are installed.
+
+    Raises:
+        UserError: some are missing; with the command that installs them.
+    """
+    missing = [name for name in ONNX_PACKAGES if kind == "onnx" and importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"--format onnx needs {', '.join(missing)}; run `pip install {' '.join(missing)}`")
+
+
+def read_checked_images(arguments: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """Read the images for the check, uint8 [3, H, W] by name; without any, some of the validation images or a picture.
+
+    Raises:
+        UserError: an argument names no images, or an image can't be read.
+    """
+    import numpy as np
+    import torch
+
+    from viadet.images.decoding import SUFFIXES
+    from viadet.inference.detector import read_existing_image
+    from viadet.inference.image_files import find_image_files
+    from viadet.sample.render import render_image
+
+    if arguments:
+        paths = find_image_files(arguments).paths
+    else:
+        paths = sorted(path for path in VALIDATION_DIR.rglob("*") if path.suffix.lower() in SUFFIXES)
+        paths = paths[:: max(1, math.ceil(len(paths) / CHECKED_IMAGES))]
+    if paths:
+        return {str(path): read_existing_image(path) for path in paths}
+    picture, _ = render_image(np.random.default_rng(0), RENDERED_PX)
+    return {"a rendered picture": torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()}
+
+
+def write_and_open(kind: str, scaled: ScaledNetwork, threshold: float, path: Path) -> ExportedDetector:
+    """Write the file and load it again as a program would that has only the file."""
+    if kind == "onnx":
+        from viadet.inference.onnx_export import open_onnx, write_onnx
+
+        write_onnx(scaled, threshold, path)
+        return open_onnx(path)
+    from viadet.inference.pt2_export import open_pt2, write_pt2
+
+    write_pt2(scaled, threshold, path)
+    return open_pt2(path)

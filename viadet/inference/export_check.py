@@ -1,0 +1,105 @@
+"""Checking an exported file: its detections in images against those of PyTorch."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from viadet.images.letterbox import letterbox_image
+from viadet.inference.detector import ScaledNetwork
+from viadet.network.boxes import MAX_DETECTIONS
+from viadet.network.detect import detect_inputs
+from viadet.project.errors import UserError
+
+BOX_TOLERANCE_PX = 0.5  # of the image
+SCORE_TOLERANCE = 1e-3
+
+
+class ImageArrays(NamedTuple):
+    """Detections of one image, best first."""
+
+    boxes_xyxy: NDArray[np.float32]  # [N, 4], px of the image
+    scores: NDArray[np.float32]  # [N]
+    labels: NDArray[np.int64]  # [N], from 1
+
+
+class Agreement(NamedTuple):
+    """How far an exported file is from PyTorch."""
+
+    detections: int  # compared
+    box_px: float  # greatest difference of a coordinate
+    score: float  # greatest difference of a score
+
+
+# An exported file as a function from uint8 [1, H, W, 3] to boxes_xyxy [1, D, 4], scores [1, D] and labels [1, D].
+ExportedDetector = Callable[[NDArray[np.uint8]], tuple[NDArray, NDArray, NDArray]]
+
+
+def check_export(
+    exported: ExportedDetector, scaled: ScaledNetwork, threshold: float, images: dict[str, torch.Tensor]
+) -> Agreement:
+    """Compare the detections in all images.
+
+    Args:
+        exported: what is checked.
+        scaled: the network that it was made from, on the CPU.
+        threshold: least score that it was made for.
+        images: uint8 [3, H, W], by name.
+
+    Raises:
+        UserError: they differ by more than BOX_TOLERANCE_PX or SCORE_TOLERANCE in an image.
+    """
+    agreements = []
+    for name, image in images.items():
+        boxes_xyxy, scores, labels = exported(image.permute(1, 2, 0).contiguous().numpy()[None])
+        result = ImageArrays(boxes_xyxy[0], scores[0], labels[0])
+        try:
+            agreements.append(compare(detect_with_torch(scaled, threshold, image), result, threshold))
+        except ValueError as error:
+            raise UserError(
+                f"the exported file differs from PyTorch in {name}: {error}; it was not kept, please report this"
+            ) from None
+    counts, boxes_px, scores = zip(*agreements, strict=True)
+    return Agreement(sum(counts), max(boxes_px), max(scores))
+
+
+def detect_with_torch(scaled: ScaledNetwork, threshold: float, image: torch.Tensor) -> ImageArrays:
+    """Detect objects in an image, uint8 [3, H, W], as the pipeline does."""
+    network, spec, anchors = scaled
+    input_image = letterbox_image(image, spec.input_wh, spec.fill_rgb)
+    (detections,) = detect_inputs(network, spec, [input_image], anchors, torch.device("cpu"))
+    best = detections.best(threshold)
+    scale_xyxy = torch.tensor(input_image.letterbox.scale_xy).repeat(2)
+    return ImageArrays((best.boxes_xyxy / scale_xyxy).numpy(), best.scores.numpy(), best.labels.numpy())
+
+
+def compare(expected: ImageArrays, result: ImageArrays, threshold: float) -> Agreement:
+    """Match each detection with the nearest box of the same label on the other side.
+
+    Only a score within the tolerance of the threshold, or of the last one if MAX_DETECTIONS are reached, needs no
+    match: there, a difference in the last digit decides whether a detection is kept.
+
+    Raises:
+        ValueError: a detection has no match, or its match is too far off.
+    """
+    floors = [side.scores[-1] for side in (expected, result) if len(side.scores) >= MAX_DETECTIONS]
+    needed = max([threshold, *floors]) + SCORE_TOLERANCE
+    pairs = []
+    for left, right in ((expected, result), (result, expected)):
+        is_free = np.ones(len(right.scores), bool)
+        for box_xyxy, score, label in zip(*left, strict=True):
+            off_px = np.where(right.labels == label, np.abs(right.boxes_xyxy - box_xyxy).max(1, initial=0.0), np.inf)
+            off_score = np.abs(right.scores - score)
+            fits = is_free & (off_px <= BOX_TOLERANCE_PX) & (off_score <= SCORE_TOLERANCE)
+            if fits.any():
+                place = np.where(fits, off_px, np.inf).argmin()
+                is_free[place] = False
+                pairs.append((off_px[place], off_score[place]))
+            elif score > needed:
+                side = "PyTorch" if left is expected else "the file"
+                nearest = f"the nearest box is {off_px.min():.2f} px off" if np.isfinite(off_px).any() else "none"
+                raise ValueError(f"{side} has a detection of score {score:.4f} that the other lacks ({nearest})")
+    box_px, score = np.max(pairs, 0) if pairs else (0.0, 0.0)
+    return Agreement(len(expected.scores), float(box_px), float(score))

@@ -1,0 +1,81 @@
+"""The image files that arguments of the command line stand for: files, folders, glob patterns."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from viadet.annotations.image_names import files_below
+from viadet.images.decoding import SUFFIXES
+from viadet.project.errors import UserError
+
+
+class ImageFiles(NamedTuple):
+    """Image files below one folder."""
+
+    root: Path  # absolute
+    names: list[str]  # relative to it, with slashes
+
+    @property
+    def paths(self) -> list[Path]:
+        """Where the images are."""
+        return [self.root / name for name in self.names]
+
+
+def find_image_files(arguments: Sequence[str]) -> ImageFiles:
+    """Find the images: a file stands for itself, a folder for all images at any depth in it, a pattern for its matches.
+
+    Args:
+        arguments: paths, or glob patterns with `*`, `?`, `[…]` or `**`.
+
+    Returns:
+        The images in the order of the arguments, those of each sorted by name; each once.
+
+    Raises:
+        UserError: arguments give no image; names all of them.
+    """
+    paths: dict[Path, None] = {}
+    tops, problems = [], []
+    for argument in arguments:
+        try:
+            found = dict.fromkeys(_expand(argument))
+        except UserError as error:
+            problems.append(str(error))
+        else:
+            paths |= found
+            place = _absolute(argument)
+            tops += [place] if place.is_dir() else [path.parent for path in found]
+    if problems:
+        raise UserError("; ".join(problems))
+    root = Path(os.path.commonpath(tops))
+    return ImageFiles(root, [path.relative_to(root).as_posix() for path in paths])
+
+
+def _expand(argument: str) -> Iterator[Path]:
+    path = _absolute(argument)
+    if path.is_dir():
+        images = _images_below(path)
+        if not images:
+            raise UserError(f"{argument} has no images; their names end in {', '.join(sorted(SUFFIXES))}")
+        yield from images
+    elif path.exists():
+        yield path
+    elif glob.has_magic(argument):
+        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+        images = [image for match in matches for image in (_images_below(match) if match.is_dir() else [match])]
+        images = [image for image in images if image.suffix.lower() in SUFFIXES]
+        if not images:
+            raise UserError(f"{argument} matches no images; check the pattern")
+        yield from images
+    else:
+        raise UserError(f"{argument}: no such file or folder; check the name")
+
+
+def _images_below(folder: Path) -> list[Path]:
+    return [path for path in files_below(folder) if path.suffix.lower() in SUFFIXES]
+
+
+def _absolute(argument: str) -> Path:
+    """Make a path absolute without following links: images keep the names that the user knows."""
+    return Path(os.path.abspath(os.path.expanduser(argument)))  # noqa: PTH100, PTH111

@@ -1,0 +1,58 @@
+"""The detection loss with boxes compared by IoU."""
+
+import math
+
+import torch
+from effdet import DetBenchTrain
+from effdet.anchors import decode_box_outputs
+from effdet.loss import DetectionLoss
+from torch import nn
+from torchvision.ops import complete_box_iou_loss
+
+BOX_WEIGHT = 2.0  # of the box loss against the class loss, as in ATSS (Zhang et al. 2020)
+MAX_GROWTH = math.log(1000 / 16)  # of an anchor into a box, as in torchvision: keeps `exp` finite
+
+
+class CompleteIoULoss(nn.Module):
+    """effdet's class loss, and the complete IoU loss of the boxes (Zheng et al. 2020) of all anchors with an object.
+
+    effdet's own box loss (Huber) treats the four codes of a box apart from each other, and those of small errors alike;
+    this one grows with what AP at high IoUs counts.
+    """
+
+    def __init__(self, bench: DetBenchTrain) -> None:
+        """Take anchors and class loss from effdet's bench."""
+        super().__init__()
+        self.effdet_loss = DetectionLoss(bench.config)
+        self.anchors = bench.anchors
+
+    def forward(
+        self,
+        class_out: list[torch.Tensor],
+        box_out: list[torch.Tensor],
+        class_targets: list[torch.Tensor],
+        box_targets: list[torch.Tensor],
+        num_positives: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Compute loss, class loss and box loss as effdet's `DetectionLoss` does.
+
+        Args:
+            class_out: by level, [B, 9 * K, H, W].
+            box_out: by level, [B, 9 * 4, H, W].
+            class_targets: by level, [B, H, W, 9]; below 0: no object.
+            box_targets: by level, codes [B, H, W, 9 * 4].
+            num_positives: anchors with an object, by image [B].
+        """
+        _, class_loss, _ = self.effdet_loss(class_out, box_out, class_targets, box_targets, num_positives)
+        images = len(class_out[0])
+        codes = torch.cat([level.permute(0, 2, 3, 1).reshape(images, -1, 4) for level in box_out], 1)
+        true_codes = torch.cat([level.reshape(images, -1, 4) for level in box_targets], 1)
+        has_object = torch.cat([level.reshape(images, -1) for level in class_targets], 1) >= 0
+        image, anchor = has_object.nonzero(as_tuple=True)
+        anchors_yxyx = self.anchors.boxes[anchor]
+        boxes_xyxy, true_boxes_xyxy = (
+            decode_box_outputs(values[image, anchor].float().clamp(max=MAX_GROWTH), anchors_yxyx, output_xyxy=True)
+            for values in (codes, true_codes)
+        )
+        box_loss = complete_box_iou_loss(boxes_xyxy, true_boxes_xyxy, reduction="sum") / (num_positives.sum() + 1)
+        return class_loss + BOX_WEIGHT * box_loss, class_loss, box_loss
