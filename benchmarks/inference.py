@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import torch
 from effdet import DetBenchPredict
-from effdet.data import CocoParserCfg, DetectionDatset, create_parser
+from effdet.data import DetectionDatset, create_parser
 from effdet.data.loader import DetectionFastCollate
+from effdet.data.parsers import CocoParserCfg
 from effdet.data.transforms import transforms_coco_eval
 from torch.utils.data import DataLoader
 

@@ -21,8 +21,9 @@ from typing import NamedTuple
 import torch
 from effdet import DetBenchTrain
 from effdet.anchors import AnchorLabeler, Anchors
-from effdet.data import CocoParserCfg, DetectionDatset, create_parser
+from effdet.data import DetectionDatset, create_parser
 from effdet.data.loader import DetectionFastCollate
+from effdet.data.parsers import CocoParserCfg
 from effdet.data.transforms import transforms_coco_train
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -177,6 +178,8 @@ def main(arguments: list[str] | None = None, setting: Setting = DEFAULT, in_proc
     options = parser.parse_args(arguments)
     setting = setting._replace(threads=options.threads)
     with benchmark_images(options.images, setting.images, 2 * setting.size) as images:
+        if len(read_json(images.coco)["images"]) < setting.batch_size:
+            parser.error(f"--images: {options.images[1]} has fewer images than a batch, {setting.batch_size}")
         sides = {
             "ours": partial(our_training, setting, images, SAME_WORK),
             "effdet": partial(effdet_training, setting, images),

@@ -130,8 +130,10 @@ def changed_file(clone, name, change):
     path = clone.folder / name
     before = path.read_text()
     path.write_text(change(before))
-    yield
-    path.write_text(before)
+    try:
+        yield
+    finally:
+        path.write_text(before)
 
 
 def changed_param(clone, key, value):

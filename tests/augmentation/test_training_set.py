@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from effdet import DetBenchTrain
+from PIL import Image
+from projects import spec_of
 from torch.utils.data import DataLoader
 
 from viadet.augmentation.objects import Sample
 from viadet.augmentation.scenes import read_scenes
 from viadet.augmentation.training_set import TrainingSet, collate, epoch_batches
+from viadet.network.build import build_network
 from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
 
@@ -90,6 +94,30 @@ def test_targets_are_yxyx_boxes_padded_with_minus_1():
     assert images.shape == (2, 3, 8, 8)
     assert targets["bbox"].tolist() == [[[2, 1, 4, 3]], [[-1, -1, -1, -1]]]
     assert targets["cls"].tolist() == [[1], [-1]]
+
+
+def test_all_of_600_objects_are_targets_and_have_anchors(project):
+    # overlapping, each around the centre of a smallest anchor
+    corners = [(16.0 * column - 2, 16.0 * row - 2) for row in range(1, 21) for column in range(1, 31)]
+    annotations = [
+        {"id": id_, "image_id": 1, "category_id": 1, "bbox": [x, y, 28, 28], "area": 784, "iscrowd": 0}
+        | {"segmentation": [[x, y, x + 28, y, x + 28, y + 28, x, y + 28]]}
+        for id_, (x, y) in enumerate(corners, start=1)
+    ]
+    images = [{"id": 1, "file_name": "train/a.png", "width": 512, "height": 512}]
+    for folder in (TRAIN[0].parent, TRAIN[1] / "train"):
+        folder.mkdir(parents=True)
+    Image.new("RGB", (512, 512)).save(TRAIN[1] / "train/a.png")
+    categories = [{"id": 1, "name": "balloon"}]
+    TRAIN[0].write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    params = read_recipe().train
+    plain = {"scale": [1.0, 1.0], "flip": 0.0, "colour": 0.0, "copy_paste": 0, "mosaic": 0.0}
+    params = params.model_copy(update={"augment": params.augment.model_copy(update=plain)})
+    _, targets = collate([TrainingSet(*TRAIN, params, (512, 512), GREY)[0, 0]])
+    assert targets["bbox"].shape == (1, 600, 4)
+    labeler = DetBenchTrain(build_network(spec_of(512))).anchor_labeler
+    _, _, anchors_with_objects = labeler.batch_label_anchors(targets["bbox"], targets["cls"])
+    assert int(anchors_with_objects) >= 600
 
 
 def test_scenes_are_reduced_with_their_polygons(sample):

@@ -37,8 +37,8 @@ def test_a_single_unscaled_view_gives_the_plain_detections_and_a_mirrored_one_ad
         detect_views(untrained_model, coco, image_dir, views_params(flip=flip, merge="nms"), (128, 128), CPU, 100)
         for flip in (False, True)
     )
-    # Boxes are rounded between the two NMS, so that one at the very threshold may be lost.
-    assert len(plain) - 5 <= len(single) <= len(plain) > 100
+    # Between the two NMS boxes are voted on and rounded, so that a few overlap more than before.
+    assert 0.9 * len(plain) <= len(single) <= len(plain) > 100
     assert all(result in plain for result in single)
     assert any(result not in plain for result in both)
 

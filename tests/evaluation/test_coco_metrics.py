@@ -222,6 +222,7 @@ def test_more_objects_than_max_detections_lower_ap_until_it_is_raised():
     assert at_200["bbox_mAP"] == at_200["AR_200"] == 1
     assert "AR_100" not in at_200
     assert map_with_ids_from_0(run_cocoeval(coco, results, 200)) > 0.9
+    assert coco_stats(run_cocoeval(*crowd(600), 600))["bbox_mAP"] == 1
 
 
 def test_metrics_of_few_objects_do_not_depend_on_max_detections():

@@ -130,7 +130,7 @@ def test_a_model_detects_as_it_was_evaluated(model_copy):
     assert detector(image).scores.min() >= 0.45
     merged = viadet.load(model_copy, "cpu", views=True)
     assert [(view.input_wh, view.mirrored) for view in merged.views] == [((128, 128), False), ((512, 512), False)]
-    assert len(merged(image, threshold=0.0).scores) == 20
+    assert 0 < len(merged(image, threshold=0.0).scores) <= 20
     assert [view.input_wh for view in viadet.load(model_copy, "cpu", size=128).views] == [(128, 128)]
     (model_copy / "detect.json").write_text('{"test_wh": [256, 256]}')
     with pytest.raises(UserError, match=r"detect\.json is of another version of viadet; evaluate again, or delete it"):

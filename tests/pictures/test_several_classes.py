@@ -70,6 +70,8 @@ def write_model():
         network.class_net.predict.conv_pw.bias.fill_(0.0)
     Path("data/model").mkdir()
     save_network(network, spec, Path("data/model"))
+    Path("data/init").mkdir()
+    Path("data/init/start.json").write_text('{"init": "random"}', encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -84,9 +84,9 @@ def stages_to_run(clone):
         ("sample.evaluate.score_threshold", 0.3, ["evaluate"]),
         ("sample.feature_maps.reduction", "topk", ["feature_maps"]),
         ("sample.grad_cam.max_boxes", 3, ["grad_cam"]),
-        ("sample.train.lr", 0.003, ["train"]),  # what follows it runs once the model has changed
-        ("sample.train.epochs", 3, ["visualise", "train"]),  # the last epochs are plain
-        ("sample.train.augment.flip", 0.4, ["visualise", "train"]),
+        ("sample.train.lr", 0.003, ["train", "evaluate"]),  # the model card tells it; the others wait for the model
+        ("sample.train.epochs", 3, ["visualise", "train", "evaluate"]),  # the last epochs are plain
+        ("sample.train.augment.flip", 0.4, ["visualise", "train", "evaluate"]),
         ("sample.convert.bad_regions", "skip", ["convert"]),
         ("balloon.train.epochs", 3, []),
     ],

@@ -71,7 +71,7 @@ def test_training_in_half_the_bits_goes_as_in_float32_but_for_rounding(sample, p
     _, network, _, rounded = train_small({"precision": precision})
     # float16 skips the first step, whose scale is too high: only the first epoch, a single step, is the same
     assert rounded.losses[0]["loss"] != exact.losses[0]["loss"]
-    assert rounded.losses[0]["loss"] == pytest.approx(exact.losses[0]["loss"], rel=0.01)
+    assert rounded.losses[0]["loss"] == pytest.approx(exact.losses[0]["loss"], rel=0.05)
     assert math.isfinite(rounded.losses[1]["loss"])
     assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
 

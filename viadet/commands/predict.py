@@ -37,7 +37,7 @@ class Problems(NamedTuple):
     stopped: str | None  # why it ended before the last image
 
 
-@click.command()
+@click.command(short_help="Detect objects in images.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE|FOLDER|GLOB...")
 @click.option("--model", type=click.Path(path_type=Path), default="data/model", show_default=True, help="Model folder.")
 @click.option("--out", type=click.Path(path_type=Path), default="predictions", show_default=True, help="New folder.")

@@ -48,6 +48,7 @@ def write_notes(folder: Path, facts: CardFacts) -> None:
 def make_model_card(facts: CardFacts) -> str:
     """Write a model card; its front matter has the figures by which experiments are compared."""
     recipe, metrics = facts.recipe, facts.metrics
+    params = recipe.model_dump(include={"model", "train"}, exclude={"train": {"device", "workers"}})
     classes = class_facts(facts)
     few = [row["name"] for row in classes if row["validation_objects"] < FEW_OBJECTS]
     card = ModelCard.from_template(
@@ -65,7 +66,7 @@ def make_model_card(facts: CardFacts) -> str:
         results=[{"figure": name, "value": shown(value)} for name, value in sorted(metrics.items())],
         interval=[metrics[f"bbox_mAP_{end}"] for end in ("low", "high")] if "bbox_mAP_low" in metrics else None,
         start=describe_start(facts.start),
-        params=yaml.safe_dump(recipe.model_dump(include={"model", "train"}), sort_keys=False, allow_unicode=True),
+        params=yaml.safe_dump(params, sort_keys=False, allow_unicode=True),
         licence=licence_text(facts),
         max_detections=recipe.evaluate.max_detections,
         test_wh=recipe.model.test_wh,

@@ -32,6 +32,8 @@ def write_onnx(scaled: ScaledNetwork, threshold: float, path: Path) -> None:
         threshold: least score of a detection.
         path: of the file.
     """
+    for name in ("torch.onnx", "onnxscript"):  # they report their progress, and what they leave as it is
+        logging.getLogger(name).setLevel(logging.ERROR)
     spec = scaled.spec
     model = _joined(letterbox_graph(spec), _candidate_graph(CandidateNetwork(scaled.network, spec).eval()), ["canvas"])
     model = _joined(model, selection_graph(spec, threshold), [*CANDIDATES, "fitted_hw", "image_hw"])
@@ -72,21 +74,16 @@ def selection_graph(spec: NetworkSpec, threshold: float) -> ModelProto:
 def _candidate_graph(network: CandidateNetwork) -> ModelProto:
     """Convert the torch part; the size of the batch stays free."""
     height, width = network.network.config.image_size
-    logger = logging.getLogger("torch.onnx")  # it reports its progress and missing optional packages
-    level, logger.level = logger.level, logging.ERROR
-    try:
-        program = torch.onnx.export(
-            network,
-            (torch.zeros(2, 3, height, width, dtype=torch.uint8),),
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            input_names=["canvas"],
-            output_names=CANDIDATES,
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    finally:
-        logger.level = level
+    program = torch.onnx.export(
+        network,
+        (torch.zeros(2, 3, height, width, dtype=torch.uint8),),
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+        input_names=["canvas"],
+        output_names=CANDIDATES,
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
     return program.model_proto
 
 

@@ -87,13 +87,17 @@ class DetectionProgram(nn.Module):
             scores: [B, N]; boxes of score 0 do not count.
             labels: [B, N].
         """
-        places = scores.flatten().nonzero()[:, 0]
+        flat_scores = torch.cat([scores.flatten(), scores.new_zeros(1)])
+        places = flat_scores.nonzero()[:, 0]
         groups = places // scores.shape[1] * self.num_classes + labels.flatten()[places]
         # far apart by group, in float64, as float32 would round boxes of many groups
         apart_xyxy = boxes_xyxy.flatten(0, 1)[places].double() + (groups * (max(self.input_wh) + 1)).unsqueeze(1)
-        best = places[nms(apart_xyxy, scores.flatten()[places].double(), NMS_IOU)]
-        kept = torch.zeros_like(scores).flatten()
-        return kept.scatter(0, best, scores.flatten()[best]).unflatten(0, scores.shape)
+        # torchvision declares that nms keeps two boxes or more: here are two more, which stand for the last score, 0
+        apart_xyxy = torch.cat([apart_xyxy, apart_xyxy.new_tensor([[-4, -4, -3, -3], [-2, -2, -1, -1]])])
+        places = torch.cat([places, places.new_full((2,), scores.numel())])
+        best = places[nms(apart_xyxy, flat_scores[places].double(), NMS_IOU)]
+        kept = torch.zeros_like(flat_scores).scatter(0, best, flat_scores[best])
+        return kept[:-1].unflatten(0, scores.shape)
 
 
 def vote(boxes_xyxy: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
