@@ -79,6 +79,19 @@ def small_changes() -> list[str]:
     return [argument for key, value in values.items() for argument in ("-S", f"sample.{key}={value}")]
 
 
+def evaluated_project(folder: Path, finished_sample: Path, model: Path, params: dict) -> Path:
+    """Copy a finished sample and a model folder into an empty folder and run the stage `evaluate` there."""
+    from stages import evaluate
+
+    shutil.copytree(finished_sample / "data", folder / "data")
+    shutil.copytree(model, folder / "data/model")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_params(params)
+        evaluate.main()
+    return folder
+
+
 class Clone:
     """A copy of the working tree as a git repository of its own, with an empty home."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from projects import SMALL, read, write_params
+from projects import SMALL, evaluated_project, read, write_params
 
 from stages import evaluate
 from viadet.evaluation.coco_metrics import STATS
@@ -22,14 +22,7 @@ pytestmark = pytest.mark.xdist_group("evaluate")  # its tests share the fixture 
 @pytest.fixture(scope="module")
 def evaluated(finished_sample, untrained_model, tmp_path_factory):
     """A project with the stage's outputs; nobody changes it."""
-    folder = tmp_path_factory.mktemp("evaluated")
-    shutil.copytree(finished_sample / "data", folder / "data")
-    shutil.copytree(untrained_model, folder / "data/model")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_params(FEW_DRAWN)
-        evaluate.main()
-    return folder
+    return evaluated_project(tmp_path_factory.mktemp("evaluated"), finished_sample, untrained_model, FEW_DRAWN)
 
 
 def rows(path):

@@ -1,14 +1,12 @@
 """The model card: its front matter reads as model hubs read it, and its figures are those of the evaluation."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
-from projects import SMALL, read, write_params
+from projects import SMALL, evaluated_project, read
 
-from stages import evaluate
 from viadet.evaluation.model_card import CardFacts, make_model_card
 from viadet.project.files import sha256_of
 from viadet.project.params import read_recipe
@@ -20,16 +18,10 @@ CARD = Path("data/model/README.md")
 def evaluated(finished_sample, untrained_model, tmp_path_factory):
     """A project with the stage's outputs; nobody changes it."""
     folder = tmp_path_factory.mktemp("card")
-    shutil.copytree(finished_sample / "data", folder / "data")
-    shutil.copytree(untrained_model, folder / "data/model")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_params(SMALL | {"evaluate.max_images": 1})
-        evaluate.main()
-    return folder
+    return evaluated_project(folder, finished_sample, untrained_model, SMALL | {"evaluate.max_images": 1})
 
 
-def facts(project, recipe_name="sample", **changes):
+def facts(recipe_name="sample", **changes):
     """What the card of the project in the current folder would tell, with other splits, start or classes."""
     splits = {split: read(f"data/coco/{split}.json") for split in ("train", "val")}
     rows = [{"class": "balloon", "objects": 12, "AP": 0.5, "AP_50": 0.75}]
@@ -65,16 +57,16 @@ def test_the_text_tells_figures_interval_data_and_weights(evaluated):
 
 
 def test_rendered_images_with_an_open_start_are_open_and_others_have_a_licence_of_their_own(sample):
-    rendered = make_model_card(facts(sample))
+    rendered = make_model_card(facts())
     assert ModelCard(rendered).data.license == "apache-2.0"
     start = {"init": "imagenet", "file": "lite0.pth", "sha256": "ab"}
-    assert "licence Apache-2.0 (`lite0.pth`, sha256 `ab`)" in make_model_card(facts(sample, start=start))
-    of_a_user = ModelCard(make_model_card(facts(sample, start=start | {"init": "path"})))
+    assert "licence Apache-2.0 (`lite0.pth`, sha256 `ab`)" in make_model_card(facts(start=start))
+    of_a_user = ModelCard(make_model_card(facts(start=start | {"init": "path"})))
     assert of_a_user.data.license == "other"
     assert "whose licence this card does not know" in of_a_user.text
     recipe = read_recipe()
     photographs = recipe.fetch.model_copy(update={"source": "data/own", "rendered": None})
-    photographs = facts(sample, "own", start=start, recipe=recipe.model_copy(update={"fetch": photographs}))
+    photographs = facts("own", start=start, recipe=recipe.model_copy(update={"fetch": photographs}))
     card = ModelCard(make_model_card(photographs))
     assert (card.data.license, card.data.datasets) == ("other", ["own"])
     assert "The images have licences of their own" in card.text
@@ -83,13 +75,13 @@ def test_rendered_images_with_an_open_start_are_open_and_others_have_a_licence_o
 
 def test_class_names_cannot_break_tables_or_front_matter(sample):
     name = "a|b: {{ 1 }} <c> 'd' # \\ é"
-    splits = json.loads(json.dumps(facts(sample).splits).replace('"balloon"', json.dumps(name)))
-    rows = [facts(sample).class_rows[0] | {"class": name}]
-    card = ModelCard(make_model_card(facts(sample, splits=splits, class_rows=rows)))
+    splits = json.loads(json.dumps(facts().splits).replace('"balloon"', json.dumps(name)))
+    rows = [facts().class_rows[0] | {"class": name}]
+    card = ModelCard(make_model_card(facts(splits=splits, class_rows=rows)))
     assert "| a\\|b: {{ 1 }} <c> 'd' # \\\\ é | 16 | 12 | 0.5 | 0.75 |" in card.text
 
 
 def test_without_objects_or_bootstrap_the_card_says_so(sample):
-    text = make_model_card(facts(sample))
+    text = make_model_card(facts())
     assert "| bbox_mAP_l | no objects |" in text
     assert "No confidence interval was computed." in text

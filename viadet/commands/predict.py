@@ -241,7 +241,7 @@ def write_tables(
     write_via_project(out / "via_project.json", root, records.read(), categories, attribute)
     write_via_regions(out / "via_regions.json", records.read(), categories, attribute)
     if unsure:
-        numbers = least_sure(records.unsureness, unsure)
+        numbers = least_sure((record["unsureness"] for record in records.read()), unsure)
         write_unsure_csv(out / "unsure.csv", records, numbers)
         write_via_project(out / "unsure_via_project.json", root, records.read(numbers), categories, attribute)
 

@@ -35,7 +35,6 @@ class Records:
         """
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._offsets: list[int] = []
-        self.unsureness: list[float] = []  # of each image
 
     def __enter__(self) -> Self:
         """Keep the file open for the block."""
@@ -54,7 +53,6 @@ class Records:
         self._file.seek(0, 2)
         self._offsets.append(self._file.tell())
         self._file.write(json.dumps(record).encode() + b"\n")
-        self.unsureness.append(record["unsureness"])
 
     def read(self, numbers: Iterable[int] | None = None) -> Iterator[ImageRecord]:
         """Read the records of these numbers, in their order; None: all."""
