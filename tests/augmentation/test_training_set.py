@@ -61,6 +61,22 @@ def test_making_a_sample_does_not_seed_cuda(sample, monkeypatch):
     assert seeds == []
 
 
+def test_the_first_epochs_have_small_inputs_with_the_same_content(sample):
+    params = read_recipe().train
+    images = {
+        small_epochs: TrainingSet(*TRAIN, params.model_copy(update={"small_epochs": small_epochs}), (384, 192), GREY)
+        for small_epochs in (0, 1)
+    }
+    assert [images[1].input_wh_in(epoch) for epoch in (0, 1)] == [(256, 128), (384, 192)]
+    small, large = (images[small_epochs][0, 0] for small_epochs in (1, 0))
+    assert (small.image.shape, large.image.shape) == ((3, 128, 256), (3, 192, 384))
+    assert len(large.labels) and torch.equal(small.labels, large.labels)
+    torch.testing.assert_close(small.boxes_xyxy * 1.5, large.boxes_xyxy)
+    enlarged = torch.nn.functional.interpolate(small.image[None].float(), size=(192, 384), mode="bilinear")[0]
+    assert (enlarged - large.image).abs().mean() < 8  # of 255: but for fine detail
+    assert torch.equal(images[1][1, 0].image, images[0][1, 0].image)
+
+
 def test_the_last_epochs_have_neither_pasted_objects_nor_mosaics(sample):
     images = training_set()
     boxes = [len(scene.polygons) for scene in images.scenes]

@@ -76,6 +76,32 @@ def test_training_in_half_the_bits_goes_as_in_float32_but_for_rounding(sample, p
     assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
 
 
+def test_small_inputs_in_the_first_epochs_change_the_weights_and_a_resumed_training_ends_the_same(sample):
+    changes = {"epochs": 3, "small_epochs": 2, "validate_every": 3}
+    _, undisturbed, _, history = train_small(changes, size=256)
+    assert [row["epoch"] for row in history.losses] == [1, 2, 3]
+    shutil.rmtree("data/checkpoint")
+    _, large_only, _, _ = train_small(changes | {"small_epochs": 0}, size=256)
+    assert not torch.equal(weights_of(large_only), weights_of(undisturbed))
+
+    for last in (1, 2):  # within the small epochs, and where the size changes
+        shutil.rmtree("data/checkpoint")
+
+        def stop(history, last=last):
+            if history.epochs > last:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train_small(changes, size=256, after_epoch=stop)
+        assert list(Path("data/checkpoint").rglob("*.pt"))
+        _, resumed, _, _ = train_small(changes, size=256)
+        assert torch.equal(weights_of(resumed), weights_of(undisturbed)), last
+
+
+def weights_of(network):
+    return torch.cat([values.flatten().float() for values in network.state_dict().values()])
+
+
 def test_float16_skips_steps_whose_gradients_overflow_and_lowers_the_scale(sample):
     training = small_training({"precision": "fp16"})
     before = copy.deepcopy(training.network.state_dict())

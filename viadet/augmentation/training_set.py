@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset
+from torchvision.transforms.v2 import functional as F
 
 from viadet.augmentation.augment import augment
 from viadet.augmentation.copy_paste import CutOuts
@@ -12,6 +13,9 @@ from viadet.augmentation.randomness import seed_of
 from viadet.augmentation.scenes import SceneStore, read_scenes
 from viadet.project.errors import UserError
 from viadet.project.params import TrainParams
+
+SMALL_SHARE = 2 / 3  # of the input's sides in the first epochs
+LARGEST_STRIDE = 128  # px of a small input, of P7: the levels of the neck are each half of the one before
 
 Targets = dict[str, torch.Tensor]  # effdet's: "bbox" float32 [B, M, 4] as yxyx px, "cls" float32 [B, M] from 1
 
@@ -39,6 +43,16 @@ class TrainingSet(Dataset):
         """Count the images."""
         return len(self.scenes)
 
+    def input_wh_in(self, epoch: int) -> tuple[int, int]:
+        """Width and height of the inputs of an epoch, counted from 0, px.
+
+        Small inputs first make early epochs cheap (progressive resizing, Tan and Le 2021, section 4).
+        """
+        if epoch >= self.params.small_epochs:
+            return self.input_wh
+        width, height = (max(1, round(side * SMALL_SHARE / LARGEST_STRIDE)) * LARGEST_STRIDE for side in self.input_wh)
+        return width, height
+
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Make the sample of (epoch, image)."""
         epoch, index = key
@@ -48,7 +62,17 @@ class TrainingSet(Dataset):
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: without workers it would seed CUDA's generators as well.
             torch.default_generator.manual_seed(seed_of(self.params.seed, epoch, index))
-            return augment(self.scenes, index, self.cut_outs, params, self.input_wh, self.fill_rgb)
+            sample = augment(self.scenes, index, self.cut_outs, params, self.input_wh, self.fill_rgb)
+        return resized(sample, self.input_wh_in(epoch))
+
+
+def resized(sample: Sample, input_wh: tuple[int, int]) -> Sample:
+    """Resize a sample, boxes included, to an input of `input_wh` px."""
+    _, height, width = sample.image.shape
+    if (width, height) == input_wh:
+        return sample
+    scale_xyxy = torch.tensor([input_wh[0] / width, input_wh[1] / height] * 2)
+    return Sample(F.resize(sample.image, input_wh[::-1], antialias=True), sample.boxes_xyxy * scale_xyxy, sample.labels)
 
 
 def epoch_batches(images: int, batch_size: int, accumulate: int, epoch: int, seed: int) -> list[list[tuple[int, int]]]:

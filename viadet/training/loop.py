@@ -15,6 +15,7 @@ from viadet.project.errors import UserError
 from viadet.project.params import TrainParams
 from viadet.training.checkpoint import Checkpoints
 from viadet.training.history import History
+from viadet.training.input_size import set_input_size
 from viadet.training.loader import make_loader
 from viadet.training.schedule import Schedule, make_schedule
 from viadet.training.state import Training, capture, restore, set_up
@@ -53,9 +54,12 @@ def train(
     training = set_up(network, spec, params, device, schedule)
     history = resume(training, checkpoints)
     after_epoch(history)
-    loader = iter(make_loader(images, params, device, first_epoch=history.epochs))
+    first_epoch = history.epochs  # from 0
+    loader = iter(make_loader(images, params, device, first_epoch))
     with progress_bar(schedule, history) as bar:
-        for epoch in range(history.epochs + 1, params.epochs + 1):
+        for epoch in range(first_epoch + 1, params.epochs + 1):
+            if epoch - 1 in (first_epoch, params.small_epochs):
+                set_input_size(training.bench, spec, images.input_wh_in(epoch - 1))
             train_epoch(training, islice(loader, schedule.batches_per_epoch), epoch, history, checkpoints, bar)
             if epoch % params.validate_every == 0 or epoch == params.epochs:
                 history.add_validation(epoch, validate(training.average.module.eval()))
