@@ -10,8 +10,7 @@ from torch.nn import functional
 from viadet.explanation.hooks import forward_hooks
 from viadet.explanation.targets import ForwardPass, Target
 from viadet.network.boxes import flat_outputs
-
-CHANNELS_AT_ONCE = 8  # inputs in one forward pass
+from viadet.network.detect import inputs_at_once
 
 
 def ablation_weights(network: nn.Module, forward_pass: ForwardPass, targets: list[Target], level: int) -> np.ndarray:
@@ -35,7 +34,7 @@ def ablation_weights(network: nn.Module, forward_pass: ForwardPass, targets: lis
         return _target_values(targets, *flat_outputs(network.class_net(pyramid), network.box_net(pyramid)))
 
     intact_values = _target_values(targets, forward_pass.logits, forward_pass.codes).detach()
-    ablated_values = _for_all_channels(values_without, forward_pass.pyramid[level].shape[1])
+    ablated_values = _for_all_channels(values_without, forward_pass.pyramid[level].shape[1], forward_pass.batch.shape)
     return (intact_values[:, None] - ablated_values).cpu().numpy()
 
 
@@ -55,17 +54,20 @@ def score_weights(network: nn.Module, forward_pass: ForwardPass, targets: list[T
     def values_masked(start: int, stop: int) -> torch.Tensor:
         return _target_values(targets, *flat_outputs(*network(batch * masks[start:stop, None])))
 
-    return _for_all_channels(values_masked, len(channels)).softmax(1).cpu().numpy()
+    return _for_all_channels(values_masked, len(channels), batch.shape).softmax(1).cpu().numpy()
 
 
 def _target_values(targets: list[Target], logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
     return torch.stack([target.value(logits, codes) for target in targets])
 
 
-def _for_all_channels(values_of: Callable[[int, int], torch.Tensor], count: int) -> torch.Tensor:
+def _for_all_channels(
+    values_of: Callable[[int, int], torch.Tensor], count: int, input_shape: torch.Size
+) -> torch.Tensor:
     """Call a function for the channels from `start` to before `stop`, some at a time; [targets, count]."""
+    step = inputs_at_once((input_shape[3], input_shape[2]))
     with torch.no_grad():
-        parts = [values_of(start, min(start + CHANNELS_AT_ONCE, count)) for start in range(0, count, CHANNELS_AT_ONCE)]
+        parts = [values_of(start, min(start + step, count)) for start in range(0, count, step)]
     return torch.cat(parts, 1)
 
 

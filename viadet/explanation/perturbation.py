@@ -6,6 +6,7 @@ from torch import nn
 
 from viadet.explanation.targets import ForwardPass, Target
 from viadet.network.boxes import flat_outputs
+from viadet.network.detect import inputs_at_once
 
 CURVES = ("deletion", "insertion")
 FRACTIONS = (0.02, 0.05, 0.1, 0.2, 0.4)  # of the photograph's pixels
@@ -44,7 +45,8 @@ def deletion_insertion(
     inputs = forward_pass.batch.repeat(2 * len(highest), 1, 1, 1)
     inputs[:, :, :height, :width] *= torch.cat([~highest, highest])[:, None]  # zero is the mean colour
     with torch.inference_mode():
-        logits, _ = flat_outputs(*network(inputs))
+        parts = inputs.split(inputs_at_once((inputs.shape[3], inputs.shape[2])))
+        logits = torch.cat([flat_outputs(*network(part))[0] for part in parts])
         score, whole_score = (
             outputs[..., target.anchors, target.label - 1].float().sigmoid().mean(-1)
             for outputs in (logits, forward_pass.logits)

@@ -29,14 +29,14 @@ from viadet.images.letterbox import InputImage, letterbox_image, letterbox_of
 from viadet.images.pixels import read_image
 from viadet.network.boxes import MAX_DETECTIONS, anchors_of, boxes_xyxy_of, to_coco_results
 from viadet.network.build import NetworkSpec
-from viadet.network.detect import detect_inputs
+from viadet.network.detect import detect_inputs, inputs_at_once
 from viadet.network.weights import SPEC_NAME, WEIGHTS_NAME, load_network, read_spec
 from viadet.project.errors import UserError
 from viadet.project.params import ViewsParams
 
 SCORE_THRESHOLD = 0.4  # of a model that was not evaluated, as in the recipes
 VIEWS = ViewsParams(scales=[1.0, 1.3333], flip=True, merge="wbf", sides=None)  # likewise
-BATCH_INPUTS = 8  # that the network gets at once; with views, one image is several inputs
+MAX_VIEWS = 8  # of the images of a batch together: that many inputs wait in memory
 SIDE_PX = (128, 2048)  # least and greatest side of an input, as in params.yaml
 
 ImageLike = str | PathLike[str] | Image.Image | np.ndarray
@@ -92,7 +92,8 @@ class Detector:
         self.fill_rgb = networks[0].spec.fill_rgb
         flips = (False, True) if settings.views and settings.views.flip else (False,)
         self.views = [InputView(scaled.spec.input_wh, mirrored) for scaled in networks for mirrored in flips]
-        self.batch_size = max(1, BATCH_INPUTS // len(self.views))  # images
+        largest_wh = max((view.input_wh for view in self.views), key=math.prod)
+        self.batch_size = max(1, min(inputs_at_once(largest_wh), MAX_VIEWS // len(self.views)))  # images
 
     @overload
     def __call__(self, images: ImageLike, threshold: float | None = ...) -> ImageDetections: ...

@@ -20,6 +20,15 @@ from viadet.network.boxes import (
 )
 from viadet.network.build import NetworkSpec, prepare_images
 
+MAX_INPUTS = 8  # that the network gets at once
+MAX_INPUT_PX = MAX_INPUTS * 768**2  # of these together: larger inputs are faster a few at a time, and take less memory
+
+
+def inputs_at_once(input_wh: tuple[int, int]) -> int:
+    """Say how many inputs of `input_wh` px the network gets at once."""
+    width, height = input_wh
+    return max(1, min(MAX_INPUTS, MAX_INPUT_PX // (width * height)))
+
 
 def detect_images(
     network: nn.Module,
@@ -28,7 +37,7 @@ def detect_images(
     device: torch.device,
     max_detections: int = MAX_DETECTIONS,
     mirrored: bool = False,
-    batch_size: int = 8,
+    batch_size: int | None = None,
 ) -> Iterator[Detections]:
     """Detect objects in image files, in their order, in float32 on any device.
 
@@ -39,8 +48,9 @@ def detect_images(
         device: the network's.
         max_detections: of an image.
         mirrored: show the network mirrored images; the boxes are those of the unmirrored ones.
-        batch_size: images at a time.
+        batch_size: images at a time; None: `inputs_at_once`.
     """
+    batch_size = batch_size or inputs_at_once(spec.input_wh)
     anchors = anchors_of(network, device)
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(paths), batch_size):
