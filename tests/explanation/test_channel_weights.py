@@ -6,7 +6,6 @@ from projects import spec_of
 from pytorch_grad_cam import ScoreCAM
 
 from viadet.explanation.channel_weights import ablation_weights, score_weights
-from viadet.explanation.hooks import forward_hooks
 from viadet.explanation.targets import run_forward
 from viadet.network.boxes import flat_outputs
 from viadet.network.build import build_network
@@ -21,7 +20,7 @@ def test_ablation_weights_are_what_the_target_loses(network, forward_pass, targe
     def ablate(_module, _inputs, output):
         return output * (torch.arange(64) != 5).view(1, 64, 1, 1)
 
-    with forward_hooks([(network.fpn.cell[-1].fnode[4], ablate)]), torch.inference_mode():
+    with network.fpn.cell[-1].fnode[4].register_forward_hook(ablate), torch.inference_mode():
         ablated, _ = flat_outputs(*network(forward_pass.batch))
     for row, target in enumerate(targets):
         lost = forward_pass.logits.detach()[target.anchors[0], 0] - ablated[0, target.anchors[0], 0]

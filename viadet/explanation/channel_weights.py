@@ -1,13 +1,13 @@
 """Channel weights of AblationCAM and ScoreCAM: one forward pass a channel, for all boxes of an image together."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from viadet.explanation.hooks import forward_hooks
 from viadet.explanation.targets import ForwardPass, Target
 from viadet.network.boxes import flat_outputs
 from viadet.network.detect import inputs_at_once
@@ -29,7 +29,7 @@ def ablation_weights(network: nn.Module, forward_pass: ForwardPass, targets: lis
             output[torch.arange(stop - start), torch.arange(start, stop)] = 0
             return output
 
-        with forward_hooks([(module, ablate)]):
+        with module.register_forward_hook(ablate):
             pyramid = network.fpn([feature.expand(stop - start, -1, -1, -1) for feature in forward_pass.features])
         return _target_values(targets, *flat_outputs(network.class_net(pyramid), network.box_net(pyramid)))
 
@@ -78,6 +78,8 @@ def _module_of_level(network: nn.Module, forward_pass: ForwardPass, level: int) 
     def record(module: nn.Module, _inputs: tuple, output: torch.Tensor | list) -> None:
         outputs.append((module, output))
 
-    with torch.no_grad(), forward_hooks((module, record) for module in network.fpn.modules()):
+    with torch.no_grad(), ExitStack() as hooks:
+        for module in network.fpn.modules():
+            hooks.enter_context(module.register_forward_hook(record))
         pyramid = network.fpn(list(forward_pass.features))
     return next(module for module, output in outputs if output is pyramid[level])

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import torch
 from torch import nn
 
-from viadet.explanation.hooks import forward_hooks
 from viadet.network.build import level_names
 from viadet.project.errors import UserError
 
@@ -56,8 +56,9 @@ def _record_outputs(
 ) -> dict[str, list[torch.Tensor]]:
     """Run the network and keep the outputs [C, h, w] of some modules, in the order in which they were made."""
     outputs = {source: [] for source in modules}
-    hooks = [(module, _recorder(outputs[source])) for source, module in modules.items()]
-    with forward_hooks(hooks), torch.inference_mode():
+    with ExitStack() as hooks, torch.inference_mode():
+        for source, module in modules.items():
+            hooks.enter_context(module.register_forward_hook(_recorder(outputs[source])))
         network(batch)
     return outputs
 
