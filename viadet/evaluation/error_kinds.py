@@ -12,6 +12,7 @@ from pycocotools import mask
 
 from viadet.annotations.coco import by_image, category_names
 from viadet.evaluation.matching import MATCH_IOU
+from viadet.evaluation.rankings import interpolate
 
 BACKGROUND_IOU = 0.1  # below it, a detection has nothing to do with an object
 ERROR_KINDS = ("class", "localisation", "both", "duplicate", "background", "missed")
@@ -184,8 +185,6 @@ def average_precision(scores: list[float], hits: list[bool], object_count: int) 
         object_count: at least 1.
     """
     ranked = np.array(hits, bool)[np.argsort(-np.array(scores), kind="stable")]
-    true_positives = np.cumsum(ranked)
-    precision = np.maximum.accumulate((true_positives / np.arange(1, len(ranked) + 1))[::-1])[::-1]
-    # the same recalls as COCOeval's to the bit, so that equal recalls compare equal
-    positions = np.searchsorted(true_positives / object_count, np.linspace(0.0, 1.0, 101))
-    return float(np.append(precision, 0.0)[positions].mean())
+    ranks = np.flatnonzero(ranked) + 1  # of the true positives
+    true_positives = np.arange(1, len(ranks) + 1)
+    return float(interpolate(true_positives / ranks, true_positives / object_count).mean())
