@@ -9,7 +9,7 @@ from PIL import Image
 from projects import polygon
 
 from viadet.annotations.annotation_files import AnnotationFiles, read_annotation_files
-from viadet.annotations.image_names import files_below
+from viadet.annotations.data_files import files_below
 from viadet.project.params import ConvertParams
 
 SQUARE = polygon((10, 20), (50, 20), (50, 80), (10, 80))

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from viadet.annotations.data_files import is_annotation_file
 from viadet.annotations.via import ViaImage
 from viadet.annotations.via3 import images_of_project, images_of_via3_csv, is_via3_csv, is_via3_json
 from viadet.annotations.via_csv import images_of_csv, is_via_csv
 from viadet.annotations.via_json import images_of_json, is_via_json, load_json
 from viadet.project.errors import UserError
 
-SUFFIXES = (".json", ".csv")
 # In a file that can't be read, words that only VIA writes: it was cut off, edited, or saved by another program.
 VIA_WORDS = ("_via_img_metadata", "shape_attributes", "vid_list", "spatial_coordinates")
 
@@ -35,7 +35,7 @@ def read_annotation_files(paths: Iterable[Path]) -> AnnotationFiles:
     """Read the VIA files among all files of a folder, by their content; .json and .csv in any case."""
     files = AnnotationFiles({}, {}, {})
     for path in paths:
-        if path.suffix.lower() not in SUFFIXES:
+        if not is_annotation_file(path):
             continue
         try:
             files.images[path] = read_annotation_file(path)

@@ -16,12 +16,13 @@ from viadet.annotations.categories import (
     count_values,
 )
 from viadet.annotations.coco import ConvertedImage, box_and_outline
+from viadet.annotations.data_files import is_image_file
 from viadet.annotations.faults import Fault, group_faults
 from viadet.annotations.image_names import FileIndex, ImageNameError, index_files, resolve_image
 from viadet.annotations.merging import AnnotatedImage, Contradiction, merge_annotations
 from viadet.annotations.shapes import clip_outline, outline_of
 from viadet.annotations.via import BadRegionError, ViaImage
-from viadet.images.decoding import SUFFIXES, decode_image
+from viadet.images.decoding import decode_image
 from viadet.project.counting import counted
 from viadet.project.errors import UserError
 from viadet.project.files import sha256_of
@@ -199,7 +200,7 @@ def _convert_image(
 
 
 def _unlisted_images(index: FileIndex, listed: set[str]) -> list[str]:
-    images = [path for path in index.paths if path.suffix.lower() in SUFFIXES]
+    images = [path for path in index.paths if is_image_file(path)]
     return [name for path in images if (name := path.relative_to(index.folder).as_posix()) not in listed]
 
 

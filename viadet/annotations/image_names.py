@@ -1,16 +1,14 @@
 """Finding the image file that an annotation file names, by a plain name, a path of any system, or a URL."""
 
-import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from viadet.project.errors import UserError
+from viadet.annotations.data_files import files_below
 
 SHOWN_CANDIDATES = 3
 URL_START = re.compile(r"(?:https?|file)://[^/\\]*", re.IGNORECASE)  # scheme and host
@@ -36,40 +34,24 @@ class FileIndex(NamedTuple):
     """All files below a folder, by name."""
 
     folder: Path
-    paths: list[Path]  # as files_below gives them
+    paths: list[Path]  # in the order of files_below
     by_name: dict[str, list[FileBelow]]
     by_plain_stem: dict[str, list[FileBelow]]  # the stem in lower case, for hints
 
 
 def index_files(folder: Path) -> FileIndex:
-    """Index the files below a folder, once for all its images."""
+    """Index the files below a folder, once for all its images; links that lead nowhere are left out.
+
+    Raises:
+        UserError: a folder is missing or can't be read.
+    """
     by_name, by_plain_stem = defaultdict(list), defaultdict(list)
-    paths = list(files_below(folder))
+    paths = [path for path in files_below(folder) if path.is_file()]
     for path in paths:
         file = FileBelow(tuple(_composed(part) for part in path.relative_to(folder).parts), path)
         by_name[file.parts[-1]].append(file)
         by_plain_stem[_plain_stem(file.parts[-1])].append(file)
     return FileIndex(folder, paths, dict(by_name), dict(by_plain_stem))
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Give all files below a folder, sorted by name within each folder, without hidden ones and those of macOS.
-
-    Links to folders are followed, each folder once; links that lead nowhere are left out.
-
-    Raises:
-        UserError: a folder is missing or can't be read.
-    """
-    visited = set()
-    for top, folders, names in os.walk(folder, onerror=_raise_unreadable, followlinks=True):
-        place = os.path.realpath(top)
-        if place in visited:
-            folders.clear()
-            continue
-        visited.add(place)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        paths = [Path(top, name) for name in sorted(names) if not name.startswith(".")]
-        yield from (path for path in paths if path.is_file())
 
 
 def resolve_image(file_name: str, via_folder: Path, index: FileIndex, size: int | None = None) -> Path:
@@ -97,10 +79,6 @@ def resolve_image(file_name: str, via_folder: Path, index: FileIndex, size: int 
             if candidates:
                 return _only_one(candidates, end, via_folder, index, size).path
     raise ImageNameError(f"is missing{_hint(file_name, index)}", "missing image")
-
-
-def _raise_unreadable(error: OSError) -> None:
-    raise UserError(f"{error.filename} can't be read ({error.strerror})")
 
 
 def _only_one(

@@ -90,7 +90,7 @@ def read_checked_images(arguments: tuple[str, ...]) -> dict[str, torch.Tensor]:
     import numpy as np
     import torch
 
-    from viadet.images.decoding import SUFFIXES
+    from viadet.annotations.data_files import is_image_file
     from viadet.inference.detector import read_existing_image
     from viadet.inference.image_files import find_image_files
     from viadet.sample.render import render_image
@@ -98,7 +98,7 @@ def read_checked_images(arguments: tuple[str, ...]) -> dict[str, torch.Tensor]:
     if arguments:
         paths = find_image_files(arguments).paths
     else:
-        paths = sorted(path for path in VALIDATION_DIR.rglob("*") if path.suffix.lower() in SUFFIXES)
+        paths = sorted(path for path in VALIDATION_DIR.rglob("*") if is_image_file(path))
         paths = paths[:: max(1, math.ceil(len(paths) / CHECKED_IMAGES))]
     if paths:
         return {str(path): read_existing_image(path) for path in paths}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from viadet.annotations.image_names import files_below
+from viadet.annotations.data_files import files_below, is_image_file
 from viadet.images.decoding import SUFFIXES
 from viadet.project.errors import UserError
 
@@ -64,7 +64,7 @@ def _expand(argument: str) -> Iterator[Path]:
     elif glob.has_magic(argument):
         matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
         images = [image for match in matches for image in (_images_below(match) if match.is_dir() else [match])]
-        images = [image for image in images if image.suffix.lower() in SUFFIXES]
+        images = [image for image in images if is_image_file(image)]
         if not images:
             raise UserError(f"{argument} matches no images; check the pattern")
         yield from images
@@ -73,7 +73,7 @@ def _expand(argument: str) -> Iterator[Path]:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    return [path for path in files_below(folder) if path.suffix.lower() in SUFFIXES]
+    return [path for path in files_below(folder) if is_image_file(path) and path.is_file()]
 
 
 def _absolute(argument: str) -> Path:

@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from viadet.annotations.data_files import is_annotation_file, is_hidden, is_image_file
 from viadet.project.errors import UserError
-from viadet.sources.folders import is_data_file, is_hidden
 
 MAX_UNPACKED_BYTES = 50 * 2**30  # far above any such data set; stops an archive made to fill the disk
 REFUSED_BY_WINDOWS = re.compile(  # as a file's name, or it would write to a device or a hidden stream
@@ -35,10 +35,9 @@ def unpack_data_set(archive_path: Path, folder: Path) -> list[str]:
             entries = archive.infolist()
             check_size(archive_path, entries)
             check_entries(archive_path.name, entries)
-            names = [
-                entry.filename for entry in entries if not entry.is_dir() and not is_hidden(_path_of(entry.filename))
-            ]
-            targets = target_paths(name for name in names if is_data_file(_path_of(name)))
+            paths = {entry.filename: _path_of(entry.filename) for entry in entries if not entry.is_dir()}
+            names = [name for name, path in paths.items() if not is_hidden(path)]
+            targets = target_paths(n for n in names if is_image_file(paths[n]) or is_annotation_file(paths[n]))
             for name, target in targets.items():
                 (folder / target).parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(name) as source, (folder / target).open("wb") as file:

@@ -1,0 +1,48 @@
+"""Which files below a folder belong to a data set: images and annotation files at any depth, without hidden ones."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+from viadet.images.decoding import SUFFIXES
+from viadet.project.errors import UserError
+
+ANNOTATION_SUFFIXES = {".json", ".csv"}
+
+
+def is_image_file(path: PurePath) -> bool:
+    """Tell whether a file may be an image, by its suffix in any case."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def is_annotation_file(path: PurePath) -> bool:
+    """Tell whether a file may be an annotation file, by its suffix in any case."""
+    return path.suffix.lower() in ANNOTATION_SUFFIXES
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Tell whether a relative path or a folder above it is hidden, or left by macOS."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Give all files below a folder, sorted by name within each folder, without hidden ones.
+
+    Links to folders are followed, each folder once. Links that lead nowhere are given, too.
+
+    Raises:
+        UserError: a folder is missing or can't be read.
+    """
+    visited = set()
+    for top, folders, names in os.walk(folder, onerror=_raise_unreadable, followlinks=True):
+        real_path = os.path.realpath(top)
+        if real_path in visited:
+            folders.clear()
+            continue
+        visited.add(real_path)
+        folders[:] = sorted(name for name in folders if not is_hidden(PurePath(name)))
+        yield from (Path(top, name) for name in sorted(names) if not is_hidden(PurePath(name)))
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise UserError(f"{error.filename} can't be read ({error.strerror})")
