@@ -3,8 +3,7 @@
 Reads   data/model/, data/coco/{train,val}.json (and test.json, if evaluate.test_set), data/raw/, data/init/start.json
 Writes  data/detections.json (COCO results format), metrics/evaluate.json, metrics/evaluate_details.json (all figures),
         plots/evaluate/{precision_recall,ap_by_iou,by_image,by_class,errors_by_class,confusion_matrix}.csv,
-        plots/evaluate/errors.json, plots/evaluate/confusion_matrix.png,
-        plots/evaluate/images/ (ground truth beside detections), data/model/{README.md,detect.json} (the model card)
+        plots/evaluate/{errors.json,confusion_matrix.png,images/}, data/model/{README.md,detect.json} (the model card)
 Run     dvc repro evaluate
 """
 
@@ -17,9 +16,10 @@ from viadet.evaluation.augmented_detection import detect_views
 from viadet.evaluation.coco_metrics import run_cocoeval
 from viadet.evaluation.confusion import confusion_matrix, confusion_rows
 from viadet.evaluation.curves import curve_tables
+from viadet.evaluation.detect_settings import DetectSettings, write_settings
 from viadet.evaluation.error_kinds import analyse_errors, class_error_rows, error_rows
 from viadet.evaluation.matching import MatchCounts, count_matches, matched_annotations
-from viadet.evaluation.model_card import CardFacts, write_notes
+from viadet.evaluation.model_card import CardFacts, write_model_card
 from viadet.evaluation.summary import ap_figures, main_figures, summarise
 from viadet.network.detect import detect_coco
 from viadet.network.device import keep_freed_memory, pick_device
@@ -61,18 +61,18 @@ def write_errors(coco: dict, results: list[dict], evaluation: COCOeval, score_th
     analysis = analyse_errors(coco, results, matched_annotations(evaluation), score_threshold)
     write_json(PLOTS_DIR / "errors.json", error_rows(analysis))
     matrix = confusion_matrix(coco, results, score_threshold)
-    write_tables(
-        {"errors_by_class": class_error_rows(coco, analysis), "confusion_matrix": confusion_rows(coco, matrix)}
-    )
+    tables = {"errors_by_class": class_error_rows(coco, analysis), "confusion_matrix": confusion_rows(coco, matrix)}
+    write_tables(tables)
     save_figure(draw_confusion_matrix(matrix, list(category_names(coco).values())), PLOTS_DIR / "confusion_matrix.png")
 
 
-def write_card(recipe: Recipe, class_rows: list[dict], metrics: dict[str, float]) -> None:
-    """Write the model card, and how to detect, beside the weights."""
+def write_card_and_settings(recipe: Recipe, class_rows: list[dict], metrics: dict[str, float]) -> None:
+    """Write the model card and how to detect as its figures say beside the weights."""
     splits = {path.stem: read_json(path) for path in (TRAIN_PATH, COCO_PATH, TEST_PATH) if path.exists()}
     digest = sha256_of(MODEL_DIR / WEIGHTS_NAME)
     facts = CardFacts(read_recipe_name(), recipe, read_json(START_PATH), splits, class_rows, metrics, digest)
-    write_notes(MODEL_DIR, facts)
+    write_model_card(MODEL_DIR, facts)
+    write_settings(MODEL_DIR, DetectSettings.of_recipe(recipe))
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def main() -> None:
     write_json(DETECTIONS_PATH, results)
     write_json(METRICS_PATH, main_figures(metrics))
     write_json(DETAILS_PATH, metrics)
-    write_card(recipe, tables["by_class"], metrics)
+    write_card_and_settings(recipe, tables["by_class"], metrics)
     print(f"bbox_mAP {metrics['bbox_mAP']:.3f}; detections: {len(results)}, images: {len(coco['images'])}")
 
 

@@ -2,7 +2,7 @@
 
 The colours of a layer span the same values in all pictures, so that images can be compared.
 
-Reads   data/model/, data/coco/val.json, data/raw/val/, data/detections.json
+Reads   data/model/, data/coco/val.json, data/raw/, data/detections.json
 Writes  plots/feature_maps/: a picture an image, the photograph beside its maps
 Run     dvc repro feature_maps
 """

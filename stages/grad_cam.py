@@ -5,7 +5,7 @@ the neck. Measured over the detections of `grad_cam.measured_images`: whether a 
 how much of its energy lies there, what happens to the score when its highest pixels are deleted, and whether the map
 changes when the network's weights become random.
 
-Reads   data/model/, data/coco/val.json, data/raw/val/
+Reads   data/model/, data/coco/val.json, data/raw/
 Writes  plots/grad_cam/images/: a picture an image, a row for each explained box; plots/grad_cam/methods.png,
         plots/grad_cam/{perturbation,randomisation}.csv; metrics/grad_cam.json (every method and level),
         metrics/grad_cam_summary.json (what experiments are compared by)

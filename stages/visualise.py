@@ -1,7 +1,6 @@
 """Show the training set: as annotated, as the network sees it, and its boxes against the anchors.
 
-Reads   data/coco/train.json, data/raw/train/
-        data/coco/val.json
+Reads   data/coco/{train,val}.json, data/raw/ (the training images)
 Writes  plots/visualise/images/{training_set,augmented,box_shapes}.png, plots/visualise/box_sizes.csv
 Run     dvc repro visualise
 """

@@ -83,7 +83,7 @@ def test_grey_arrays_are_taken_and_other_arrays_refused(detector):
     for wrong in (grey.astype(float), grey[None], grey[:0], np.zeros((4, 4, 4), np.uint8)):
         with pytest.raises(UserError, match=r"the array is .*; use uint8 \[height, width, 3\] in RGB"):
             detector(wrong)
-    with pytest.raises(UserError, match="int is no image; use a path, "):
+    with pytest.raises(UserError, match="int is not an image; use a path, "):
         detector(3)
     with pytest.raises(UserError, match=r"nosuch\.jpg: no such file; check the name"):
         detector("nosuch.jpg")

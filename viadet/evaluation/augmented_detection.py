@@ -76,10 +76,8 @@ def detect_views(
             views.append(View(size_wh, (low, high), []))
             detected.append(detect_images(network, spec, paths, device, max_detections, mirrored))
     merged = []
-    for image, *detections in zip(
-        coco["images"], *detected, strict=True
-    ):  # one by one: all views of all take gigabytes
-        image_views = [view.of_image(found, image) for view, found in zip(views, detections, strict=True)]
+    for image, *by_view in zip(coco["images"], *detected, strict=True):  # one by one: all views of all take gigabytes
+        image_views = [view.of_image(detections, image) for view, detections in zip(views, by_view, strict=True)]
         merged += merge_views({"images": [image]}, image_views, params.merge, max_detections)
     return merged
 
@@ -87,7 +85,7 @@ def detect_views(
 def view_sizes_wh(test_wh: tuple[int, int], scales: list[float]) -> list[tuple[int, int]]:
     """Scale the size of the network's input; each side is rounded to a multiple of SIDE_STEP_PX."""
     return [
-        tuple(max(SIDE_STEP_PX, round(side * scale / SIDE_STEP_PX) * SIDE_STEP_PX) for side in test_wh)  # type: ignore[misc]
+        tuple(max(SIDE_STEP_PX, round(side * scale / SIDE_STEP_PX) * SIDE_STEP_PX) for side in test_wh)
         for scale in scales
     ]
 
@@ -103,33 +101,36 @@ def merge_views(coco: dict, views: list[View], merge: str, max_detections: int) 
     """
     merged, groups = [], [by_image(view.results) for view in views]
     for image in coco["images"]:
-        found = [
+        numbered = [  # with the number of the view
             (number, result)
             for number, (view, group) in enumerate(zip(views, groups, strict=True))
             for result in group[image["id"]]
             if view.counts(result["bbox"], image)
         ]
-        results = fused(found, views, image) if merge == "wbf" else suppressed([result for _, result in found])
-        merged += results[:max_detections]
+        if merge == "wbf":
+            image_results = merge_by_fusion(numbered, views, image)
+        else:
+            image_results = merge_by_nms([result for _, result in numbered])
+        merged += image_results[:max_detections]
     return merged
 
 
-def suppressed(results: list[dict]) -> list[dict]:
-    """Apply NMS to the results of one image, for each category."""
+def merge_by_nms(results: list[dict]) -> list[dict]:
+    """Apply NMS to the results of one image, for each category; best first."""
     scores = torch.tensor([result["score"] for result in results])
     labels = torch.tensor([result["category_id"] for result in results], dtype=torch.int64)
     return [results[index] for index in batched_nms(boxes_xyxy_of(results), scores, labels, NMS_IOU).tolist()]
 
 
-def fused(found: list[tuple[int, dict]], views: list[View], image: dict) -> list[dict]:
+def merge_by_fusion(numbered: list[tuple[int, dict]], views: list[View], image: dict) -> list[dict]:
     """Apply weighted boxes fusion to the results of one image, each with its view's number, for each category."""
 
     def asked(box_xyxy: np.ndarray) -> int:
         return sum(view.counts([0, 0, *(box_xyxy[2:] - box_xyxy[:2])], image) for view in views)
 
     results = []
-    for category_id in sorted({result["category_id"] for _, result in found}):
-        chosen = [(number, result) for number, result in found if result["category_id"] == category_id]
+    for category_id in sorted({result["category_id"] for _, result in numbered}):
+        chosen = [(number, result) for number, result in numbered if result["category_id"] == category_id]
         boxes_xyxy, scores = fuse_boxes(
             boxes_xyxy_of([result for _, result in chosen]).double().numpy(),
             np.array([result["score"] for _, result in chosen]),

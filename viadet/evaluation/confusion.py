@@ -28,7 +28,8 @@ def confusion_matrix(coco: dict, results: list[dict], score_threshold: float) ->
         columns are classes of detections, then the missed objects.
     """
     position = {category_id: index for index, category_id in enumerate(category_names(coco))}
-    last, matrix = len(position), np.zeros((len(position) + 1,) * 2, dtype=int)
+    last = len(position)
+    matrix = np.zeros((last + 1, last + 1), dtype=int)
     objects_by_image = by_image(coco["annotations"])
     detections_by_image = by_image([result for result in results if result["score"] >= score_threshold])
     for image in coco["images"]:

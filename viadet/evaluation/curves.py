@@ -28,7 +28,8 @@ def precision_recall_rows(evaluation: COCOeval, ious: tuple[float, ...]) -> list
 
     Columns are `recall` and one a `precision_column`.
     """
-    with_objects, columns = _with_objects(evaluation), {}
+    with_objects = _with_objects(evaluation)
+    columns = {}
     for iou in ious:
         precision = evaluation.eval["precision"][iou_index(evaluation, iou), :, :, 0, -1][:, with_objects]
         columns[precision_column(iou)] = precision.mean(axis=1) if with_objects.any() else np.zeros(len(precision))
@@ -69,7 +70,8 @@ def image_rows(coco: dict, evaluation: COCOeval, counts: dict[int, MatchCounts])
         evaluation: of all images, accumulated.
         counts: by image id, from `count_matches`.
     """
-    file_names, image_ids = {image["id"]: image["file_name"] for image in coco["images"]}, evaluation.params.imgIds
+    file_names = {image["id"]: image["file_name"] for image in coco["images"]}
+    image_ids = evaluation.params.imgIds
     rows = [
         {
             "image": file_names[image_id],
@@ -96,7 +98,8 @@ def class_rows(coco: dict, evaluation: COCOeval, counts: dict[int, MatchCounts])
     precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [10 IoUs, 101 recalls, categories]
     rows = []
     for index, category_id in enumerate(evaluation.params.catIds):
-        aps, count = precision[:, :, index].mean(axis=1), counts[category_id]
+        aps = precision[:, :, index].mean(axis=1)
+        count = counts[category_id]
         row = {"class": category_names(coco)[category_id], "objects": count.true_positives + count.missed}
         row["AP"] = round(float(aps.mean()), DECIMALS)
         for column, iou in (("AP_50", 0.5), ("AP_75", 0.75)):

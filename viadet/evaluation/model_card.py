@@ -11,7 +11,6 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from viadet.annotations.coco import category_names
-from viadet.evaluation.detect_settings import DetectSettings, write_settings
 from viadet.evaluation.summary import main_figures
 from viadet.project.files import write_text
 from viadet.project.params import Recipe
@@ -39,14 +38,13 @@ class CardFacts(NamedTuple):
     weights_sha256: str
 
 
-def write_notes(folder: Path, facts: CardFacts) -> None:
-    """Write what an evaluation adds to a model folder: the model card, and how to detect as its figures say."""
+def write_model_card(folder: Path, facts: CardFacts) -> None:
+    """Write the model card into a model folder."""
     write_text(folder / CARD_NAME, make_model_card(facts))
-    write_settings(folder, DetectSettings.of_recipe(facts.recipe))
 
 
 def make_model_card(facts: CardFacts) -> str:
-    """Write a model card; its front matter has the figures by which experiments are compared."""
+    """Make the text of a model card; its front matter has the figures by which experiments are compared."""
     recipe, metrics = facts.recipe, facts.metrics
     params = recipe.model_dump(include={"model", "train"}, exclude={"train": {"device", "workers"}})
     classes = class_facts(facts)
@@ -56,14 +54,14 @@ def make_model_card(facts: CardFacts) -> str:
         template_path=str(TEMPLATE_PATH),
         title=card_title(facts),
         weights_sha256=facts.weights_sha256,
-        data_set=cell(f"{facts.recipe_name} ({recipe.fetch.origin})"),
+        data_set=table_cell(f"{facts.recipe_name} ({recipe.fetch.origin})"),
         splits=[
             {"split": split, "images": len(coco["images"]), "objects": len(coco["annotations"])}
             for split, coco in facts.splits.items()
         ],
         classes=classes,
         score_threshold=recipe.evaluate.score_threshold,
-        results=[{"figure": name, "value": shown(value)} for name, value in sorted(metrics.items())],
+        results=[{"figure": name, "value": figure_text(value)} for name, value in sorted(metrics.items())],
         interval=[metrics[f"bbox_mAP_{end}"] for end in ("low", "high")] if "bbox_mAP_low" in metrics else None,
         start=describe_start(facts.start),
         params=yaml.safe_dump(params, sort_keys=False, allow_unicode=True),
@@ -80,8 +78,8 @@ def card_metadata(facts: CardFacts) -> ModelCardData:
     """Fill in the front matter."""
     return ModelCardData(
         model_name=card_title(facts),
-        license="apache-2.0" if is_all_ours(facts) else "other",
-        license_name=None if is_all_ours(facts) else "see-the-section-licence",
+        license="apache-2.0" if is_apache_licensed(facts) else "other",
+        license_name=None if is_apache_licensed(facts) else "see-the-section-licence",
         library_name="viadet",
         pipeline_tag="object-detection",
         tags=["efficientdet", "effdet", "safetensors", "vgg-image-annotator"],
@@ -107,11 +105,11 @@ def class_facts(facts: CardFacts) -> list[dict]:
     training_objects = Counter(names[entry["category_id"]] for entry in facts.splits["train"]["annotations"])
     return [
         {
-            "name": cell(row["class"]),
+            "name": table_cell(row["class"]),
             "training_objects": training_objects[row["class"]],
             "validation_objects": row["objects"],
-            "AP": shown(row["AP"]),
-            "AP_50": shown(row["AP_50"]),
+            "AP": figure_text(row["AP"]),
+            "AP_50": figure_text(row["AP_50"]),
         }
         for row in facts.class_rows
     ]
@@ -130,15 +128,15 @@ def describe_start(start: dict) -> str:
     return f"{kind} (`{start['file']}`, sha256 `{start['sha256']}`)"
 
 
-def is_all_ours(facts: CardFacts) -> bool:
-    """Tell whether images and starting weights are this project's, or come with its licence."""
+def is_apache_licensed(facts: CardFacts) -> bool:
+    """Tell whether the images are this project's own, and the starting weights random or Apache-2.0."""
     return facts.recipe.fetch.rendered is not None and facts.start["init"] in OPEN_STARTS
 
 
 def licence_text(facts: CardFacts) -> str:
     """Say which licences bear on the weights."""
     start = f"The code is Apache-2.0. Training started from {describe_start(facts.start)}."
-    if is_all_ours(facts):
+    if is_apache_licensed(facts):
         return f"{start} The images were rendered by the project itself, so that these weights are Apache-2.0 too."
     return (
         f"{start} The images have licences of their own, which this project does not know: check what they allow "
@@ -146,11 +144,11 @@ def licence_text(facts: CardFacts) -> str:
     )
 
 
-def shown(value: float) -> str:
+def figure_text(value: float) -> str:
     """Write a figure; COCO's -1 means that there are no such objects."""
     return "no objects" if value == -1 else f"{value:g}"
 
 
-def cell(text: str) -> str:
+def table_cell(text: str) -> str:
     """Escape what would end a cell of a Markdown table."""
     return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())

@@ -74,9 +74,11 @@ def explain_image(
         max_detections: of the image, as in its evaluation.
         seed: of RandomCAM.
     """
-    (entry,), (anchors_yxyx, levels) = image_coco["images"], anchors
+    (entry,) = image_coco["images"]
+    anchors_yxyx, levels = anchors
     input_image = letterbox_image(read_image(image_dir / entry["file_name"]), spec.input_wh, spec.fill_rgb)
-    letterbox, image_seed = input_image.letterbox, (seed, entry["id"])
+    letterbox = input_image.letterbox
+    image_seed = (seed, entry["id"])
     forward_pass = run_forward(network, prepare_images(input_image.canvas[None], spec, anchors_yxyx.device))
     logits, codes = forward_pass.logits.detach(), forward_pass.codes.detach()
     detections = decode(logits, codes, anchors_yxyx, levels, letterbox, max_detections).best(params.score_threshold)
@@ -101,7 +103,8 @@ def _match_annotations(
     Returns:
         The annotation that each detection matches, None for a false positive; the annotations without a detection.
     """
-    (entry,), annotations = image_coco["images"], image_coco["annotations"]
+    (entry,) = image_coco["images"]
+    annotations = image_coco["annotations"]
     results = to_coco_results(detections, entry["id"], letterbox)
     matches = matched_annotations(run_cocoeval(image_coco, results, max_detections))
     annotation_of = {annotation["id"]: annotation for annotation in annotations}
@@ -116,7 +119,8 @@ def _detected_boxes(
     boxes = []
     for annotation, (box_xyxy, score, label, anchor, level) in zip(matched, zip(*detections, strict=True), strict=True):
         kind, polygon = ("wrong", None) if annotation is None else ("right", _polygon_of(annotation, letterbox))
-        target, seed = Target(anchor[None], int(label), int(level), output), (*image_seed, int(anchor))
+        target = Target(anchor[None], int(label), int(level), output)
+        seed = (*image_seed, int(anchor))
         boxes.append(ExplainedBox(kind, box_xyxy.cpu().numpy(), polygon, float(score), target, [], seed))
     return boxes
 
@@ -134,9 +138,11 @@ def _missed_boxes(
     boxes = []
     for annotation in sorted(annotations, key=lambda annotation: -annotation["area"]):
         box_xyxy = boxes_xyxy_of([annotation])[0] * torch.tensor(letterbox.scale_xy * 2)
-        anchors, label = nearest_anchors(anchors_yxyx, box_xyxy.to(anchors_yxyx.device)), annotation["category_id"]
+        anchors = nearest_anchors(anchors_yxyx, box_xyxy.to(anchors_yxyx.device))
+        label = annotation["category_id"]
         score = float(logits[anchors, label - 1].max().sigmoid())
-        target, seed = Target(anchors, label, int(levels[anchors[0]]), output), (*image_seed, int(anchors[0]))
+        target = Target(anchors, label, int(levels[anchors[0]]), output)
+        seed = (*image_seed, int(anchors[0]))
         polygon = _polygon_of(annotation, letterbox)
         boxes.append(ExplainedBox("missed", box_xyxy.numpy(), polygon, score, target, [], seed))
     return boxes

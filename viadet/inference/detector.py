@@ -47,7 +47,7 @@ class ImageDetections(NamedTuple):
 
     boxes_xyxy: np.ndarray  # float32 [N, 4], px of the upright image
     scores: np.ndarray  # float32 [N], 0..1
-    labels: np.ndarray  # int64 [N], from 1: place in the detector's `categories`
+    labels: np.ndarray  # int64 [N], from 1: the first of the detector's `categories`
     names: list[str]  # of the labels
 
 
@@ -142,7 +142,7 @@ class Detector:
         """Detect objects in a batch that was prepared for `self.views`.
 
         Returns:
-            For each image its results as in COCO's format, best first, with its place in the batch as `image_id`.
+            For each image its results as in COCO's format, best first, with its index in the batch as `image_id`.
         """
         params, limit = self.settings.views, self.settings.max_detections
         views = []
@@ -155,16 +155,16 @@ class Detector:
             ]
             detections = detect_inputs(network, spec, inputs, anchors, self.device, limit, mirrored)
             results = []
-            for place, (found, shown) in enumerate(zip(detections, inputs, strict=True)):
-                results += to_coco_results(found, place, shown.letterbox)
+            for index, (image_detections, input_image) in enumerate(zip(detections, inputs, strict=True)):
+                results += to_coco_results(image_detections, index, input_image.letterbox)
             # rounded to 0.01 px, boxes in an image of very few px can be empty
             results = [result for result in results if min(result["bbox"][2:]) > 0]
             low, high = params.sides[scale] if params and params.sides else (0.0, math.inf)
             views.append(View(input_wh, (low, high), results))
-        coco = {"images": [{"id": place, "width": i.width, "height": i.height} for place, i in enumerate(batch)]}
+        coco = {"images": [{"id": index, "width": i.width, "height": i.height} for index, i in enumerate(batch)]}
         merged = merge_views(coco, views, params.merge, limit) if params else views[0].results
         groups = by_image(merged)
-        return [groups[place] for place in range(len(batch))]
+        return [groups[index] for index in range(len(batch))]
 
 
 def load_detector(
@@ -221,8 +221,8 @@ def scaled_wh(input_wh: tuple[int, int], longer_side: int | None) -> tuple[int, 
 def prepare_image(image: torch.Tensor, views: list[InputView], fill_rgb: tuple[int, int, int]) -> PreparedImage:
     """Letterbox an upright image, uint8 [3, H, W], for each view; its padding has the colour `fill_rgb`."""
     _, height, width = image.shape
-    shown = [letterbox_image(image.flip(2) if view.mirrored else image, view.input_wh, fill_rgb) for view in views]
-    return PreparedImage(width, height, [input_image.canvas.numpy() for input_image in shown])
+    inputs = [letterbox_image(image.flip(2) if view.mirrored else image, view.input_wh, fill_rgb) for view in views]
+    return PreparedImage(width, height, [input_image.canvas.numpy() for input_image in inputs])
 
 
 def image_tensor(image: ImageLike) -> torch.Tensor:
@@ -239,7 +239,7 @@ def image_tensor(image: ImageLike) -> torch.Tensor:
         except (OSError, ValueError) as error:
             raise UserError(f"the Pillow image can't be read ({' '.join(str(error).split())})") from None
     if not isinstance(image, np.ndarray):
-        raise UserError(f"{type(image).__name__} is no image; use a path, a Pillow image, a numpy array or a list")
+        raise UserError(f"{type(image).__name__} is not an image; use a path, a Pillow image, a numpy array or a list")
     is_rgb_or_grey = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
     if image.dtype != np.uint8 or 0 in image.shape or not is_rgb_or_grey:
         raise UserError(f"the array is {image.dtype} {list(image.shape)}; use uint8 [height, width, 3] in RGB")

@@ -94,9 +94,9 @@ def compare(expected: ImageArrays, result: ImageArrays, threshold: float) -> Agr
             off_score = np.abs(right.scores - score)
             fits = is_free & (off_px <= BOX_TOLERANCE_PX) & (off_score <= SCORE_TOLERANCE)
             if fits.any():
-                place = np.where(fits, off_px, np.inf).argmin()
-                is_free[place] = False
-                pairs.append((off_px[place], off_score[place]))
+                index = np.where(fits, off_px, np.inf).argmin()
+                is_free[index] = False
+                pairs.append((off_px[index], off_score[index]))
             elif score > needed:
                 side = "PyTorch" if left is expected else "the file"
                 nearest = f"the nearest box is {off_px.min():.2f} px off" if np.isfinite(off_px).any() else "none"

@@ -39,13 +39,13 @@ def find_image_files(arguments: Sequence[str]) -> ImageFiles:
     tops, problems = [], []
     for argument in arguments:
         try:
-            found = dict.fromkeys(_expand(argument))
+            images = list(_expand(argument))
         except UserError as error:
             problems.append(str(error))
         else:
-            paths |= found
-            place = _absolute(argument)
-            tops += [place] if place.is_dir() else [path.parent for path in found]
+            paths |= dict.fromkeys(images)
+            path = _absolute(argument)
+            tops += [path] if path.is_dir() else [image.parent for image in images]
     if problems:
         raise UserError("; ".join(problems))
     root = Path(os.path.commonpath(tops))

@@ -16,6 +16,6 @@ def unsureness(scores: Iterable[float]) -> float:
 
 
 def least_sure(measures: Iterable[float], count: int) -> list[int]:
-    """Give the places of the `count` greatest measures, the greatest first, of equal ones the first in order."""
-    places = heapq.nsmallest(count, ((-measure, place) for place, measure in enumerate(measures)))
-    return [place for _, place in places]
+    """Give the indices of the `count` greatest measures, the greatest first, of equal ones the first in order."""
+    ranked = heapq.nsmallest(count, ((-measure, index) for index, measure in enumerate(measures)))
+    return [index for _, index in ranked]

@@ -49,8 +49,8 @@ def draw_cams(
         params: how many boxes are drawn, and how.
         names: of the categories, by id; each row names its own if there are several.
     """
-    rows, letterbox, photograph = rows_to_draw(image, params), image.input_image.letterbox, image.input_image.photograph
-    columns = 2 + len(level_names)
+    rows, columns = rows_to_draw(image, params), 2 + len(level_names)
+    letterbox, photograph = image.input_image.letterbox, image.input_image.photograph
     # A cell is never narrower than its title, so a portrait may be taller than other photographs.
     cell_wh = cell_wh_inches(photograph, min(3.4, 2.6 * max(1.0, letterbox.height / letterbox.width)))
     figure, axes = new_figure(columns, max(1, len(rows)), cell_wh, heading(image, method, params))

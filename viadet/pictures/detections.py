@@ -33,7 +33,8 @@ def draw_data_set(
     annotations = by_image(coco["annotations"])
     results_by_image = by_image([result for result in results if result["score"] >= params.score_threshold])
     for entry in coco["images"][: params.max_images]:
-        image, id_ = read_image(image_dir / entry["file_name"]), entry["id"]
+        image = read_image(image_dir / entry["file_name"])
+        id_ = entry["id"]
         yield file_names[id_], draw_detections(image, annotations[id_], results_by_image[id_], counts[id_], names)
 
 
