@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from projects import SMALL, evaluated_project, read, write_params
+from evaluation.conftest import FEW_DRAWN
+from projects import read, write_params
 
 from stages import evaluate
 from viadet.evaluation.coco_metrics import STATS
@@ -14,15 +15,8 @@ from viadet.evaluation.error_kinds import ERROR_KINDS
 from viadet.network.weights import load_network, save_network
 from viadet.project.errors import UserError
 
-FEW_DRAWN = SMALL | {"evaluate.score_threshold": 0.75}  # of scores from 0.59 to 0.79
 PICTURES = ["val_0000.jpg", "val_0001.jpg", "val_0002.jpg"]
-pytestmark = pytest.mark.xdist_group("evaluate")  # its tests share the fixture below
-
-
-@pytest.fixture(scope="module")
-def evaluated(finished_sample, untrained_model, tmp_path_factory):
-    """A project with the stage's outputs; nobody changes it."""
-    return evaluated_project(tmp_path_factory.mktemp("evaluated"), finished_sample, untrained_model, FEW_DRAWN)
+pytestmark = pytest.mark.xdist_group("evaluate")  # its tests share the fixture `evaluated`
 
 
 def rows(path):

@@ -5,20 +5,13 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
-from projects import SMALL, evaluated_project, read
+from projects import read
 
 from viadet.evaluation.model_card import CardFacts, make_model_card
 from viadet.project.files import sha256_of
 from viadet.project.params import read_recipe
 
 CARD = Path("data/model/README.md")
-
-
-@pytest.fixture(scope="module")
-def evaluated(finished_sample, untrained_model, tmp_path_factory):
-    """A project with the stage's outputs; nobody changes it."""
-    folder = tmp_path_factory.mktemp("card")
-    return evaluated_project(folder, finished_sample, untrained_model, SMALL | {"evaluate.max_images": 1})
 
 
 def facts(recipe_name="sample", **changes):
@@ -30,6 +23,7 @@ def facts(recipe_name="sample", **changes):
     return plain._replace(**changes)
 
 
+@pytest.mark.xdist_group("evaluate")
 def test_the_front_matter_is_read_by_the_hubs_library_and_has_the_figures_of_the_metrics(evaluated):
     data = ModelCard.load(evaluated / CARD).data
     assert (data.library_name, data.pipeline_tag, data.datasets) == ("viadet", "object-detection", ["sample"])
@@ -40,6 +34,7 @@ def test_the_front_matter_is_read_by_the_hubs_library_and_has_the_figures_of_the
     assert {(result.dataset_split, result.task_type) for result in data.eval_results} == {("val", "object-detection")}
 
 
+@pytest.mark.xdist_group("evaluate")
 def test_the_text_tells_figures_interval_data_and_weights(evaluated):
     text = (evaluated / CARD).read_text()
     details = read(evaluated / "metrics/evaluate_details.json")

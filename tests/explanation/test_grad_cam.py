@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from projects import SMALL, read, stage_error, write_params
+from projects import SMALL, read, write_params
 
 from stages import grad_cam
 from viadet.explanation.metrics import LOCALISATION
@@ -127,20 +127,3 @@ def test_without_annotations_or_detections_pictures_are_drawn_and_nothing_is_mea
     assert metrics["chance"] == {"box": None, "polygon": None}
     assert len(list(Path("plots/grad_cam/images").iterdir())) == 2
     assert Path("plots/grad_cam/methods.png").is_file()
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"methods": ["GradCam"]}, "grad_cam.methods.0 is 'GradCam': input should be 'GradCAM', 'GradCAM++'"),
-        ({"methods": []}, "sample.grad_cam.methods is []: list should have at least 1 item"),
-        ({"target": "class"}, "sample.grad_cam.target is 'class': input should be 'score', 'box' or 'both'"),
-        ({"normalise": "all"}, "sample.grad_cam.normalise is 'all': input should be 'image' or 'box'"),
-    ],
-)
-def test_a_wrong_param_is_one_line(project, changes, message):
-    write_params(SMALL | {f"grad_cam.{key}": value for key, value in changes.items()})
-    line = stage_error("grad_cam")
-    assert line.startswith("grad_cam: params.yaml: ")
-    assert message in line
-    assert "\n" not in line

@@ -22,6 +22,7 @@ PARAMS = {
     "feature_maps.layers": ["P4"],
     "feature_maps.score_threshold": 0.75,
     "grad_cam.methods": ["HiResCAM"],
+    "grad_cam.score_threshold": 0.8,  # reached by few detections of the images below
     "grad_cam.max_boxes": 2,
     "grad_cam.max_mistakes": 1,
     "grad_cam.measured_images": 1,
@@ -75,17 +76,11 @@ def write_model():
 
 
 @pytest.fixture(scope="module")
-def threshold():
-    """Of grad_cam: reached by few detections of the images below."""
-    return 0.8
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory, threshold):
+def drawn(tmp_path_factory):
     """A project after the four stages that draw; nobody changes it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("classes"))
-        write_params(SMALL | PARAMS | {"grad_cam.score_threshold": threshold})
+        write_params(SMALL | PARAMS)
         write_split("train", [[(1, 10, 10, 40), (2, 70, 30, 40)], [(3, 30, 20, 60)]])
         write_split("val", [[(1, 5, 5, 40), (3, 70, 40, 50)], [(2, 40, 20, 50)]])
         write_model()

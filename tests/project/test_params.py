@@ -120,6 +120,8 @@ def test_dvc_changes_one_line_for_one_value(tmp_path, override, line):
         ),
         ({"convert.categories": ["cat "]}, "sample.convert: categories has 'cat '; write it without blanks around it"),
         ({"convert.split.val": 0.6, "convert.split.test": 0.4}, "sample.convert.split: val 0.6 and test 0.4 leave"),
+        ({"grad_cam.methods": []}, "sample.grad_cam.methods is []: list should have at least 1 item"),
+        ({"grad_cam.methods": ["GradCam"]}, "sample.grad_cam.methods.0 is 'GradCam': input should be 'GradCAM', '"),
         ({"fetch.source": "somewhere.zip"}, "sample.fetch: a block `rendered` is needed with `source: rendered`"),
     ],
 )

@@ -52,12 +52,6 @@ def test_the_rendered_sample_needs_no_files_and_differs_between_splits(folder):
     assert len({files[name] for name in names}) == 5
 
 
-def test_a_missing_source_is_named(folder):
-    assert "fetch.source is 'missing.zip': no such file or folder; put or link your images there" in failure(
-        params("missing.zip"), folder
-    )
-
-
 @pytest.mark.parametrize("kind", ["zip", "folder"])
 def test_a_source_without_images_and_annotations_is_refused(kind, folder):
     source = write_source(kind, {"notes.txt": b"x"})
