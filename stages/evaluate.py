@@ -67,7 +67,7 @@ def write_errors(coco: dict, results: list[dict], evaluation: COCOeval, score_th
 
 
 def write_card_and_settings(recipe: Recipe, class_rows: list[dict], metrics: dict[str, float]) -> None:
-    """Write the model card and how to detect as its figures say beside the weights."""
+    """Write beside the weights the model card, and the settings with which its figures were measured."""
     splits = {path.stem: read_json(path) for path in (TRAIN_PATH, COCO_PATH, TEST_PATH) if path.exists()}
     digest = sha256_of(MODEL_DIR / WEIGHTS_NAME)
     facts = CardFacts(read_recipe_name(), recipe, read_json(START_PATH), splits, class_rows, metrics, digest)

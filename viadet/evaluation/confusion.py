@@ -6,7 +6,7 @@ from pycocotools import mask
 from viadet.annotations.coco import by_image, category_names
 from viadet.evaluation.matching import MATCH_IOU
 
-# In brackets, as they are no classes: the row of detections without an object, the column of undetected objects.
+# In brackets, as they are not classes: the row of detections without an object, the column of undetected objects.
 BACKGROUND, MISSED = "(background)", "(missed)"
 OBJECTS = "(objects)"  # the column of the rows' names
 

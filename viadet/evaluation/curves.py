@@ -26,22 +26,18 @@ def curve_tables(
 def precision_recall_rows(evaluation: COCOeval, ious: tuple[float, ...]) -> list[dict[str, float]]:
     """Compute precision at COCO's 101 recalls, mean over the categories with ground truth.
 
-    Columns are `recall` and one a `precision_column`.
+    Columns are `recall` and one for each IoU, such as `precision_50` for 0.5.
     """
     with_objects = _with_objects(evaluation)
     columns = {}
     for iou in ious:
         precision = evaluation.eval["precision"][iou_index(evaluation, iou), :, :, 0, -1][:, with_objects]
-        columns[precision_column(iou)] = precision.mean(axis=1) if with_objects.any() else np.zeros(len(precision))
+        name = f"precision_{round(100 * iou)}"
+        columns[name] = precision.mean(axis=1) if with_objects.any() else np.zeros(len(precision))
     return [
         {"recall": float(recall)} | {name: float(values[index]) for name, values in columns.items()}
         for index, recall in enumerate(evaluation.params.recThrs)
     ]
-
-
-def precision_column(iou: float) -> str:
-    """Name the column of precision at an IoU: `precision_50` for 0.5."""
-    return f"precision_{round(100 * iou)}"
 
 
 def ap_by_iou_rows(evaluation: COCOeval) -> list[dict[str, float]]:

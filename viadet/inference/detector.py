@@ -180,7 +180,7 @@ def load_detector(
         views: test-time augmentation: detect at several scales, plain and mirrored, and merge, as in the evaluation.
 
     Raises:
-        UserError: the folder is no model folder or of another version, there is no CUDA GPU, or the size is bad.
+        UserError: the folder is not a model folder or of another version, there is no CUDA GPU, or the size is bad.
     """
     folder = Path(folder)
     missing = [name for name in (SPEC_NAME, WEIGHTS_NAME) if not (folder / name).is_file()]

@@ -115,5 +115,5 @@ def write_rows(file: TextIO, rows: Iterable[str]) -> None:
 
 
 def _opened(path: Path) -> TextIO:
-    # names of files may have bytes that are no UTF-8
+    # file names may have bytes that are not UTF-8
     return path.open("w", newline="", encoding="utf-8", errors="surrogateescape")

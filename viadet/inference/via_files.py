@@ -9,7 +9,7 @@ from viadet.inference.records import ImageRecord, write_rows
 from viadet.project.files import replaced_file
 
 CLASS_ATTRIBUTE = "category"
-URL_SIGNS = str.maketrans({"%": "%25", "#": "%23", "?": "%3F"})  # which VIA would take for parts of an URL
+URL_SIGNS = str.maketrans({"%": "%25", "#": "%23", "?": "%3F"})  # which VIA would take for parts of a URL
 
 
 def class_attribute(categories: list[str], attribute: str | None) -> str | None:

@@ -55,7 +55,7 @@ def copy_checkpoint(path: Path, folder: Path) -> Path:
 def fetch_coco_weights(network_name: str, folder: Path) -> Path:
     """Download a network's COCO weights from effdet's releases.
 
-    Eight hexadecimal digits at the end of such a file's name are the begin of its sha256.
+    Eight hexadecimal digits at the end of such a file's name are the beginning of its sha256.
 
     Raises:
         UserError: there are none, they can't be downloaded, or have another checksum.
