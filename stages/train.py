@@ -4,7 +4,7 @@ Reads   data/coco/{train,val}.json, data/raw/{train,val}/, data/init/
 Writes  data/model/ (weights and what it takes to rebuild the network), metrics/train.json,
         plots/train/{loss,ap}.csv; data/checkpoint/ holds what interrupted trainings continue from,
         and metrics/timing.json what differs between two equal runs: no stage reads either
-Run     dvc repro train
+Run     dvc repro train; on several machines see docs/machines.md
 """
 
 from pathlib import Path
@@ -25,6 +25,7 @@ from viadet.project.params import read_recipe
 from viadet.training.checkpoint import Checkpoints, training_key
 from viadet.training.history import History
 from viadet.training.loop import train
+from viadet.training.processes import join_group, run_in_processes
 
 COCO_DIR = Path("data/coco")
 IMAGE_DIR = Path("data/raw")
@@ -49,42 +50,55 @@ def write_metrics(history: History, network: nn.Module) -> None:
     write_json(METRICS_PATH, losses | {"epochs": history.epochs, "steps": history.steps, "weights": weights})
 
 
-def write_timing(history: History, device: torch.device) -> None:
+def write_timing(history: History, device: str) -> None:
     """Write what differs between two equal runs."""
     digest = sha256_of(MODEL_DIR / WEIGHTS_NAME)  # says which training this was: after `dvc checkout` it may be another
-    timing = {"device": describe_device(device), "torch": torch.__version__, "model_sha256": digest}
+    timing = {"device": device, "torch": torch.__version__, "model_sha256": digest}
     timing |= {"images_per_second": round(history.images / history.seconds, 1), "seconds": round(history.seconds)}
     write_json(TIMING_PATH, timing)
 
 
 def main() -> None:
-    """Train, then write model, metrics and curves."""
+    """Train in as many processes as the recipe says."""
+    run_in_processes(train_and_write, read_recipe().train)
+
+
+def train_and_write() -> None:
+    """Train, then write model, metrics and curves, in the first of several processes."""
     keep_freed_memory()
     recipe = read_recipe()
     params = recipe.train
     device = pick_device(params.device, params.deterministic, params.tf32, params.threads)
+    device_name = describe_device(device)  # with all threads, which several processes share
+    group = join_group(device)
     train_coco, val_coco = (read_json(COCO_DIR / f"{split}.json") for split in ("train", "val"))
     spec = make_spec(recipe.model, [category["name"] for category in train_coco["categories"]])
     torch.manual_seed(params.seed)
     network = build_network(spec)
     width, height = spec.input_wh
-    print(f"{spec.name} at {width} x {height} px on {device}, {load_start(network, INIT_DIR)}")
-    images = TrainingSet(COCO_DIR / "train.json", IMAGE_DIR, params, spec.input_wh, spec.fill_rgb)
+    times = f"{group.count} x " if group.count > 1 else ""
+    print(f"{spec.name} at {width} x {height} px on {times}{device}, {load_start(network, INIT_DIR)}")
+    images = group.by_machine(  # whose processes share the decoded images
+        lambda: TrainingSet(COCO_DIR / "train.json", IMAGE_DIR, params, spec.input_wh, spec.fill_rgb)
+    )
 
     def validate(average: nn.Module) -> dict[str, float]:
         return coco_stats(run_cocoeval(val_coco, detect_coco(average, spec, val_coco, IMAGE_DIR, device)))
 
-    settings = {"model": spec._asdict(), "train": params.model_dump(exclude={"device", "workers"})}
-    settings |= {"device": describe_device(device)}
-    checkpoints = Checkpoints(project_root() / CHECKPOINT_DIR, training_key(settings, [COCO_DIR, IMAGE_DIR, INIT_DIR]))
+    settings = {"model": spec._asdict(), "train": params.model_dump(exclude={"device", "workers", "processes"})}
+    settings |= {"device": group.from_first(lambda: device_name)}
+    key = group.by_machine(lambda: training_key(settings, [COCO_DIR, IMAGE_DIR, INIT_DIR]))
+    group.check_same_training(key)
+    checkpoints = Checkpoints(project_root() / CHECKPOINT_DIR, key)
     for path in checkpoints.others():
         print(f"{path} is the checkpoint of another training, kept in case you return to it; delete it if not")
-    trained, history = train(network, spec, images, params, device, validate, checkpoints, write_curves)
-
+    trained, history = train(network, spec, images, params, device, validate, checkpoints, write_curves, group)
+    if not group.is_first:
+        return
     with replaced_dir(MODEL_DIR) as folder:
         save_network(trained, spec, folder)
     write_metrics(history, trained)
-    write_timing(history, device)
+    write_timing(history, f"{times}{device_name}")
     checkpoints.remove()
 
 

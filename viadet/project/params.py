@@ -191,6 +191,8 @@ class TrainParams(Section):
     tf32: bool  # on CUDA
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)]  # of the network on a CPU
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)]  # processes that prepare images
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]  # that train
+    compile: bool  # by torch.compile
     augment: AugmentParams
 
 

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from viadet.augmentation.randomness import seed_of
 from viadet.augmentation.training_set import Targets, TrainingSet
 from viadet.network.build import NetworkSpec, prepare_images
 from viadet.project.errors import UserError
@@ -17,6 +19,7 @@ from viadet.training.checkpoint import Checkpoints
 from viadet.training.history import History
 from viadet.training.input_size import set_input_size
 from viadet.training.loader import make_loader
+from viadet.training.processes import ALONE, Group, check_shares
 from viadet.training.schedule import Schedule, make_schedule
 from viadet.training.state import Training, capture, restore, set_up
 
@@ -32,10 +35,13 @@ def train(
     validate: Callable[[nn.Module], dict[str, float]],
     checkpoints: Checkpoints,
     after_epoch: Callable[[History], None],
+    group: Group = ALONE,
 ) -> tuple[nn.Module, History]:
     """Train the network in place and return the moving average of its weights, which is what detects.
 
-    A training that was cut short continues from its newest checkpoint and ends as if it had not been.
+    A training that was cut short continues from its newest checkpoint and ends as if it had not been. In several
+    processes each takes its share of every batch, and only the first one validates, calls `after_epoch`, has
+    checkpoints and the whole history.
 
     Args:
         network: with its starting weights.
@@ -46,21 +52,27 @@ def train(
         validate: measures the averaged network, for the curve only; its figures go into the history.
         checkpoints: of this training.
         after_epoch: called with the history before the first epoch, then after each epoch and its validation.
+        group: of processes that train this network.
 
     Raises:
-        UserError: the loss or the gradients stop being finite; the last checkpoint stays.
+        UserError: the loss or the gradients stop being finite; the last checkpoint stays. Or the processes can't share
+            a batch evenly, or torch.compile does not work here.
     """
     schedule = make_schedule(len(images), params)
-    training = set_up(network, spec, params, device, schedule)
+    check_shares(schedule.batch_size, group.count)
+    training = set_up(network, spec, params, device, schedule, group)
     history = resume(training, checkpoints)
-    after_epoch(history)
     first_epoch = history.epochs  # from 0
-    loader = iter(make_loader(images, params, device, first_epoch))
-    with progress_bar(schedule, history) as bar:
+    if group.is_first:
+        after_epoch(history)
+    loader = iter(make_loader(images, params, device, first_epoch, group))
+    with progress_bar(schedule, history, group) as bar:
         for epoch in range(first_epoch + 1, params.epochs + 1):
             if epoch - 1 in (first_epoch, params.small_epochs):
                 set_input_size(training.bench, spec, images.input_wh_in(epoch - 1))
             train_epoch(training, islice(loader, schedule.batches_per_epoch), epoch, history, checkpoints, bar)
+            if not group.is_first:
+                continue
             if epoch % params.validate_every == 0 or epoch == params.epochs:
                 history.add_validation(epoch, validate(training.average.module.eval()))
             after_epoch(history)
@@ -69,8 +81,11 @@ def train(
 
 
 def resume(training: Training, checkpoints: Checkpoints) -> History:
-    """Put the newest checkpoint's state into a training that was just set up; an empty history without one."""
-    state = checkpoints.newest()
+    """Put the newest checkpoint's state into a training that was just set up; an empty history without one.
+
+    Only the first of several processes, perhaps on several machines, reads checkpoints.
+    """
+    state = training.group.from_first(checkpoints.newest)
     if state is None:
         return History()
     restore(training, state)
@@ -89,32 +104,47 @@ def train_epoch(
     """Take the steps of one epoch and add it to the history."""
     started = time.perf_counter()
     bar.set_description(f"epoch {epoch}/{training.params.epochs}")
+    seed_drop_path(training, epoch)
     accumulate, losses, unchecked, lr = training.schedule.accumulate, [], [], 0.0
     step = (epoch - 1) * training.schedule.steps_per_epoch
     for batch, (images, targets) in enumerate(batches, start=1):
-        losses.append(backward(training, images, targets))
+        losses.append(backward(training, images, targets, ends_step=batch % accumulate == 0))
         if batch % accumulate == 0:
             step += 1
             unchecked.append(torch.stack([torch.stack(losses[-accumulate:])[:, 0].sum(), clip_gradients(training)]))
             # Reading a value makes CUDA wait for all that is queued; no checkpoint is saved before the next check.
             if training.device.type == "cpu" or len(unchecked) == CHECK_EVERY:
-                check_finite(unchecked, step, checkpoints)
+                check_finite(unchecked, step, checkpoints, training.group)
                 unchecked = []
             lr = take_step(training, step)
-        bar.update(len(images))
-    check_finite(unchecked, step, checkpoints)
+        bar.update(len(images) * training.group.count)
+    check_finite(unchecked, step, checkpoints, training.group)
     seconds = time.perf_counter() - started
-    history.add_epoch(epoch, torch.stack(losses).mean(0).tolist(), lr, seconds, training.schedule)
+    mean_losses = training.group.mean(torch.stack(losses).mean(0))
+    history.add_epoch(epoch, mean_losses.tolist(), lr, seconds, training.schedule)
     show_loss(bar, history)
 
 
-def backward(training: Training, images: torch.Tensor, targets: Targets) -> torch.Tensor:
-    """Add one batch's gradients to those of the step; returns loss, class loss and box loss, [3] on the device."""
-    device = training.device
+def seed_drop_path(training: Training, epoch: int) -> None:
+    """Give each of several processes random numbers of its own, the same again after a resume.
+
+    A checkpoint has the state of the first process's generator only, which a single process goes on with.
+    """
+    if training.group.count > 1:
+        torch.manual_seed(seed_of(training.params.seed, epoch, training.group.rank, training.group.count))
+
+
+def backward(training: Training, images: torch.Tensor, targets: Targets, ends_step: bool) -> torch.Tensor:
+    """Add one batch's gradients to those of the step; returns loss, class loss and box loss, [3] on the device.
+
+    Several processes exchange gradients only in the batch that ends a step.
+    """
+    device, several = training.device, training.group.count > 1
     targets = {name: values.to(device, non_blocking=True) for name, values in targets.items()}
-    with torch.autocast(device.type, training.precision, enabled=training.precision != torch.float32):
-        losses = training.bench(prepare_images(images, training.spec, device), targets)
-    training.scaler.scale(losses["loss"] / training.schedule.accumulate).backward()
+    with contextlib.nullcontext() if ends_step or not several else training.bench.no_sync():
+        with torch.autocast(device.type, training.precision, enabled=training.precision != torch.float32):
+            losses = training.bench(prepare_images(images, training.spec, device), targets)
+        training.scaler.scale(losses["loss"] / training.schedule.accumulate).backward()
     weighted_box_loss = losses["loss"] - losses["class_loss"]
     return torch.stack([losses["loss"], losses["class_loss"], weighted_box_loss]).detach()
 
@@ -142,18 +172,19 @@ def take_step(training: Training, step: int) -> float:
     return lr
 
 
-def check_finite(unchecked: list[torch.Tensor], last_step: int, checkpoints: Checkpoints) -> None:
-    """Stop at a loss or at gradients that are not finite.
+def check_finite(unchecked: list[torch.Tensor], last_step: int, checkpoints: Checkpoints, group: Group = ALONE) -> None:
+    """Stop at a loss or at gradients that are not finite, in any of several processes: all stop at the same step.
 
     Args:
         unchecked: loss and norm of the gradients, [2], of the steps that were not checked yet; may be none.
         last_step: number of the last of these steps, counted from 1 over all epochs.
         checkpoints: of this training.
+        group: of processes that train this network.
 
     Raises:
         UserError: names the first such step and the file with the last good weights.
     """
-    rows = torch.stack(unchecked).tolist() if unchecked else []
+    rows = group.mean(torch.stack(unchecked)).tolist() if unchecked else []
     for step, (loss, norm) in enumerate(rows, start=last_step - len(rows) + 1):
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradients is {norm}"
@@ -164,12 +195,13 @@ def check_finite(unchecked: list[torch.Tensor], last_step: int, checkpoints: Che
             )
 
 
-def progress_bar(schedule: Schedule, history: History) -> tqdm:
-    """Show the images of all epochs, those of epochs before a resume included.
+def progress_bar(schedule: Schedule, history: History, group: Group) -> tqdm:
+    """Show the images of all epochs, those of epochs before a resume included; only in the first of several processes.
 
     The time left follows from the mean rate so far, which counts validations too.
     """
-    bar = tqdm(total=schedule.images, initial=history.images, unit="img", desc="train", mininterval=2, smoothing=0)
+    shown = {"unit": "img", "desc": "train", "mininterval": 2, "smoothing": 0, "disable": not group.is_first}
+    bar = tqdm(total=schedule.images, initial=history.images, **shown)
     if history.losses:
         show_loss(bar, history)
     return bar

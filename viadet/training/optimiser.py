@@ -30,7 +30,12 @@ def freeze(network: nn.Module, params: TrainParams) -> None:
 
 
 def make_optimizer(network: nn.Module, params: TrainParams) -> Optimizer:
-    """AdamW or SGD; biases and batch norm don't decay, the backbone has a learning rate of its own."""
+    """AdamW or SGD; biases and batch norm don't decay, the backbone has a learning rate of its own.
+
+    Args:
+        network: on the device that trains it.
+        params: the `train` section.
+    """
     groups = []
     for name, part in network.named_children():
         lr = params.lr * (params.backbone_lr if name == "backbone" else 1)
@@ -38,4 +43,5 @@ def make_optimizer(network: nn.Module, params: TrainParams) -> Optimizer:
     groups = [group for group in groups if group["params"]]
     if params.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=params.lr, momentum=MOMENTUM, nesterov=True)
-    return torch.optim.AdamW(groups, lr=params.lr)
+    is_cuda = next(network.parameters()).is_cuda
+    return torch.optim.AdamW(groups, lr=params.lr, fused=is_cuda or None)  # one kernel; on a CPU as torch has it

@@ -13,16 +13,19 @@ from torch.optim.lr_scheduler import LambdaLR
 from viadet.network.build import NetworkSpec
 from viadet.network.device import pick_precision
 from viadet.project.params import TrainParams
+from viadet.training.compilation import compile_network
+from viadet.training.data_parallel import distribute
 from viadet.training.history import History
 from viadet.training.loss import CompleteIoULoss
 from viadet.training.optimiser import freeze, make_optimizer
+from viadet.training.processes import ALONE, Group
 from viadet.training.schedule import Schedule
 
 
 class Training(NamedTuple):
     """All that takes part in a training step."""
 
-    bench: DetBenchTrain  # the network with its loss
+    bench: nn.Module  # the network with its loss; in one of several processes within DistributedDataParallel
     network: nn.Module
     average: ModelEmaV3  # moving average of the network's weights
     optimizer: Optimizer
@@ -33,12 +36,22 @@ class Training(NamedTuple):
     device: torch.device
     precision: torch.dtype  # of convolutions and products in training
     scaler: torch.amp.GradScaler  # keeps gradients in the range of float16; without effect for other types
+    group: Group  # of processes that train this network
 
 
 def set_up(
-    network: nn.Module, spec: NetworkSpec, params: TrainParams, device: torch.device, schedule: Schedule
+    network: nn.Module,
+    spec: NetworkSpec,
+    params: TrainParams,
+    device: torch.device,
+    schedule: Schedule,
+    group: Group = ALONE,
 ) -> Training:
-    """Set up a training: move the network to the device, freeze parts of it, make average and optimizer."""
+    """Set up a training: move the network to the device, freeze parts of it, make average and optimizer.
+
+    Raises:
+        UserError: `train.compile` is set, but torch.compile does not work here.
+    """
     bench = DetBenchTrain(network).to(device).train()
     if params.box_loss == "ciou":
         bench.loss_fn = CompleteIoULoss(bench)
@@ -48,7 +61,13 @@ def set_up(
     lr_schedule = LambdaLR(optimizer, schedule.learning_rate_factor)
     precision = pick_precision(params.precision, device)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    return Training(bench, network, average, optimizer, lr_schedule, schedule, params, spec, device, precision, scaler)
+    if params.compile:
+        compile_network(network, device)
+    if group.count > 1:
+        bench = distribute(bench)
+    return Training(
+        bench, network, average, optimizer, lr_schedule, schedule, params, spec, device, precision, scaler, group
+    )
 
 
 def capture(training: Training, history: History) -> dict[str, Any]:
