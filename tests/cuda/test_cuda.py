@@ -129,6 +129,34 @@ def test_a_training_of_balloon_gpu_fits_and_the_gpu_hardly_waits(project, device
     assert len(waits) > 1
 
 
+def test_a_process_for_each_gpu_has_the_losses_of_one(project, device, measured):
+    if device == "cpu":
+        pytest.skip("tests/training/test_processes.py runs this on a CPU")
+    if torch.cuda.device_count() < 2:
+        pytest.skip("torch sees a single GPU")
+    prepare(device, train__precision="fp32", train__processes=1)
+    train.main()
+    single, rate = losses(), read("metrics/timing.json")["images_per_second"]
+    prepare(device, train__precision="fp32", train__processes=2)
+    train.main()
+    differences = [abs(ours / theirs - 1) for ours, theirs in zip(losses(), single, strict=True)]
+    measured("largest relative difference of an epoch's loss in two processes to one", f"{max(differences):.2e}")
+    measured("rate of two GPUs", f"{read('metrics/timing.json')['images_per_second'] / rate:.2f} times that of one")
+    assert differences[0] < LOSS_TOLERANCE
+
+
+def test_a_compiled_network_has_the_losses_of_the_other(project, device, measured):
+    if device == "cpu":
+        pytest.skip("minutes on a CPU; tests/training/test_compilation.py compiles a small network")
+    runs = {}
+    for compiled in (False, True):
+        prepare(device, train__precision="fp32", train__compile=compiled)
+        train.main()
+        runs[compiled] = losses(), read("metrics/timing.json")["images_per_second"]
+    measured("rate with train.compile, first step included", f"{runs[True][1] / runs[False][1]:.2f} times that without")
+    assert abs(runs[True][0][0] / runs[False][0][0] - 1) < LOSS_TOLERANCE
+
+
 def kill_with_workers(process: subprocess.Popen) -> None:
     workers = psutil.Process(process.pid).children(recursive=True)
     for each in (process, *workers):

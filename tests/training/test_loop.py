@@ -18,7 +18,8 @@ from viadet.network.detect import detect_coco
 from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
 from viadet.training.checkpoint import Checkpoints
-from viadet.training.loop import check_finite, clip_gradients, take_step, train
+from viadet.training.loop import check_finite, clip_gradients, seed_drop_path, take_step, train
+from viadet.training.processes import Group
 from viadet.training.schedule import make_schedule
 from viadet.training.state import set_up
 
@@ -111,6 +112,22 @@ def test_float16_skips_steps_whose_gradients_overflow_and_lowers_the_scale(sampl
     take_step(training, 1)
     assert training.scaler.get_scale() == scale / 2
     assert all(torch.equal(values, before[name]) for name, values in training.network.state_dict().items())
+
+
+def test_each_of_several_processes_drops_other_paths_and_the_same_ones_after_a_resume(sample):
+    training = small_training({})
+
+    def drawn(group, epoch):
+        torch.manual_seed(0)
+        seed_drop_path(training._replace(group=group), epoch)
+        return torch.rand(()).item()
+
+    first, second = Group(0, 2), Group(1, 2)
+    numbers = {drawn(group, epoch) for group in (first, second) for epoch in (1, 2)}
+    assert len(numbers) == 4
+    assert drawn(second, 2) in numbers
+    torch.manual_seed(0)
+    assert torch.rand(()).item() == drawn(Group(), 1)  # a single one goes on with its generator
 
 
 def test_frozen_stages_and_batch_norms_stay_and_the_rest_moves(sample):

@@ -1,9 +1,7 @@
 """Training in several processes: the same losses as in one, one line when a process fails, resuming with another number."""
 
 import csv
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -19,15 +17,14 @@ from stages import train
 from viadet.augmentation.training_set import epoch_batches
 from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
-from viadet.training import processes
 from viadet.training.processes import Group, check_shares, count_processes
 
 PAIR = (Group(0, 2, 0, 2), Group(1, 2, 1, 2))
 # All batch norms learn, of timm's kind in the backbone and of torch's in neck and heads. SGD, as AdamW's first steps
 # have one size for any gradient, even for one that is nothing but rounding.
 SMOOTH = SMALL | {
-    "train.epochs": 3,
-    "train.validate_every": 3,
+    "train.epochs": 4,
+    "train.validate_every": 4,
     "train.batch_size": 2,
     "train.optimizer": "sgd",
     "train.lr": 0.01,
@@ -59,8 +56,11 @@ def test_more_processes_than_gpus_or_an_uneven_share_names_the_params(project, m
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match=r"^train\.processes is 4, but torch sees 2 GPUs; set it to 2 or auto$"):
         count_processes(train_params(device="cuda", processes=4))
-    with pytest.raises(UserError, match=r"^3 processes can't share a batch of 4 images evenly; set train\.batch_size to a "
-                       r"multiple of 3, or train\.processes to one of 1, 2, 4$"):
+    with pytest.raises(
+        UserError,
+        match=r"^3 processes can't share a batch of 4 images evenly; set train\.batch_size to a "
+        r"multiple of 3, or train\.processes to one of 1, 2, 4$",
+    ):
         count_processes(train_params(device="cpu", processes=3, batch_size=4))
     check_shares(4, 2)
 
@@ -103,13 +103,13 @@ def test_two_processes_have_the_losses_of_one_and_only_the_first_writes(sample, 
     write_params(SMOOTH | {"train.processes": 2})
     train.main()
     check_like(single)
-    assert [row["epoch"] for row in rows("plots/train/ap.csv")] == [3]
-    assert read("metrics/train.json")["steps"] == 9
+    assert [row["epoch"] for row in rows("plots/train/ap.csv")] == [4]
+    assert read("metrics/train.json")["steps"] == 12
     assert read("metrics/timing.json")["device"] == "2 x cpu, 1 threads"
     printed = capfd.readouterr()
     assert printed.out.count("tf_efficientdet_lite0 at 128 x 128 px on 2 x cpu") == 1
-    assert printed.out.count("epoch 3: loss ") == 1
-    assert "18/18" in printed.err
+    assert printed.out.count("epoch 4: loss ") == 1
+    assert "24/24" in printed.err
     assert not list(Path("data").glob(".decoded_images*"))
     assert not Path("data/checkpoint").exists()
 
@@ -127,8 +127,7 @@ def test_an_error_in_one_process_ends_all_of_them_in_one_line(sample, capfd):
 
 
 def start_training():
-    log = Path("log").open("w", encoding="utf-8")  # noqa: SIM115
-    with log:
+    with Path("log").open("w", encoding="utf-8") as log:
         return subprocess.Popen([sys.executable, "-m", "stages.train"], stdout=log, stderr=log)
 
 
@@ -138,30 +137,49 @@ def wait_for_a_checkpoint(process):
         time.sleep(0.01)
 
 
+class Stopped(Exception):
+    """Ends a training in the middle."""
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+def test_a_training_in_one_process_resumes_in_two(sample, single, capfd, monkeypatch):
+    def stop(evaluation):
+        raise Stopped
+
+    write_params(SMOOTH)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(train, "coco_stats", stop)  # of the first validation, after the last epoch
+        train.main()
+    assert list(Path("data/checkpoint").glob("*/epoch_*.pt"))
+    write_params(SMOOTH | {"train.processes": 2})
+    train.main()
+    assert "resuming after epoch" in capfd.readouterr().out
+    check_like(single)
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("killed", [0, 1])
-def test_a_killed_process_ends_all_and_training_resumes_in_one(sample, single, killed):
+def test_a_killed_process_ends_all_and_training_resumes_in_one(sample, single, killed, capfd):
     write_params(SMOOTH | {"train.processes": 2})
     process = start_training()
     wait_for_a_checkpoint(process)
-    ranks = {
-        child.environ()["RANK"]: child
-        for child in psutil.Process(process.pid).children()
-        if "RANK" in child.environ()
-    }
-    children = psutil.Process(process.pid).children(recursive=True)
-    ranks[str(killed)].send_signal(signal.SIGKILL)
+    children = sorted(psutil.Process(process.pid).children(), key=psutil.Process.create_time)
+    ranks = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    assert len(ranks) == 2
+    ranks[killed].kill()
     assert process.wait(timeout=120) == 1
-    *_, before, last = Path("log").read_text(encoding="utf-8").splitlines()
-    assert last == (
+    log = Path("log").read_text(encoding="utf-8")
+    assert log.splitlines()[-1] == (
         f"train: process {killed + 1} of 2 was killed (SIGKILL), which ended the training; if it was not you, the "
         "memory may have been too small; run `dvc repro` again to continue"
     )
-    assert "Error" not in before
+    assert "Error" not in log
     assert psutil.wait_procs(children, timeout=20)[1] == []
     assert not Path("data/model").exists()
     write_params(SMOOTH)
     train.main()
     check_like(single)
+    assert "resuming after epoch" in capfd.readouterr().out

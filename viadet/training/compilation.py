@@ -15,9 +15,9 @@ def compile_network(network: nn.Module, device: torch.device) -> None:
     try:
         torch.compile(_times_two)(torch.ones(8, device=device))
     except Exception as error:  # each backend has its own, from a missing compiler to a missing header
-        reason = (str(error).split("\n\n")[0].splitlines() or [type(error).__name__])[0]
+        reason = " ".join(str(error).partition("\n\n")[0].split())[:200]  # torch's advice on debugging follows
         raise UserError(
-            f"train.compile is true, but torch.compile fails on this machine ({reason[:200]}); install a C++ compiler "
+            f"train.compile is true, but torch.compile fails on this machine ({reason}); install a C++ compiler "
             "(g++ or clang; on CUDA also Triton), or set train.compile to false"
         ) from error
     network.compile()
