@@ -1,17 +1,31 @@
-"""The pipeline: one script a stage, named as in dvc.yaml."""
+"""The pipeline: one script a stage, named as in dvc.yaml.
 
+`python -m stages.NAME` runs this file before the stage imports its libraries, which takes seconds.
+"""
+
+import ast
 import sys
 from pathlib import Path
 from types import TracebackType
 
-from viadet.project.errors import INTERRUPTED
+from viadet.project.errors import INTERRUPTED, parse_arguments
+
+
+def answer_arguments() -> None:
+    """Print the help, or refuse arguments, of the stage that `python -m stages.NAME` is about to run.
+
+    While `-m` looks for its module, it is the first of `sys.argv`, and only `sys.orig_argv` has the module's name.
+    """
+    if sys.argv[:1] != ["-m"]:
+        return
+    package, _, name = sys.orig_argv[-len(sys.argv)].removeprefix("-m").rpartition(".")
+    script = Path(__file__).with_name(f"{name}.py")
+    if package == __name__ and script.is_file():
+        parse_arguments(name, ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))))
 
 
 def end_interrupted(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """Say in one line that Ctrl-C came while a stage imported its libraries, which takes seconds.
-
-    Later, `run_stage` does.
-    """
+    """Say in one line that Ctrl-C came while a stage imported its libraries; later, `run_stage` does."""
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, traceback)
         return
@@ -20,3 +34,4 @@ def end_interrupted(kind: type[BaseException], error: BaseException, traceback: 
 
 
 sys.excepthook = end_interrupted
+answer_arguments()

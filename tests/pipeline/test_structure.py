@@ -1,8 +1,6 @@
 """dvc.yaml, the stages and the rooms of the library, as they stand in the files."""
 
 import ast
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -62,16 +60,6 @@ def test_a_stage_is_one_page_that_says_what_it_reads_and_writes(name):
     doc = ast.get_docstring(parse(script))
     assert all(f"\n{word}" in doc for word in ("Reads   ", "Writes  ", f"Run     dvc repro {name}"))
     assert ast.unparse(parse(script).body[-1]) == "if __name__ == '__main__':\n    run_stage(main, __doc__)"
-
-
-@pytest.mark.parametrize("command", [["-m", "stages.convert"], ["stages/fetch.py"]])
-def test_help_prints_the_docstring(command):
-    result = subprocess.run(
-        [sys.executable, *command, "--help"], capture_output=True, text=True, cwd=REPOSITORY, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    assert "Reads " in result.stdout
-    assert "Writes " in result.stdout
 
 
 @pytest.mark.parametrize("name", ORDER)

@@ -1,13 +1,14 @@
-"""How a stage or command starts and how it fails: one line for people, exit code 1, or 130 after Ctrl-C."""
+"""How a stage or command starts and how it ends early: one line for people; exit code 1, 130 or 143."""
 
 import argparse
 import errno
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+INTERRUPTED, TERMINATED = 130, 143  # 128 + SIGINT and 128 + SIGTERM, as a shell reports them
 SHARING_VIOLATION = 32  # Windows' own number; its errno is that of missing permissions
 
 
@@ -15,8 +16,12 @@ class UserError(Exception):
     """Something that the user can fix: its text names what is wrong, where, and what to do, in one line."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as `kill` and batch systems send it; ends a stage or command as Ctrl-C does, its files tidied up."""
+
+
 def run_stage(main: Callable[[], None], doc: str) -> None:
-    """Run a stage's `main`; `--help` prints the stage's docstring.
+    """Run a stage's `main`.
 
     Args:
         main: reads params and inputs, writes outputs; raises UserError for what the user can fix.
@@ -24,28 +29,43 @@ def run_stage(main: Callable[[], None], doc: str) -> None:
     """
     for stream in (sys.stdout, sys.stderr):  # file names may have signs that the terminal's encoding lacks
         stream.reconfigure(errors="backslashreplace")
-    argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    with one_line_errors(Path(sys.argv[0]).stem, "run `dvc repro` again"):
+    name = Path(sys.argv[0]).stem
+    parse_arguments(name, doc)
+    with one_line_errors(name, "run `dvc repro` again"):
         main()
+
+
+def parse_arguments(name: str, doc: str | None) -> None:
+    """Print a stage's docstring and end if the command line asks for `--help`; refuse other arguments, exit code 2."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(f"python -m stages.{name}", description=doc, formatter_class=formatter).parse_args()
 
 
 @contextmanager
 def one_line_errors(name: str, again: str) -> Iterator[None]:
-    """End the process with one line if the user can fix what went wrong (exit code 1) or interrupted it (130).
+    """End the process with one line if the user can fix what went wrong (exit code 1) or ended it (130 or 143).
 
     Args:
         name: of the stage or command, which begins the line.
         again: how to start it again.
     """
+    handler = signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         yield
     except UserError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:
         sys.exit(f"{name}: {os_error_reason(error)} and {again}")
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted; {again} to continue", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        terminated = isinstance(interrupt, Terminated)
+        print(f"{name}: {'terminated' if terminated else 'interrupted'}; {again} to continue", file=sys.stderr)
+        sys.exit(TERMINATED if terminated else INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _raise_terminated(number: int, frame: object) -> None:
+    raise Terminated
 
 
 def os_error_reason(error: OSError) -> str:
