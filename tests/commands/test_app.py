@@ -85,12 +85,15 @@ with one_line_errors("repeat", "run the same command again"):
 """
 
 
-def test_an_interrupted_dvc_ends_before_the_command_does(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_an_interrupted_dvc_ends_before_the_command_does(tmp_path, number, status, word):
     log = tmp_path / "log"
     process = subprocess.Popen([sys.executable, "-c", INTERRUPTED_PROGRAM], cwd=tmp_path, stderr=subprocess.PIPE)
     while process.poll() is None and not log.exists():
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)  # to this process alone
-    assert process.communicate(timeout=60)[1].decode().splitlines()[-1].startswith("repeat: interrupted; ")
-    assert process.returncode == 130
+    process.send_signal(number)  # to this process alone
+    assert process.communicate(timeout=60)[1].decode().splitlines()[-1].startswith(f"repeat: {word}; ")
+    assert process.returncode == status
     assert log.read_text() == "begin\nend\n"

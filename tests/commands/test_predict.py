@@ -175,10 +175,10 @@ def test_files_that_cannot_be_written_whole_leave_nothing(photographs, model_dir
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_after_ctrl_c_what_is_done_is_whole(photographs, model_dir, workers):
-    for number in range(1000):
-        Image.new("RGB", (64, 64), (number % 256, 0, 0)).save(photographs / f"{number:04}.png")
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, "0"), (signal.SIGINT, "2")])
+def test_after_ctrl_c_or_sigterm_what_is_done_is_whole(photographs, model_dir, number, workers):
+    for image in range(1000):
+        Image.new("RGB", (64, 64), (image % 256, 0, 0)).save(photographs / f"{image:04}.png")
     command = [sys.executable, "-m", "viadet", "predict", "photographs", "--model", str(model_dir)]
     process = subprocess.Popen(
         [*command, "--device", "cpu", "--workers", workers],
@@ -189,7 +189,7 @@ def test_after_ctrl_c_what_is_done_is_whole(photographs, model_dir, workers):
     out = photographs.parent / "predictions"
     while process.poll() is None and not (out / "pictures").is_dir():
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the worker processes get it too
+    os.killpg(process.pid, number)  # as a terminal does: the worker processes get it too
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     line = last_line(errors)

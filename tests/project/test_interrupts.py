@@ -1,25 +1,65 @@
-"""Ctrl-C while a stage imports its libraries, which takes seconds."""
+"""Ctrl-C and SIGTERM: one line, its exit code, and nothing half-written."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 from projects import REPOSITORY
 
+# Writes into a folder and a file as a stage does, until it gets a signal.
+WRITER = """
+import time
+from pathlib import Path
+from viadet.project.errors import run_stage
+from viadet.project.files import replaced_dir, replaced_file
+def main():
+    with replaced_dir(Path("target")) as folder, replaced_file(Path("file")) as file:
+        (folder / "a").write_text("new")
+        file.write_text("new")
+        print("ready", flush=True)
+        time.sleep(60)
+run_stage(main, "")
+"""
 
-@pytest.mark.parametrize(
-    ("error", "status", "last_line"),
-    [
-        ("KeyboardInterrupt", 130, "train: interrupted; run `dvc repro` again to continue"),
-        ("ZeroDivisionError", 1, "ZeroDivisionError"),
-    ],
-)
-def test_an_interrupt_while_torch_is_imported_is_one_line(tmp_path, error, status, last_line):
-    (tmp_path / "torch.py").write_text(f"raise {error}\n", encoding="utf-8")
+
+def signalled(command, number, **options):
+    """Start a command, send it a signal once it prints a line; its exit code and the rest of its output."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    line = process.stdout.readline()
+    assert line == "ready\n", line
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    return process.returncode, output
+
+
+def test_ctrl_c_while_torch_is_imported_is_one_line(tmp_path):
+    (tmp_path / "torch.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)\n", encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "stages.train"]
+    status, output = signalled(command, signal.SIGINT, cwd=REPOSITORY, env=environment)
+    assert (status, output) == (130, "train: interrupted; run `dvc repro` again to continue\n")
+
+
+def test_an_error_while_torch_is_imported_has_its_traceback(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ZeroDivisionError\n", encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-m", "stages.train"]
     result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == status
-    assert result.stderr.splitlines()[-1] == last_line
-    assert ("Traceback" in result.stderr) == (error != "KeyboardInterrupt")
+    assert result.returncode == 1
+    assert result.stderr.startswith("Traceback")
+    assert result.stderr.splitlines()[-1] == "ZeroDivisionError"
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_stage_that_is_ended_leaves_its_outputs_as_they_were(tmp_path, number, status, word):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target/a").write_text("old")
+    (tmp_path / "writer.py").write_text(WRITER)
+    ended = signalled([sys.executable, "writer.py"], number, cwd=tmp_path)
+    assert ended == (status, f"writer: {word}; run `dvc repro` again to continue\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["target", "writer.py"]
+    assert (tmp_path / "target/a").read_text() == "old"

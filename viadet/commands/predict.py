@@ -148,7 +148,7 @@ def new_folder(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred_interrupt() -> Iterator[threading.Event]:
-    """Turn Ctrl-C into an event, so that what is done can be written; a second one interrupts at once."""
+    """Turn Ctrl-C or SIGTERM into an event, so that what is done can be written; a second one interrupts at once."""
     event = threading.Event()
 
     def handle(number: int, frame: object) -> None:
@@ -156,11 +156,12 @@ def deferred_interrupt() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    before = signal.signal(signal.SIGINT, handle)
+    handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def detect_all(
@@ -172,7 +173,7 @@ def detect_all(
     pool: Executor,
     interrupt: threading.Event,
 ) -> Problems:
-    """Detect in all images, or until Ctrl-C; adds a record and a picture for each that can be read."""
+    """Detect in all images, or until interrupted; adds a record and a picture for each that can be read."""
     from tqdm import tqdm
 
     from viadet.inference.file_detection import detect_files

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from viadet.project.errors import UserError
+from viadet.project.errors import Terminated, UserError
 
 PROGRAMS = {"git": ["git"], "dvc": [sys.executable, "-m", "dvc"]}  # DVC need not be on PATH
 
@@ -46,31 +46,34 @@ def read_output(program: str, *arguments: str) -> str:
 
 
 def run_visibly(program: str, *arguments: str) -> None:
-    """Run git or dvc with its output on the terminal; after Ctrl-C, wait until it has ended and removed its folders.
+    """Run git or dvc with its output on the terminal.
+
+    After Ctrl-C or SIGTERM, it is interrupted, and this waits until it has ended and removed its folders.
 
     Raises:
         UserError: the program fails; its error messages are on the terminal.
     """
     command = [*PROGRAMS[program], *arguments]
-    process, interrupts = None, []
+    process, signals = None, []
 
-    def forward(number: int, _: object) -> None:
-        interrupts.append(number)
+    def interrupt(number: int, _: object) -> None:
+        signals.append(number)
         if process and sys.platform != "win32":  # there, Ctrl-C reaches every process of the console
             with contextlib.suppress(ProcessLookupError):  # it has just ended
-                os.killpg(process.pid, number)
+                os.killpg(process.pid, signal.SIGINT)
 
-    handler = signal.signal(signal.SIGINT, forward)
+    handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         # In a process group of its own, DVC and the stage get one interrupt each, also if only this process got one.
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=_environment(), process_group=0)
-        if interrupts and sys.platform != "win32":  # while it was starting
+        if signals and sys.platform != "win32":  # while it was starting
             os.killpg(process.pid, signal.SIGINT)
         status = process.wait()
     finally:
-        signal.signal(signal.SIGINT, handler)
-    if interrupts:
-        raise KeyboardInterrupt
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if signals:
+        raise Terminated if signal.SIGTERM in signals else KeyboardInterrupt
     if status:
         raise UserError(f"`{' '.join((program, *arguments))}` failed; its error messages are above")
 
