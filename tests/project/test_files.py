@@ -121,6 +121,40 @@ def test_only_leftovers_of_the_given_name_are_removed():
     assert names_here() == {"model", *names[1:]}
 
 
+def test_a_file_removes_what_a_killed_process_left_of_it():
+    with replaced_file(Path("other")) as temporary:  # the folder's first file
+        temporary.touch()
+    Path("target").mkdir()
+    killed = subprocess.Popen([sys.executable, "-c", WRITER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert killed.stdout.readline() == "ready\n"
+    killed.kill()
+    killed.communicate()
+    assert f".file.{killed.pid}.tmp" in names_here()
+    subprocess.run(
+        [sys.executable, "-c", "from viadet.project.files import *; write_text(Path('file'), 'x')"], check=True
+    )
+    assert names_here() == {"other", "target", f".target.{killed.pid}.tmp", "file"}
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_many_files_in_a_folder_take_time_in_proportion(flush):
+    """The names in a folder are listed once in a process, not for each file."""
+    code = f"""if True:
+        import sys
+        from pathlib import Path
+        from viadet.project.files import replaced_file
+        listed = []
+        sys.addaudithook(lambda event, arguments: event in ("os.scandir", "os.listdir") and listed.append(arguments))
+        for number in range(50):
+            with replaced_file(Path("many", str(number)), flush={flush}) as temporary:
+                temporary.touch()
+        print(len(listed))
+    """
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 1 <= int(result.stdout) <= 2
+    assert len(list(Path("many").iterdir())) == 50
+
+
 @pytest.mark.parametrize("number", [1, 13])  # EPERM and EACCES
 def test_what_may_not_be_read_or_written_is_named_with_advice_that_fits_both(number):
     reason = os_error_reason(OSError(number, "Permission denied", "data/coco/val.json"))

@@ -16,7 +16,7 @@ from viadet.pictures.drawing import (
     show_image,
     write_figure,
 )
-from viadet.project.files import temporary_path
+from viadet.project.files import replaced_file
 
 LONGER_SIDE_PX = 1024  # of a picture's photograph
 
@@ -42,10 +42,5 @@ def save_prediction(
     prefixes = class_names(labels, names) or [""] * len(results)
     texts = [f"{prefix} {result['score']:.2f}".lstrip() for prefix, result in zip(prefixes, results, strict=True)]
     draw_boxes(ax, boxes_xyxy_of(results) * scale_xy.repeat(2), class_colours(labels, names, DETECTION), texts)
-    # Not by replaced_file: it would list the folder each time, which has a picture for each of thousands of images.
-    temporary = temporary_path(path, "tmp")
-    try:
+    with replaced_file(path, flush=False) as temporary:
         write_figure(figure, temporary, path.suffix)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
+import functools
 import hashlib
 import json
 import os
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,25 +18,31 @@ import psutil
 from viadet.project.errors import UserError
 
 # of a file or folder NAME: `.NAME.PID.tmp` while it is written, `.NAME.PID.old` the folder that it replaces
-TEMPORARY_NAME = re.compile(r"\.(?P<name>.+)\.(?P<pid>[0-9]+)\.(?P<kind>tmp|old)", re.DOTALL)
+TEMPORARY_NAME = re.compile(r"\.(?P<name>.+)\.[0-9]+\.(?:tmp|old)", re.DOTALL)
 
 
 @contextlib.contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
+def replaced_file(path: Path, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes `path`'s place only if the block ends without an error.
 
-    Its bytes are on the disk before its name is: after a power cut either the old file or the new one is there.
     On Windows, the block must have closed the file, and no process may have the old one open.
+
+    Args:
+        path: of the file.
+        flush: have the bytes on the disk before the name is: after a power cut either the old file or the new one is
+            there. For each of thousands of files in a new folder, that would take longer than all else.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path.parent, path.name)
+    _remove_unused(_first_temporaries(path.parent.absolute()).pop(path.name, []), path)
     temporary = temporary_path(path, "tmp")
     try:
         yield temporary
-        with temporary.open("r+b") as file:  # writable: Windows refuses to flush a file that is open for reading
-            os.fsync(file.fileno())
+        if flush:
+            with temporary.open("r+b") as file:  # writable: Windows refuses to flush a file that is open for reading
+                os.fsync(file.fileno())
         temporary.replace(path)
-        flush_names(path.parent)
+        if flush:
+            flush_names(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -83,12 +91,31 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
         folder: that is searched, without its subfolders.
         name: of the file or folder that was replaced; None: all.
     """
-    for path in list(folder.glob(".*")):
-        match = TEMPORARY_NAME.fullmatch(path.name)
-        if not match or name not in (None, match["name"]) or _is_running(int(match["pid"])):
+    for target_name, temporaries in _temporaries(folder).items():
+        if name in (None, target_name):
+            _remove_unused(temporaries, folder / target_name)
+
+
+def _temporaries(folder: Path) -> dict[str, list[Path]]:
+    """List the temporary files and folders in a folder, by the name of what they stand for."""
+    temporaries = defaultdict(list)
+    for path in folder.glob(".*"):
+        if match := TEMPORARY_NAME.fullmatch(path.name):
+            temporaries[match["name"]].append(path)
+    return temporaries
+
+
+# By absolute path, as they were when this process wrote its first file there: a folder may get 100,000 files.
+_first_temporaries = functools.cache(_temporaries)
+
+
+def _remove_unused(temporaries: list[Path], target: Path) -> None:
+    """Remove those temporaries of `target` whose process was killed, or put one back in its place."""
+    for path in temporaries:
+        *_, pid, kind = path.name.split(".")
+        if _is_running(int(pid)):
             continue
-        target = path.with_name(match["name"])
-        if match["kind"] == "old" and not target.exists():
+        if kind == "old" and not target.exists():
             path.replace(target)
         elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
