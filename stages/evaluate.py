@@ -22,7 +22,7 @@ from viadet.evaluation.matching import MatchCounts, count_matches, matched_annot
 from viadet.evaluation.model_card import CardFacts, write_model_card
 from viadet.evaluation.summary import ap_figures, main_figures, summarise
 from viadet.network.detect import detect_coco
-from viadet.network.device import keep_freed_memory, pick_device
+from viadet.network.device import keep_freed_memory, train_device
 from viadet.network.weights import WEIGHTS_NAME, load_network
 from viadet.pictures.confusion_matrix import draw_confusion_matrix
 from viadet.pictures.detections import draw_data_set
@@ -80,7 +80,7 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params, limit = recipe.evaluate, recipe.evaluate.max_detections
-    device = pick_device(recipe.train.device, recipe.train.deterministic, recipe.train.tf32, recipe.train.threads)
+    device = train_device(recipe.train)
     network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
     coco, metrics = read_json(COCO_PATH), {}
     if params.test_time:  # before the plain detections, which are kept: there may be a million of both

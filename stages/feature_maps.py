@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from viadet.annotations.coco import by_image, category_names
 from viadet.explanation.feature_maps import map_image, value_ranges
-from viadet.network.device import keep_freed_memory, pick_device
+from viadet.network.device import keep_freed_memory, train_device
 from viadet.network.weights import load_network
 from viadet.pictures.drawing import picture_names, save_figure
 from viadet.pictures.feature_maps import draw_feature_maps
@@ -34,7 +34,7 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params = recipe.feature_maps
-    device = pick_device(recipe.train.device, recipe.train.deterministic, recipe.train.tf32, recipe.train.threads)
+    device = train_device(recipe.train)
     network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
     coco = read_json(COCO_PATH)
     entries, names, file_names = coco["images"], category_names(coco), picture_names(coco)

@@ -33,7 +33,7 @@ from viadet.explanation.metrics import (
 from viadet.explanation.randomisation import Randomisation, check_randomisation, keep_for_randomisation
 from viadet.network.boxes import anchors_of
 from viadet.network.build import level_names
-from viadet.network.device import keep_freed_memory, pick_device
+from viadet.network.device import keep_freed_memory, train_device
 from viadet.network.weights import load_network
 from viadet.pictures.cams import draw_cams, draw_methods
 from viadet.pictures.drawing import picture_names, save_figure
@@ -55,7 +55,7 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params, seed = recipe.grad_cam, recipe.train.seed
-    device = pick_device(recipe.train.device, recipe.train.deterministic, recipe.train.tf32, recipe.train.threads)
+    device = train_device(recipe.train)
     network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
     anchors, levels, coco = anchors_of(network, device), level_names(network), read_json(COCO_PATH)
     image_sets, file_names, limit = single_image_sets(coco), picture_names(coco), recipe.evaluate.max_detections

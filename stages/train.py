@@ -16,7 +16,7 @@ from viadet.augmentation.training_set import TrainingSet
 from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 from viadet.network.build import build_network, make_spec
 from viadet.network.detect import detect_coco
-from viadet.network.device import describe_device, keep_freed_memory, pick_device
+from viadet.network.device import describe_device, keep_freed_memory, train_device
 from viadet.network.weights import WEIGHTS_NAME, load_start, save_network
 from viadet.project.errors import run_stage
 from viadet.project.experiments import project_root
@@ -68,7 +68,7 @@ def train_and_write() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params = recipe.train
-    device = pick_device(params.device, params.deterministic, params.tf32, params.threads)
+    device = train_device(params)
     device_name = describe_device(device)  # with all threads, which several processes share
     group = join_group(device)
     train_coco, val_coco = (read_json(COCO_DIR / f"{split}.json") for split in ("train", "val"))

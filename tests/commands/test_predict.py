@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -76,9 +77,9 @@ def test_pictures_coco_csv_and_via_files_of_all_images_are_written(photographs, 
     assert sum(len(entry["regions"]) for entry in entries) == len(results["annotations"])
 
 
-def test_the_same_command_gives_the_same_bytes(photographs, model_dir):
-    for out in ("one", "two"):
-        predict("photographs", "--model", model_dir, "--out", out)
+def test_the_same_command_gives_the_same_bytes_without_the_pictures_of_the_first_run(photographs, model_dir):
+    outputs = [predict(".", "--model", model_dir, "--out", out)[1] for out in ("one", "two")]
+    assert ["left out 3 pictures of earlier predictions" in output for output in outputs] == [False, True]
     one, two = contents(photographs.parent / "one"), contents(photographs.parent / "two")
     assert len(one) == 8
     assert one == two
@@ -172,6 +173,27 @@ def test_files_that_cannot_be_written_whole_leave_nothing(photographs, model_dir
     assert code == 1, output
     assert "File too large" in last_line(output)
     assert list((photographs.parent / "predictions").iterdir()) == []
+
+
+def memory_mib(name):
+    """Read a figure of this process's memory: VmRSS, or VmHWM, the peak of it."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:")]
+    return int(line.split()[1]) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux resets the peak of memory")
+def test_peak_memory_does_not_grow_with_the_number_of_images(photographs, model_dir):
+    """Decoded, the 120 images are 105 MiB."""
+    for number in range(120):
+        Image.new("RGB", (640, 480), (number, 0, 0)).save(photographs / f"sub/{number:03}.png")
+    code, output = predict("photographs/sub/0[0-2]*.png", "--model", model_dir, "--out", "few")
+    assert code == 0, output
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory_mib("VmRSS")
+    code, output = predict("photographs/sub/*.png", "--model", model_dir, "--out", "all")
+    assert last_line(output).startswith("all has the detections of 120 of 120 images"), output
+    assert memory_mib("VmHWM") - before < 40
 
 
 @pytest.mark.slow

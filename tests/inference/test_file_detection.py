@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 import viadet
-from viadet.inference.file_detection import default_workers, detect_files, worker_pool
+from viadet.inference.file_detection import detect_files, worker_pool, workers_for
 from viadet.project.errors import UserError
 
 SIZES_WH = [(40 + 3 * number, 64) for number in range(20)]
@@ -72,6 +72,6 @@ def test_no_images_and_only_damaged_ones_end(detector, paths):
 
 def test_few_images_need_no_processes():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert default_workers(16, cuda) == 0
-    assert default_workers(1000, cpu) == 1
-    assert 1 <= default_workers(1000, cuda) <= 8
+    assert workers_for(16, cuda) == 0
+    assert workers_for(1000, cpu) == 1
+    assert 1 <= workers_for(1000, cuda) <= 8

@@ -62,6 +62,26 @@ def test_arguments_without_images_are_all_named(photographs):
     assert "nosuch.jpg: no such file or folder" in reasons
 
 
+def test_pictures_of_earlier_predictions_are_left_out_unless_named(photographs):
+    written = ("pictures/b.jpg", "pictures/a.png.jpg", "coco_images.json", "via_project.json")
+    for name in (*written, "sub/pictures/own.jpg"):
+        path = photographs / "predictions" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for argument in ("photographs", "photographs/**/*"):
+        files = find_image_files([argument])
+        assert files.left_out == 2
+        assert {Path(name).name for name in files.names} == {"a.png", "b.JPG", "c.webp", "d [1].jpg", "own.jpg"}
+    for argument in ("photographs/predictions/pictures", "photographs/predictions/pictures/*.jpg"):
+        files = find_image_files([argument])
+        assert (files.names, files.left_out) == (["a.png.jpg", "b.jpg"], 0)
+    both = find_image_files(["photographs/predictions", "photographs/predictions/pictures/b.jpg"])
+    assert (sorted(both.names), both.left_out) == (["pictures/b.jpg", "sub/pictures/own.jpg"], 1)
+    (photographs / "predictions/sub/pictures/own.jpg").unlink()
+    with pytest.raises(UserError, match="there are no images but 2 pictures of earlier predictions; name their folder"):
+        find_image_files(["photographs/predictions"])
+
+
 def test_names_that_are_no_utf8_are_images_too(photographs):
     name = os.fsdecode(b"f\xff.jpg")
     (photographs / name).touch()

@@ -6,9 +6,12 @@ import sys
 
 import pytest
 import torch
+from projects import REPOSITORY
 
-from viadet.network.device import agrees_with_cpu, describe_device, pick_device, pick_precision
+from viadet.network.device import agrees_with_cpu, describe_device, pick_device, pick_precision, train_device
 from viadet.project.errors import UserError
+from viadet.project.params import TrainParams
+from viadet.project.yaml12 import load_yaml
 
 CPU = torch.device("cpu")
 
@@ -16,9 +19,16 @@ CPU = torch.device("cpu")
 def test_cuda_without_a_gpu_is_an_error():
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    with pytest.raises(UserError, match=r"train\.device is cuda, but torch sees no CUDA GPU here"):
+    with pytest.raises(UserError, match=r"^device is cuda, but torch sees no CUDA GPU here"):
         pick_device("cuda")
     assert pick_device("auto") == CPU
+
+
+def test_an_error_of_the_device_in_params_names_the_param(monkeypatch):
+    params = load_yaml((REPOSITORY / "params.yaml").read_text())["sample"]["train"] | {"device": "cuda"}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"^train\.device is cuda, but torch sees no CUDA GPU here"):
+        train_device(TrainParams.model_validate(params))
 
 
 def test_tf32_is_off_unless_asked_for():
@@ -137,5 +147,5 @@ def test_a_device_without_the_operations_disagrees_with_the_cpu():
 def test_mps_without_a_mac_is_an_error():
     if torch.backends.mps.is_available():
         pytest.skip("this is a Mac")
-    with pytest.raises(UserError, match=r"train\.device is mps, but torch sees no GPU of a Mac here"):
+    with pytest.raises(UserError, match=r"^device is mps, but torch sees no GPU of a Mac here"):
         pick_device("mps")

@@ -74,20 +74,34 @@ def predict(
       viadet predict photographs --model data/model
       viadet predict 'photographs/**/*.jpg' --views --unsure 50 --out to_correct
     """
-    from viadet.inference.file_detection import default_workers, worker_pool
-    from viadet.inference.image_files import find_image_files
+    from viadet.inference.file_detection import worker_pool, workers_for
+    from viadet.inference.image_files import PICTURES_NAME
     from viadet.inference.records import Records
 
-    files = find_image_files(images)
+    files = find_images(images)
     detector = load_on_device(model, device, size, views)
     threshold = detector.settings.score_threshold if threshold is None else threshold
     attribute = checked_attribute(attribute, detector.categories)
-    workers = default_workers(len(files.names), detector.device) if workers is None else workers
+    workers = workers_for(len(files.names), detector.device) if workers is None else workers
     with deferred_interrupt() as interrupt, new_folder(out), Records(out) as records:
         with worker_pool(workers) as pool:
-            problems = detect_all(detector, files, records, threshold, out / "pictures", pool, interrupt)
+            problems = detect_all(detector, files, records, threshold, out / PICTURES_NAME, pool, interrupt)
         write_tables(out, files.root, records, detector.categories, attribute, unsure)
     report(out, len(records), len(files.names), problems)
+
+
+def find_images(arguments: tuple[str, ...]) -> ImageFiles:
+    """Find the images, and say how many are left out as pictures of earlier predictions.
+
+    Raises:
+        UserError: arguments give no image.
+    """
+    from viadet.inference.image_files import find_image_files
+
+    files = find_image_files(arguments)
+    if files.left_out:
+        print(f"left out {counted(files.left_out, 'picture')} of earlier predictions")
+    return files
 
 
 def load_on_device(model: Path, device: str, size: int | None, views: bool) -> Detector:
@@ -99,10 +113,7 @@ def load_on_device(model: Path, device: str, size: int | None, views: bool) -> D
     from viadet.inference.detector import load_detector
     from viadet.network.device import keep_freed_memory, pick_device
 
-    try:
-        chosen = pick_device(device)
-    except UserError as error:
-        raise UserError(str(error).replace("train.device", "--device")) from None
+    chosen = pick_device(device)
     keep_freed_memory()
     detector = load_detector(model, chosen, size, views)
     sizes = ", ".join(dict.fromkeys(f"{width} x {height} px" for (width, height), _ in detector.views))

@@ -17,10 +17,10 @@ import psutil
 import torch
 
 from viadet.inference.detector import Detector, InputView, PreparedImage, prepare_image, read_existing_image
+from viadet.network.device import default_workers
 from viadet.project.errors import UserError
 
-MAX_WORKERS = 8
-FEW_IMAGES = 16  # for which starting processes takes longer than they save
+FEW_IMAGES = 16
 BATCHES_AHEAD = 2  # decoded while the network works
 
 
@@ -68,6 +68,11 @@ def prepare_file(path: Path, views: list[InputView], fill_rgb: tuple[int, int, i
         return error
 
 
+def workers_for(images: int, device: torch.device) -> int:
+    """Choose the number of processes for so many images: for few, starting any takes longer than they save."""
+    return default_workers(device) if images > FEW_IMAGES else 0
+
+
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Executor]:
     """Start processes that decode and draw; 0: a thread of this process does. Unfinished work is dropped at the end."""
@@ -84,13 +89,6 @@ def worker_pool(workers: int) -> Iterator[Executor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def default_workers(images: int, device: torch.device) -> int:
-    """Choose the number of processes: on a CPU the network needs the cores, and few images need no processes."""
-    if images <= FEW_IMAGES:
-        return 0
-    return min(MAX_WORKERS, max(1, (os.cpu_count() or 1) - 1)) if device.type == "cuda" else 1
 
 
 def _start_worker(command_pid: int) -> None:

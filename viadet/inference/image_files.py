@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 from viadet.annotations.data_files import files_below, is_image_file
 from viadet.images.decoding import SUFFIXES
+from viadet.project.counting import counted
 from viadet.project.errors import UserError
+
+PICTURES_NAME = "pictures"  # of the folder that `viadet predict` draws into
+PREDICTION_FILES = ("coco_images.json", "via_project.json")  # beside it
 
 
 class ImageFiles(NamedTuple):
@@ -16,6 +20,7 @@ class ImageFiles(NamedTuple):
 
     root: Path  # absolute
     names: list[str]  # relative to it, with slashes
+    left_out: int  # pictures of earlier predictions
 
     @property
     def paths(self) -> list[Path]:
@@ -25,6 +30,8 @@ class ImageFiles(NamedTuple):
 
 def find_image_files(arguments: Sequence[str]) -> ImageFiles:
     """Find the images: a file stands for itself, a folder for all images at any depth in it, a pattern for its matches.
+
+    The pictures that `viadet predict` drew are left out, unless they or their folder are arguments themselves.
 
     Args:
         arguments: paths, or glob patterns with `*`, `?`, `[…]` or `**`.
@@ -36,20 +43,27 @@ def find_image_files(arguments: Sequence[str]) -> ImageFiles:
         UserError: arguments give no image; names all of them.
     """
     paths: dict[Path, None] = {}
+    pictures: set[Path] = set()
     tops, problems = [], []
     for argument in arguments:
         try:
             images = list(_expand(argument))
+            drawn = _drawn_pictures(images, _absolute(argument))
+            found = dict.fromkeys(image for image in images if image not in drawn)
         except UserError as error:
             problems.append(str(error))
         else:
-            paths |= dict.fromkeys(images)
-            path = _absolute(argument)
-            tops += [path] if path.is_dir() else [image.parent for image in images]
+            paths |= found
+            pictures |= drawn
+            place = _absolute(argument)
+            tops += [place] if place.is_dir() else [path.parent for path in found]
     if problems:
         raise UserError("; ".join(problems))
+    if not paths:
+        drawn = counted(len(pictures), "picture")
+        raise UserError(f"there are no images but {drawn} of earlier predictions; name their folder to use them")
     root = Path(os.path.commonpath(tops))
-    return ImageFiles(root, [path.relative_to(root).as_posix() for path in paths])
+    return ImageFiles(root, [path.relative_to(root).as_posix() for path in paths], len(pictures - set(paths)))
 
 
 def _expand(argument: str) -> Iterator[Path]:
@@ -70,6 +84,13 @@ def _expand(argument: str) -> Iterator[Path]:
         yield from images
     else:
         raise UserError(f"{argument}: no such file or folder; check the name")
+
+
+def _drawn_pictures(images: list[Path], argument: Path) -> set[Path]:
+    """Find the images that earlier predictions drew; not those that the argument, an absolute path, names itself."""
+    folders = {image.parent for image in images if image.parent.name == PICTURES_NAME} - {argument, argument.parent}
+    drawn = {folder for folder in folders if all((folder.parent / name).is_file() for name in PREDICTION_FILES)}
+    return {image for image in images if image.parent in drawn}
 
 
 def _images_below(folder: Path) -> list[Path]:

@@ -8,6 +8,9 @@ import torch
 from torch import nn
 
 from viadet.project.errors import UserError
+from viadet.project.params import TrainParams
+
+MAX_WORKERS = 8
 
 
 def pick_device(
@@ -28,9 +31,9 @@ def pick_device(
         UserError: CUDA or MPS is requested but not available.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("train.device is cuda, but torch sees no CUDA GPU here; use auto or cpu")
+        raise UserError("device is cuda, but torch sees no CUDA GPU here; use auto or cpu")
     if name == "mps" and not torch.backends.mps.is_available():
-        raise UserError("train.device is mps, but torch sees no GPU of a Mac here; use auto or cpu")
+        raise UserError("device is mps, but torch sees no GPU of a Mac here; use auto or cpu")
     if threads != "auto":
         torch.set_num_threads(threads)
     device = torch.device(_best_device() if name == "auto" else name)
@@ -44,6 +47,18 @@ def pick_device(
         # operations without such an algorithm cause a warning, not an error that ends the run
         torch.use_deterministic_algorithms(True, warn_only=True)
     return device
+
+
+def train_device(params: TrainParams) -> torch.device:
+    """Choose the device of the section `train`, as `pick_device`.
+
+    Raises:
+        UserError: it is not available; names the param.
+    """
+    try:
+        return pick_device(params.device, params.deterministic, params.tf32, params.threads)
+    except UserError as error:
+        raise UserError(f"train.{error}") from None
 
 
 def _best_device() -> str:
@@ -95,6 +110,14 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     if name == "auto" and device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name, torch.float32)
+
+
+def default_workers(device: torch.device, processes: int = 1) -> int:
+    """Choose the number of processes that prepare images for each of some processes that share this machine.
+
+    On a CPU it is one, as the network needs the cores.
+    """
+    return 1 if device.type == "cpu" else min(MAX_WORKERS, max(1, ((os.cpu_count() or 1) - 1) // processes))
 
 
 def describe_device(device: torch.device) -> str:

@@ -1,16 +1,15 @@
 """Loading the batches of all epochs with worker processes."""
 
-import os
 import sys
 
 import torch
 from torch.utils.data import DataLoader
 
 from viadet.augmentation.training_set import TrainingSet, collate, epoch_batches
+from viadet.network.device import default_workers
 from viadet.project.params import TrainParams
 from viadet.training.processes import ALONE, Group
 
-MAX_WORKERS = 8
 # of workers; they map the decoded images themselves, so `spawn` works as well, but imports torch again in each
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
@@ -27,11 +26,7 @@ def make_loader(
         for epoch in range(first_epoch, params.epochs)
         for batch in epoch_batches(len(images), params.batch_size, params.accumulate, epoch, params.seed)
     )
-    workers = params.workers
-    if workers == "auto":
-        # On a CPU the network needs the cores; one worker is enough to have the next batch ready.
-        spare_cores = max(1, ((os.cpu_count() or 1) - 1) // group.local_count)
-        workers = 1 if device.type == "cpu" else min(MAX_WORKERS, spare_cores)
+    workers = default_workers(device, group.local_count) if params.workers == "auto" else params.workers
     return DataLoader(
         images,
         batch_sampler=batches,
