@@ -6,10 +6,8 @@ from collections import Counter, defaultdict
 from viadet.annotations.coco import ConvertedImage
 from viadet.annotations.splits import Splits
 from viadet.project.counting import counted
-from viadet.project.params import Recipe
+from viadet.project.params import P3_STRIDE_PX, SIDE_PX, Recipe
 
-SMALLEST_STRIDE = 8  # px, of the level P3
-MAX_SIDE = 2048  # px, the largest input that params allow
 FITTED_SHARE = 0.95  # of the boxes that the proposed sizes fit
 SHOWN = 3  # images or categories named in a line
 
@@ -89,7 +87,7 @@ def small_boxes(splits: Splits, input_wh: tuple[int, int], anchor_scale: float) 
         anchor_scale: side of the smallest anchor, in strides.
     """
     sizes = sorted(size for images in splits.values() for image in images for size in _sizes_px(image, input_wh))
-    anchor_px = anchor_scale * SMALLEST_STRIDE
+    anchor_px = anchor_scale * P3_STRIDE_PX
     small = [size for size in sizes if size < anchor_px]
     if not small:
         return []
@@ -101,8 +99,8 @@ def small_boxes(splits: Splits, input_wh: tuple[int, int], anchor_scale: float) 
     if size >= anchor_px:
         return [line]
     sides = [math.ceil(side * anchor_px / size / 128) * 128 for side in input_wh]
-    scale = math.floor(size / SMALLEST_STRIDE * 2) / 2
-    choices = [f"model.image_size {sides[0] if len(set(sides)) == 1 else sides}"] if max(sides) <= MAX_SIDE else []
+    scale = math.floor(size / P3_STRIDE_PX * 2) / 2
+    choices = [f"model.image_size {sides[0] if len(set(sides)) == 1 else sides}"] if max(sides) <= SIDE_PX[1] else []
     choices += [f"model.anchor_scale {scale}"] if scale >= 0.5 else []
     proposal = f"{' or '.join(choices)} would fit {FITTED_SHARE:.0%}" if choices else "cut the images into smaller ones"
     return [f"{line} ({FITTED_SHARE:.0%} have at least {size:.1f} px); {proposal}"]

@@ -13,11 +13,10 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from viadet.annotations.coco import category_names
 from viadet.evaluation.summary import main_figures
 from viadet.project.files import write_text
-from viadet.project.params import Recipe
+from viadet.project.params import P3_STRIDE_PX, Recipe
 
 CARD_NAME = "README.md"
 TEMPLATE_PATH = Path(__file__).with_suffix(".md")
-SMALLEST_LEVEL_STRIDE = 8  # of P3
 FEW_OBJECTS = 30  # in validation
 OPEN_STARTS = {
     "random": "random weights",
@@ -69,7 +68,7 @@ def make_model_card(facts: CardFacts) -> str:
         licence=licence_text(facts),
         max_detections=recipe.evaluate.max_detections,
         test_wh=recipe.model.test_wh,
-        smallest_px=round(recipe.model.anchor_scale * SMALLEST_LEVEL_STRIDE),
+        smallest_px=round(recipe.model.anchor_scale * P3_STRIDE_PX),
         few_objects=", ".join(few),
     )
     return str(card).rstrip("\n") + "\n"

@@ -32,12 +32,11 @@ from viadet.network.build import NetworkSpec
 from viadet.network.detect import detect_inputs, inputs_at_once
 from viadet.network.weights import SPEC_NAME, WEIGHTS_NAME, load_network, read_spec
 from viadet.project.errors import UserError
-from viadet.project.params import ViewsParams
+from viadet.project.params import SIDE_PX, ViewsParams
 
 SCORE_THRESHOLD = 0.4  # of a model that was not evaluated, as in the recipes
 VIEWS = ViewsParams(scales=[1.0, 1.3333], flip=True, merge="wbf", sides=None)  # likewise
 MAX_VIEWS = 8  # of the images of a batch together: that many inputs wait in memory
-SIDE_PX = (128, 2048)  # least and greatest side of an input, as in params.yaml
 
 ImageLike = str | PathLike[str] | Image.Image | np.ndarray
 

@@ -10,12 +10,14 @@ from viadet.project.errors import UserError
 from viadet.project.yaml12 import load_yaml
 
 PARAMS_PATH = Path("params.yaml")
+SIDE_PX = (128, 2048)  # least and greatest side of the network's input
+P3_STRIDE_PX = 8  # of the level with the smallest anchors
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 MaxImages = Annotated[int, Field(ge=1)]
-Side = Annotated[int, Field(ge=128, le=2048, multiple_of=32)]  # px of the network's input
+Side = Annotated[int, Field(ge=SIDE_PX[0], le=SIDE_PX[1], multiple_of=32)]
 # one side of a square, or [width, height]
 Size = Annotated[
     list[Side],
