@@ -35,6 +35,14 @@ def test_two_boxes_of_one_view_count_once():
     assert fuse([(0, 0, 10, 10, 0.8, 0), (1, 0, 11, 10, 0.8, 0)])[1] == [pytest.approx(0.4)]
 
 
+def test_boxes_without_area_join_no_other_box():
+    """Rounded to 0.01 px, a box in an image of very few px can have none."""
+    rows = [(5, 5, 5, 8, 0.9, 0), (5, 5, 5, 8, 0.8, 1), (0, 0, 10, 10, 0.7, 0), (0, 0, 10, 10, 0.6, 1)]
+    boxes_xyxy, scores = fuse(rows)
+    assert boxes_xyxy == [pytest.approx([0, 0, 10, 10]), [5, 5, 5, 8], [5, 5, 5, 8]]
+    assert scores == [pytest.approx(0.65), pytest.approx(0.45), pytest.approx(0.4)]
+
+
 def test_a_box_joins_the_fused_box_that_it_overlaps_most():
     rows = [(0, 0, 10, 10, 0.9, 0), (4, 0, 14, 10, 0.8, 0), (3, 0, 13, 10, 0.5, 1)]
     boxes_xyxy, _ = fuse(rows)

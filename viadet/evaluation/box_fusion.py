@@ -34,6 +34,7 @@ def fuse_boxes(
     fused_xyxy = np.empty((0, 4))
     for index in np.argsort(-scores, kind="stable"):
         ious = box_iou(torch.from_numpy(fused_xyxy), torch.from_numpy(boxes_xyxy[index : index + 1]))[:, 0].numpy()
+        ious = np.nan_to_num(ious)  # 0 / 0 for two boxes without area
         if len(ious) and ious.max() > FUSION_IOU:
             number = int(ious.argmax())
             clusters[number].append(index)
