@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from projects import REPOSITORY, spec_of
 from viadet.commands.app import main
 from viadet.commands.export import write_and_open
 from viadet.evaluation.coco_metrics import run_cocoeval
+from viadet.evaluation.detect_settings import DetectSettings, write_settings
 from viadet.inference import export_check
 from viadet.inference.detector import ScaledNetwork, read_existing_image
 from viadet.inference.export_check import check_export, detect_with_torch
@@ -214,6 +216,19 @@ def test_other_networks_can_be_exported(name, tmp_path):
     detect = write_and_open("onnx", network, 0.05, tmp_path / "detector.onnx")
     agreement = check_export(detect, network, 0.05, {"picture": rendered(200)})
     assert agreement.detections > 5
+
+
+@pytest.mark.slow
+def test_size_and_least_score_are_those_of_the_evaluation(model_dir, photographs, tmp_path):
+    folder = shutil.copytree(model_dir, tmp_path / "model")
+    write_settings(folder, DetectSettings((160, 160), 0.35, 100, None))
+    path, files = tmp_path / "detector.pt2", {METADATA_NAME: ""}
+    result = invoke("--format", "pt2", "--model", folder, "--out", path, "--images", photographs[0])
+    assert result.exit_code == 0, result.output
+    assert "at 160 x 160 px, scores from 0.35" in result.output
+    torch.export.load(path, extra_files=files)
+    values = json.loads(files[METADATA_NAME])
+    assert (values["input_wh"], values["score_threshold"]) == ([160, 160], 0.35)
 
 
 @pytest.mark.slow

@@ -29,11 +29,11 @@ RENDERED_PX = 640  # side of the picture for the check if there is no photograph
 @click.option("--format", "kind", type=click.Choice(["onnx", "pt2"]), required=True, help="ONNX, or torch.export's.")
 @click.option("--model", type=click.Path(path_type=Path), default="data/model", show_default=True, help="Model folder.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file.  [default: detector.FORMAT]")
-@click.option("--size", type=int, help="Longer side of the network's input, px.  [default: as in training]")
-@click.option("--threshold", type=click.FloatRange(0.001, 1), default=0.4, show_default=True, help="Least score.")
+@click.option("--size", type=int, help="Longer side of the network's input, px.  [default: as evaluated, or trained]")
+@click.option("--threshold", type=click.FloatRange(0.001, 1), help="Least score.  [default: as evaluated, or 0.4]")
 @click.option("--images", multiple=True, metavar="IMAGE|FOLDER|GLOB", help="For the check.  [default: data/raw/val]")
 def export(
-    kind: str, model: Path, out: Path | None, size: int | None, threshold: float, images: tuple[str, ...]
+    kind: str, model: Path, out: Path | None, size: int | None, threshold: float | None, images: tuple[str, ...]
 ) -> None:
     """Write a detector as one file, with letterboxing, normalising, decoding and NMS inside.
 
@@ -41,26 +41,30 @@ def export(
     scores and labels. Its detections are compared with PyTorch's, in some images; if they differ, nothing is written.
 
     \b
-    Reads   the model folder (model.safetensors, model.json), images for the check
+    Reads   the model folder (model.safetensors, model.json, detect.json if evaluated),
+            images for the check
     Writes  detector.onnx or detector.pt2
 
     \b
     Examples
-      viadet export --format onnx --size 1152
+      viadet export --format onnx
       viadet export --format pt2 --model data/model --out balloons.pt2 --images photographs
     """
     require_packages(kind)
 
     from viadet.inference.detector import load_detector
     from viadet.inference.export_check import check_export
+    from viadet.network.boxes import MIN_SCORE
 
-    (scaled,) = load_detector(model, "cpu", size).networks
+    detector = load_detector(model, "cpu", size)
+    (scaled,) = detector.networks
+    threshold = max(MIN_SCORE, detector.settings.score_threshold) if threshold is None else threshold
     checked = read_checked_images(images)
     path = out or Path(f"detector.{kind}")
     with replaced_file(path) as temporary:
         temporary.touch()  # before the work: where nothing can be written, it ends here
         width, height = scaled.spec.input_wh
-        print(f"exporting {scaled.spec.name} at {width} x {height} px, which takes a minute")
+        print(f"exporting {scaled.spec.name} at {width} x {height} px, scores from {threshold:g}: takes a minute")
         exported = write_and_open(kind, scaled, threshold, temporary)
         agreement = check_export(exported, scaled, threshold, checked)
     print(
