@@ -18,10 +18,11 @@ from viadet.network.detect import detect_coco
 from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
 from viadet.training.checkpoint import Checkpoints
+from viadet.training.history import History
 from viadet.training.loop import check_finite, clip_gradients, seed_drop_path, take_step, train
 from viadet.training.processes import Group
 from viadet.training.schedule import make_schedule
-from viadet.training.state import set_up
+from viadet.training.state import capture, restore, set_up
 
 CPU = torch.device("cpu")
 
@@ -103,7 +104,7 @@ def weights_of(network):
     return torch.cat([values.flatten().float() for values in network.state_dict().values()])
 
 
-def test_float16_skips_steps_whose_gradients_overflow_and_lowers_the_scale(sample):
+def test_float16_skips_steps_whose_gradients_overflow_and_lowers_the_scale_without_a_warning(sample, recwarn):
     training = small_training({"precision": "fp16"})
     before = copy.deepcopy(training.network.state_dict())
     (training.network.class_net.predict.conv_pw.weight.sum() * training.scaler.scale(torch.tensor(math.inf))).backward()
@@ -111,6 +112,7 @@ def test_float16_skips_steps_whose_gradients_overflow_and_lowers_the_scale(sampl
     scale = training.scaler.get_scale()
     take_step(training, 1)
     assert training.scaler.get_scale() == scale / 2
+    assert [str(warning.message) for warning in recwarn if "lr_scheduler" in str(warning.message)] == []
     assert all(torch.equal(values, before[name]) for name, values in training.network.state_dict().items())
 
 
@@ -128,6 +130,18 @@ def test_each_of_several_processes_drops_other_paths_and_the_same_ones_after_a_r
     assert drawn(second, 2) in numbers
     torch.manual_seed(0)
     assert torch.rand(()).item() == drawn(Group(), 1)  # a single one goes on with its generator
+
+
+def test_the_random_state_of_a_mac_is_restored(sample, monkeypatch):
+    """That state is a stand-in: here is no Mac."""
+    states = [torch.tensor([1], dtype=torch.uint8)]
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states[-1])
+    monkeypatch.setattr(torch.mps, "set_rng_state", states.append)
+    training = small_training({})._replace(device=torch.device("mps"))
+    captured = capture(training, History())
+    states.append(torch.tensor([2], dtype=torch.uint8))
+    restore(training, captured)
+    assert states[-1].tolist() == [1]
 
 
 def test_frozen_stages_and_batch_norms_stay_and_the_rest_moves(sample):

@@ -1,5 +1,6 @@
 """All that changes while a network is trained: setting it up, capturing it for a checkpoint, restoring it."""
 
+import warnings
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -61,6 +62,8 @@ def set_up(
     lr_schedule = LambdaLR(optimizer, schedule.learning_rate_factor)
     precision = pick_precision(params.precision, device)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+    if scaler.is_enabled():  # it may skip the first step, which the schedule counts all the same
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
     if params.compile:
         compile_network(network, device)
     if group.count > 1:
@@ -81,6 +84,7 @@ def capture(training: Training, history: History) -> dict[str, Any]:
         "scaler": training.scaler.state_dict(),
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state(training.device) if is_cuda else None,
+        "random_mps": torch.mps.get_rng_state() if training.device.type == "mps" else None,
         "history": asdict(history),
     }
 
@@ -95,3 +99,5 @@ def restore(training: Training, state: dict[str, Any]) -> None:
     torch.set_rng_state(state["random"])
     if training.device.type == "cuda" and state["random_cuda"] is not None:
         torch.cuda.set_rng_state(state["random_cuda"], training.device)
+    if training.device.type == "mps" and state["random_mps"] is not None:
+        torch.mps.set_rng_state(state["random_mps"])
