@@ -177,8 +177,8 @@ def test_files_that_cannot_be_written_whole_leave_nothing(photographs, model_dir
 
 def memory_mib(name):
     """Read a figure of this process's memory: VmRSS, or VmHWM, the peak of it."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:")]
-    return int(line.split()[1]) / 1024
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
 
 
 @pytest.mark.slow
@@ -189,7 +189,7 @@ def test_peak_memory_does_not_grow_with_the_number_of_images(photographs, model_
         Image.new("RGB", (640, 480), (number, 0, 0)).save(photographs / f"sub/{number:03}.png")
     code, output = predict("photographs/sub/0[0-2]*.png", "--model", model_dir, "--out", "few")
     assert code == 0, output
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     before = memory_mib("VmRSS")
     code, output = predict("photographs/sub/*.png", "--model", model_dir, "--out", "all")
     assert last_line(output).startswith("all has the detections of 120 of 120 images"), output
