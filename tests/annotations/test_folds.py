@@ -59,6 +59,15 @@ def test_the_assignment_is_the_one_of_earlier_results():
     assert names == EARLIER
 
 
+def test_images_of_equal_content_stay_in_one_fold():
+    splits = splits_of()
+    splits["train"] = [image._replace(sha256=str(place // 2)) for place, image in enumerate(splits["train"])]
+    validated = [names_by_split(splits, 4, fold)["val"] for fold in range(4)]
+    assert sorted(name for names in validated for name in names) == NAMES
+    for first, second in zip(NAMES[0:6:2], NAMES[1:6:2], strict=True):
+        assert [first in names for names in validated] == [second in names for names in validated]
+
+
 @pytest.mark.parametrize(("folds_of", "images"), [("all", 9), ("train", 6)])
 def test_more_folds_than_images_are_refused(folds_of, images):
     with pytest.raises(UserError, match=rf"^convert\.folds is 10, but the data set has only {images} images$"):

@@ -12,8 +12,8 @@ from viadet.project.errors import UserError
 def split_by_fold(splits: Splits, folds: int, fold: int, folds_of: Literal["all", "train"] = "all") -> Splits:
     """Split images into train and val for cross-validation: each image is in val in exactly one of the folds.
 
-    The assignment depends on the file names alone, not on a seed or the order of the images. Test images stay as
-    they are.
+    The assignment depends on names and contents, not on a seed or the order of the images. Images of equal content
+    stay together. Test images stay as they are.
 
     Args:
         splits: the images of train, val and, if there is one, test.
@@ -40,6 +40,9 @@ def split_by_fold(splits: Splits, folds: int, fold: int, folds_of: Literal["all"
 
 
 def _fold_of(images: list[ConvertedImage], folds: int, fold: int) -> set[int]:
-    """Choose the indices of the images of one fold."""
+    """Choose the indices of the images of one fold; equal images are one item of it."""
     shuffled = sorted(range(len(images)), key=lambda i: sha256(images[i].image["file_name"].encode()).digest())
-    return set(shuffled[fold::folds])
+    groups: dict[str, list[int]] = {}
+    for index in shuffled:
+        groups.setdefault(images[index].sha256 or images[index].image["file_name"], []).append(index)
+    return {index for group in list(groups.values())[fold::folds] for index in group}
