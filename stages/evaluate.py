@@ -20,7 +20,7 @@ from viadet.evaluation.detect_settings import DetectSettings, write_settings
 from viadet.evaluation.error_kinds import analyse_errors, class_error_rows, error_rows
 from viadet.evaluation.matching import MatchCounts, count_matches, matched_annotations
 from viadet.evaluation.model_card import CardFacts, write_model_card
-from viadet.evaluation.summary import ap_figures, main_figures, summarise
+from viadet.evaluation.summary import ap_figures, main_figures, read_test_split, summarise
 from viadet.network.detect import detect_coco
 from viadet.network.device import keep_freed_memory, train_device
 from viadet.network.weights import WEIGHTS_NAME, load_network
@@ -88,7 +88,7 @@ def main() -> None:
         metrics |= ap_figures("views", coco, merged, limit)
         del merged
     if params.test_set:
-        test_coco = read_json(TEST_PATH)
+        test_coco = read_test_split(TEST_PATH)
         metrics |= ap_figures("test", test_coco, detect_coco(network, spec, test_coco, IMAGE_DIR, device, limit), limit)
     results = detect_coco(network, spec, coco, IMAGE_DIR, device, limit)
     evaluation = run_cocoeval(coco, results, limit)

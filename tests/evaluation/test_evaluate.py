@@ -114,6 +114,13 @@ def test_a_test_set_is_measured_on_request_and_only_then(model, evaluated):
     assert not [name for name in read(evaluated / "metrics/evaluate_details.json") if name.startswith("test")]
 
 
+def test_a_test_set_that_does_not_exist_is_an_error_with_the_ways_to_get_one(model):
+    write_params(FEW_DRAWN | {"evaluate.test_set": True, "evaluate.test_time": None})
+    with pytest.raises(UserError, match=r"^evaluate\.test_set is true, but no images are kept for a test; set it to "):
+        evaluate.main()
+    assert not Path("plots/evaluate").exists()
+
+
 def test_without_detections_metrics_are_0_and_pictures_are_drawn(model):
     network, spec = load_network(Path("data/model"), torch.device("cpu"), (128, 128))
     with torch.no_grad():

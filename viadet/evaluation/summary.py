@@ -1,5 +1,7 @@
 """The main figures of an evaluation."""
 
+from pathlib import Path
+
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
@@ -8,6 +10,8 @@ from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 from viadet.evaluation.curves import DECIMALS
 from viadet.evaluation.matching import MatchCounts, precision_recall_f1
 from viadet.evaluation.rankings import ap_of_images, rank_detections
+from viadet.project.errors import UserError
+from viadet.project.files import read_json
 
 SIZES = ("", "_50", "_75", "_s", "_m", "_l")
 MAIN_FIGURES = (*(f"bbox_mAP{size}" for size in SIZES), "f1", "views_bbox_mAP", "test_bbox_mAP")
@@ -41,6 +45,20 @@ def ap_figures(prefix: str, coco: dict, results: list[dict], max_detections: int
     """Compute AP and its parts, named with a prefix, of other detections than the plain ones."""
     stats = coco_stats(run_cocoeval(coco, results, max_detections))
     return {f"{prefix}_{name}": round(value, DECIMALS) for name, value in stats.items() if "mAP" in name}
+
+
+def read_test_split(path: Path) -> dict:
+    """Read the COCO annotations of the split test.
+
+    Raises:
+        UserError: the data set has no such split.
+    """
+    if not path.exists():
+        raise UserError(
+            "evaluate.test_set is true, but no images are kept for a test; set it to false, or put images into a "
+            "folder named test, or set convert.split.test"
+        )
+    return read_json(path)
 
 
 def main_figures(metrics: dict[str, float]) -> dict[str, float]:
