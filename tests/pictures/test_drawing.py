@@ -149,6 +149,13 @@ def test_equal_pictures_are_equal_files_that_name_no_software(name, tmp_path):
         assert picture.size == (316, 276)  # the cell, its title of 30 px, the heading of 38 px, gaps of 8 px
 
 
+def test_a_title_in_a_script_that_the_font_lacks_causes_no_warnings(tmp_path, recwarn):
+    figure, (ax,) = new_figure(1, 1, (3.0, 2.0))
+    show_image(ax, torch.zeros(3, 40, 60, dtype=torch.uint8), "عکس, 照片.jpg")
+    save_figure(figure, tmp_path / "picture.png")
+    assert not recwarn.list
+
+
 def test_every_image_has_a_picture_of_its_own_and_no_name_is_a_number():
     names = names_of("17.jpg", "17.png", "a.b.jpg", "17.jpeg")
     assert names == ["val_17.jpg", "val_17.png.jpg", "val_a.b.jpg", "val_17.jpeg.jpg"]

@@ -1,6 +1,7 @@
 """Parts of all pictures: cells, photographs, boxes, polygons, heat maps; equal pictures are equal files."""
 
 import re
+import warnings
 from itertools import count
 from pathlib import Path
 
@@ -197,4 +198,7 @@ def write_figure(figure: Figure, path: Path, suffix: str) -> None:
         suffix: ".png" or ".jpg".
     """
     options = {"metadata": {"Software": None}} if suffix == ".png" else {"pil_kwargs": {"quality": JPEG_QUALITY}}
-    figure.savefig(path, format=suffix.removeprefix("."), **options)
+    with warnings.catch_warnings():
+        # The font lacks some scripts: it shows boxes instead, and a warning for each sign would fill the screen.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(path, format=suffix.removeprefix("."), **options)
