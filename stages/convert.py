@@ -36,7 +36,7 @@ def main() -> None:
         print("\n".join(report_lines(report, recipe)))
         raise_faults(report.groups, data_set.origin)
     check_has_boxes(data_set, params)
-    splits, how = split_data_set(data_set.images, data_set.unlisted, params.split)
+    splits, how = split_data_set(data_set.images, data_set.unlisted, params.split, data_set.origin)
     if params.folds:
         splits = split_by_fold(splits, params.folds, params.fold, params.folds_of)
         how += f", fold {params.fold} of {params.folds} of convert.folds_of {params.folds_of}"

@@ -66,6 +66,11 @@ def test_attributes_are_listed_with_their_values_and_counts_if_none_or_several_f
     assert error_of(regions(kind=["kite", "cat"] * 2, colour=["red"] * 4), **changes).startswith(reason)
 
 
+def test_an_attribute_that_no_region_has_comes_with_what_to_do():
+    error = error_of(regions(kind=["kite", "cat"]), attribute="Kind")
+    assert error.endswith("(cat 1, kite 1); set convert.attribute to one of them, or to auto")
+
+
 def test_the_scores_of_corrected_detections_are_not_taken_for_the_category():
     scores = ["0.983", "0.983", "0.412", "0.412"]
     assert chosen(regions(kind=["kite", "cat"] * 2, score=scores)) == ("kind", ["cat", "kite"])
@@ -73,9 +78,13 @@ def test_the_scores_of_corrected_detections_are_not_taken_for_the_category():
     assert chosen(regions(score=["good", "bad"] * 2)) == ("score", ["bad", "good"])  # an attribute of the user's
 
 
-def test_values_that_differ_only_in_case_are_refused_unless_listed():
-    given = regions(kind=["dog", "Dog", "dog"])
-    assert "kind has values that differ only in case (Dog 1, dog 2)" in error_of(given, attribute="kind")
+def test_of_values_that_differ_only_in_case_the_most_frequent_one_is_found_and_the_others_are_refused():
+    given = regions(kind=["dog", "Dog", "dog", "CAT", "Cat", "cat", "cat"])
+    categories = chosen(given, attribute="kind")
+    assert categories.names == ["cat", "dog"]
+    for region in (given[1], given[3], given[4]):
+        with pytest.raises(BadCategoryError, match=r"did you mean '(cat|dog)'\?"):
+            category_of(region, categories)
     assert chosen(given, attribute="kind", categories=["Dog", "dog"]).names == ["Dog", "dog"]
 
 
@@ -118,6 +127,8 @@ def test_the_attribute_names_the_category(value, category_id):
         ({"kind": {"kite": True, "balloon": True}}, "has 2 ticks in kind (kite, balloon)", "several categories"),
         ({}, "has no kind, expected one of balloon, kite", "no kind"),
         (None, "has no kind, expected one of balloon, kite", "no kind"),
+        ([1], "has no kind, expected one of balloon, kite", "no kind"),
+        ({"category": "kite"}, "has no kind, but category 'kite', expected one of balloon, kite", "no kind"),
     ],
 )
 def test_another_value_is_refused_with_the_categories(attributes, text, reason):

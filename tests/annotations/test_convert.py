@@ -6,6 +6,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import yaml
 from annotations.via_files import SQUARE, convert_params, write_split
 from PIL import Image
 from projects import REPOSITORY, polygon, read, stage_error, via_entry, write_params
@@ -130,7 +131,7 @@ def test_files_that_contradict_each_other_are_a_group_of_their_own_beside_other_
     (folder / "second.json").write_text(json.dumps([changed, via_entry("b.png", SQUARE), via_entry("gone.png")]))
     (folder / "twice.json").write_text(json.dumps([via_entry("b.png", POINT), via_entry("b.png", SQUARE)]))
     data_set = converted(folder)
-    other, advice = "is missing in another entry of the image in", "keep one entry of each image"
+    other, advice = "is missing in another entry of the image in", "remove the image from one of them"
     assert faults_of(data_set) == [
         "missing image: data/own/second.json, gone.png is missing",
         f"contradicting entries: data/own/via_region_data.json, a.png, region 0 {other} data/own/second.json; {advice}",
@@ -153,7 +154,11 @@ def test_files_that_contradict_each_other_are_a_group_of_their_own_beside_other_
         ),
         ("a.json", '[{"filename": " ", "regions": []}]', " has an image with the file name ' '; give it the name of"),
         ("a.json", '[{"filename": "a\\n", "regions": []}]', ": the file name 'a\\n' has control characters"),
-        ("a.csv", COLUMNS + "\na.png,1\nb.png,1", ", row 2 has 2 cells, expected 5 (and 1 more such place)"),
+        (
+            "a.csv",
+            COLUMNS + "\na.png,1\nb.png,1",
+            ", row 2 has 2 cells, expected 5; export the file again (and 1 more such place)",
+        ),
     ],
     ids=range(4),
 )
@@ -178,8 +183,18 @@ def test_a_data_set_without_boxes_is_refused_with_what_was_left_out(folder):
     write_split(folder, [via_entry("a.png")])
     assert error_of(folder) == "data/own/via_region_data.json: no boxes in 1 image; annotate some"
     write_split(folder, [via_entry("a.png", *[POINT] * 3)])
-    expected = "data/own/via_region_data.json: no boxes in 1 image; all regions were left out (3 point)"
-    assert error_of(folder, points="skip") == expected
+    assert error_of(folder, points="skip") == (
+        "data/own/via_region_data.json: no boxes in 1 image; all regions were left out (3 point) by convert.points; "
+        "draw shapes with an area, or fix these"
+    )
+
+
+def test_a_project_that_lists_no_images_is_refused_with_what_to_do(folder):
+    (folder / "via_region_data.json").write_text('{"_via_img_metadata": {}}')
+    assert error_of(folder) == (
+        "data/own/via_region_data.json: no boxes in 0 images; "
+        "add images in VIA, annotate them, and export or save again"
+    )
 
 
 def test_a_folder_without_annotations_is_described(folder):
@@ -190,6 +205,15 @@ def test_a_folder_without_annotations_is_described(folder):
     )
     (folder / "via_region_data.json").unlink()
     assert "found 2 images and no .json or .csv file" in error_of(folder)
+
+
+def test_of_values_that_differ_in_case_the_rarer_ones_are_named_with_their_places(folder):
+    kinds = ("dog", "Dog", "dog", "cat", "cat", "cat")
+    write_split(folder, [via_entry(f"{n}.png", SQUARE, attributes={"kind": k}) for n, k in enumerate(kinds)])
+    data_set = converted(folder, categories="auto", attribute="auto")
+    place = "data/own/via_region_data.json, 1.png, region 0"
+    assert faults_of(data_set) == [f"kind 'Dog': {place} has kind 'Dog', did you mean 'dog'?"]
+    assert data_set.faults[0].param == "other_categories"
 
 
 def test_images_and_files_that_are_not_used_are_named(folder):
@@ -267,6 +291,11 @@ def test_the_recipe_own_finds_out_the_rest_and_prints_it_as_params(project, caps
         "    - dog",
         "    attribute: kind",
     ]
+    found = {path.name: path.read_bytes() for path in Path("data/coco").iterdir()}
+    use(**yaml.safe_load("\n".join(out[-5:]))["convert"])
+    convert.main()
+    assert {path.name: path.read_bytes() for path in Path("data/coco").iterdir()} == found
+    assert "found, to copy" not in capsys.readouterr().out
 
 
 def test_a_test_split_is_written_beside_the_others(project):

@@ -30,7 +30,7 @@ def test_categories_that_a_split_lacks_are_named():
 
 def test_a_category_with_one_box_may_be_misspelt():
     assert rare_categories({"train": [image("a", (9, 1), (8, 1), (7, 2))]}, ["dog", "dgo", "cow"]) == [
-        "there is only one box of dgo; check the spelling"
+        "there is only one box of dgo (a); check the spelling"
     ]
 
 

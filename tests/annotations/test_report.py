@@ -9,6 +9,7 @@ from PIL import Image
 from projects import read, via_entry, write_params
 
 from stages import convert
+from viadet.project.errors import UserError
 
 POINT = {"name": "point", "cx": 1, "cy": 2}
 
@@ -53,6 +54,22 @@ def test_the_terminal_shows_what_was_left_out_and_by_which_param(lines):
     ):
         assert line in lines
     assert not any("kind 20" in line and line.startswith("  kind") for line in lines)
+
+
+def test_regions_beyond_the_image_are_counted_and_images_of_a_damaged_file_are_not_called_left_out(project, capsys):
+    beyond = {"name": "rect", "x": 150, "y": 50, "width": 500, "height": 20}
+    write_split(Path("data/raw"), [via_entry("a.png", SQUARE), via_entry("b.png", beyond, SQUARE)])
+    Image.new("RGB", (200, 100)).save("data/raw/c.png")
+    Image.new("RGB", (200, 100), "red").save("data/raw/b.png")
+    write_params(recipe="own")
+    convert.main()
+    out = capsys.readouterr().out.splitlines()
+    assert "clipped: 1 region that reached beyond the edge of the image" in out
+    assert "left out: 1 image without an entry in an annotation file: c.png" in out
+    Path("data/raw/more.json").write_text('{"_via_img_metadata": {"c', encoding="utf-8")
+    with pytest.raises(UserError, match=r"^data/own/more\.json is not valid JSON"):
+        convert.main()
+    assert "left out" not in capsys.readouterr().out
 
 
 def test_metrics_hold_few_figures_and_the_file_all(lines):

@@ -24,7 +24,7 @@ def names_in(splits: dict[str, list[ConvertedImage]]) -> dict[str, list[str]]:
 
 
 def by_folders(*names: str, unlisted: tuple[str, ...] = (), params: SplitParams | None = None) -> dict[str, list[str]]:
-    return names_in(split_data_set([image(name, 1) for name in names], list(unlisted), params)[0])
+    return names_in(split_data_set([image(name, 1) for name in names], list(unlisted), params, "data/own")[0])
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_images_in_one_folder_have_no_splits_yet(folder):
 def test_folders_that_are_no_splits_are_named_with_what_is_there(names, unlisted, reason):
     with pytest.raises(UserError) as error:
         by_folders(*names, unlisted=unlisted)
-    assert str(error.value).startswith(reason)
+    assert str(error.value).startswith(f"data/own: {reason}")
 
 
 def test_a_split_without_boxes_is_named():
-    with pytest.raises(UserError, match=r"^val: no boxes in 1 image; annotate some$"):
-        split_data_set([image("train/a.png", 1), image("val/b.png")], [], None)
+    with pytest.raises(UserError, match=r"^data/own: val: no boxes in 1 image; annotate some$"):
+        split_data_set([image("train/a.png", 1), image("val/b.png")], [], None, "data/own")
 
 
 MANY = [image(f"{n}.png", *([1] if n % 2 else [2] if n % 10 else [2, 3])) for n in range(100)]

@@ -76,15 +76,16 @@ def test_a_polygon_of_many_points_fits_into_a_cell(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", " is not a VIA file: CSV without VIA's columns"),
+        (" \n", " is not a VIA file: an empty file"),
         ("a,b\n1,2", " is not a VIA file: CSV without VIA's columns"),
         (HEADER.replace("file_size,", ""), " is not a VIA file: the first row lacks the columns file_size"),
-        (HEADER + "a.png,1\nb.png,1", ", row 2 has 2 cells, expected 7 (and 1 more such place)"),
+        (HEADER + "a.png,1\nb.png,1", ", row 2 has 2 cells, expected 7; export the file again (and 1 more such place)"),
         (HEADER + ",1,{},1,0,{},{}", ", row 2 has no file name"),
         (HEADER + '"a\nb.png",1,{},0,0,{},{}', ": the file name 'a\\nb.png' has control characters"),
         (
             HEADER + 'a.png,1,{},1,0,"{""name""",{}',
-            ", row 2 has '{\"name\"' in region_shape_attributes, which is not valid JSON",
+            ", row 2 has '{\"name\"' in region_shape_attributes, which is not valid JSON (Expecting ':' delimiter); "
+            "export the file again",
         ),
         (HEADER + "a.png,1,{},1,0,[],{}", ", row 2 has [] in region_shape_attributes, expected an object"),
         (

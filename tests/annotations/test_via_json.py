@@ -57,7 +57,7 @@ def test_names_in_any_script_paths_and_urls_are_kept_as_written(tmp_path, name):
     [
         ('{"shape_attributes": {"name": "rec', " is not valid JSON: Unterminated string starting at line 1, column 31"),
         ('{"a": {"filename": "a.png", "regi', " is not a VIA file: not valid JSON"),
-        ("", " is not a VIA file: not valid JSON"),
+        ("", " is not a VIA file: an empty file"),
         ("[1, 2]", " is not a VIA file: JSON without VIA's annotations"),
         ('"text"', " is not a VIA file: JSON without VIA's annotations"),
         ('{"a": {"filename": "a.png"}}', " is not a VIA file: JSON without VIA's annotations"),

@@ -76,7 +76,8 @@ def _images_of_csv(text: str, path: Path) -> list[ViaImage]:
     if is_via_csv(text):
         return images_of_csv(text, path)
     has_segments = "temporal_segment_start" in text
-    raise OtherFileError(path, "VIA 3's temporal segments" if has_segments else "CSV without VIA's columns")
+    content = "CSV without VIA's columns" if text.strip() else "an empty file"
+    raise OtherFileError(path, "VIA 3's temporal segments" if has_segments else content)
 
 
 def _images_of_json(text: str, path: Path) -> list[ViaImage]:
@@ -85,7 +86,7 @@ def _images_of_json(text: str, path: Path) -> list[ViaImage]:
     except UserError:
         if _has_via_words(text):
             raise
-        raise OtherFileError(path, "not valid JSON") from None
+        raise OtherFileError(path, "not valid JSON" if text.strip() else "an empty file") from None
     if is_via3_json(data):
         return images_of_project(data, path)
     if is_via_json(data):

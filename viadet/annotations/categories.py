@@ -31,6 +31,9 @@ class Categories(NamedTuple):
 def choose_categories(values: Values, regions: int, params: ConvertParams) -> Categories:
     """Find out what `auto` in params stands for; names are sorted then.
 
+    Of values that differ only in case, the most frequent one is a category: `category_of` refuses the others, so that
+    each is told with its place.
+
     Args:
         values: of all attributes, as count_values gives them.
         regions: how many there are.
@@ -43,20 +46,19 @@ def choose_categories(values: Values, regions: int, params: ConvertParams) -> Ca
     if attribute == "auto":
         attribute = _choose_attribute(values, regions, params.categories)
     elif attribute is not None and regions and attribute not in values:
-        raise UserError(f"no region has the attribute {attribute!r} of convert.attribute; {_describe(values)}")
+        raise UserError(
+            f"no region has the attribute {attribute!r} of convert.attribute; {_describe(values)}; "
+            "set convert.attribute to one of them, or to auto"
+        )
     if params.categories != "auto":
         return Categories(attribute, list(params.categories))
     if attribute is None:
         return Categories(None, [ONLY_CATEGORY])
-    names = sorted(values[attribute])
-    folded = Counter(name.casefold() for name in names)
-    clashes = [f"{_shown(name)} {values[attribute][name]}" for name in names if folded[name.casefold()] > 1]
-    if clashes:
-        raise UserError(
-            f"{_shown(attribute)} has values that differ only in case ({', '.join(clashes)}); "
-            "fix them in VIA, or list the categories in convert.categories"
-        )
-    return Categories(attribute, names)
+    by_frequency = sorted(values[attribute].items(), key=lambda item: (-item[1], item[0]))
+    names: dict[str, str] = {}
+    for name, _ in by_frequency:
+        names.setdefault(name.casefold(), name)
+    return Categories(attribute, sorted(names.values()))
 
 
 def count_values(regions: list[Any]) -> Values:
@@ -99,8 +101,8 @@ def category_of(region: dict, categories: Categories) -> int:
     if attribute is None:
         return 1
     attributes = region.get("region_attributes")
-    value = attributes.get(attribute) if isinstance(attributes, dict) else None
-    name = name_of(value)
+    attributes = attributes if isinstance(attributes, dict) else {}
+    name = name_of(attributes.get(attribute))
     if name in names:
         return names.index(name) + 1
     attribute = _shown(attribute)
@@ -110,7 +112,9 @@ def category_of(region: dict, categories: Categories) -> int:
             f"has {len(name)} ticks in {attribute} ({', '.join(name)}), expected one", "several categories"
         )
     if name is None:
-        raise BadCategoryError(f"has no {attribute}, {expected}", f"no {attribute}")
+        others = [key for key, value in attributes.items() if name_of(value) in names]  # of other work
+        hint = f", but {_shown(others[0])} {short_repr(attributes[others[0]])}" if others else ""
+        raise BadCategoryError(f"has no {attribute}{hint}, {expected}", f"no {attribute}")
     similar = [known for known in names if known.casefold() == name.casefold()]
     expected = f"did you mean {similar[0]!r}?" if similar else expected
     raise BadCategoryError(f"has {attribute} {short_repr(name)}, {expected}", f"{attribute} {short_repr(name)}")

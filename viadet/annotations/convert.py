@@ -28,6 +28,7 @@ from viadet.project.errors import UserError
 from viadet.project.files import sha256_of
 from viadet.project.params import ConvertParams
 
+DAMAGED_FILE = "annotation file"  # the reason of faults
 REGION_PARAMS = {"point": "points"}  # the key of `convert` that decides about a reason; the others: bad_regions
 
 
@@ -109,9 +110,13 @@ def check_has_boxes(data_set: DataSet, params: ConvertParams) -> None:
     """
     if any(image.annotations for image in data_set.images):
         return
-    left_out = ", ".join(f"{len(group.faults)} {group.reason}" for group in group_faults(data_set.faults, params))
-    reason = f"all regions were left out ({left_out})" if left_out else "annotate some"
+    groups = group_faults(data_set.faults, params)
+    left_out = ", ".join(f"{len(group.faults)} {group.reason}" for group in groups)
     count = len(data_set.images) + len(data_set.emptied) * (params.emptied_images == "drop")
+    reason = "annotate some" if count else "add images in VIA, annotate them, and export or save again"
+    if left_out:
+        keys = ", ".join(sorted({group.param for group in groups if group.param}))
+        reason = f"all regions were left out ({left_out}) by convert.{keys}; draw shapes with an area, or fix these"
     raise UserError(f"{', '.join(data_set.annotation_files)}: no boxes in {counted(count, 'image')}; {reason}")
 
 
@@ -136,7 +141,7 @@ def _merge_files(files: AnnotationFiles, index: FileIndex) -> tuple[list[Annotat
     faults = []
     for path, text in files.damaged.items():
         place, _, problem = text.removeprefix(str(path)).partition(" ")  # "," or ":" before a place in the file
-        faults.append(Fault("file", "annotation file", f"{path}{place}", problem, None))
+        faults.append(Fault("file", DAMAGED_FILE, f"{path}{place}", problem, None))
     resolved: dict[Path, list[ViaImage]] = {path: [] for path in files.images}
     for path, image in ((path, image) for path, images in files.images.items() for image in images):
         try:
@@ -152,7 +157,7 @@ def _merge_files(files: AnnotationFiles, index: FileIndex) -> tuple[list[Annotat
 def _fault_of(contradiction: Contradiction) -> Fault:
     source, file_name, region, other = contradiction
     other_entry = f"another entry of the image in {'the same file' if other == source else other}"
-    text = f"is missing in {other_entry}; keep one entry of each image"
+    text = f"is missing in {other_entry}; remove the image from one of them"
     return Fault("image", "contradicting entries", f"{source}, {file_name}, region {region}", text, None)
 
 

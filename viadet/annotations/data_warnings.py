@@ -1,7 +1,7 @@
 """Warnings about a data set that can be used: a line each, with what to do."""
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 from viadet.annotations.coco import ConvertedImage
 from viadet.annotations.splits import Splits
@@ -37,9 +37,16 @@ def missing_categories(splits: Splits, categories: list[str]) -> list[str]:
 
 
 def rare_categories(splits: Splits, categories: list[str]) -> list[str]:
-    """Name the categories with one box, which may be misspelt."""
-    counts = Counter(a["category_id"] for images in splits.values() for image in images for a in image.annotations)
-    rare = [name for category_id, name in enumerate(categories, start=1) if counts[category_id] == 1]
+    """Name the categories with one box, which may be misspelt, each with its image."""
+    image_names = defaultdict(list)  # of each category's boxes
+    for image in (image for images in splits.values() for image in images):
+        for annotation in image.annotations:
+            image_names[annotation["category_id"]].append(image.image["file_name"])
+    rare = [
+        f"{name} ({image_names[category_id][0]})"
+        for category_id, name in enumerate(categories, start=1)
+        if len(image_names[category_id]) == 1
+    ]
     return [f"there is only one box of {_some(rare)}; check the spelling"] if rare else []
 
 

@@ -12,6 +12,8 @@ from viadet.annotations.data_files import files_below
 
 SHOWN_CANDIDATES = 3
 URL_START = re.compile(r"(?:https?|file)://[^/\\]*", re.IGNORECASE)  # scheme and host
+# What browsers may show, but `decode_image` does not read.
+UNREAD_SUFFIXES = {".avif", ".heic", ".heif", ".jxl", ".svg"}
 DRIVE = re.compile(r"[A-Za-z]:(?=[/\\])")
 
 
@@ -127,7 +129,8 @@ def _hint(file_name: str, index: FileIndex) -> str:
         same_case = [file for file in similar if file.parts[-1].casefold() == parts[-1].casefold()]
         for file in same_case or similar:
             return f", but {'/'.join(file.parts)} is there"
-    return ""
+    suffix = Path(_spellings(file_name)[-1][-1]).suffix if _spellings(file_name) else ""
+    return f", and {suffix} images can't be read; save it as JPEG or PNG" if suffix.lower() in UNREAD_SUFFIXES else ""
 
 
 def _shared_folders(one: tuple[str, ...], other: tuple[str, ...]) -> int:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from viadet.annotations.categories import describe_counts
-from viadet.annotations.convert import DataSet
+from viadet.annotations.convert import DAMAGED_FILE, DataSet
 from viadet.annotations.counts import count_split
 from viadet.annotations.data_warnings import warnings_of
 from viadet.annotations.faults import LISTED_PLACES, PRINTED_REASONS, FaultGroup, group_faults
@@ -91,7 +91,8 @@ def report_lines(report: Report, recipe: Recipe) -> list[str]:
     reasons = counted(len(more), "other reason")
     lines += [f"and {count} more for {reasons}, see metrics/dataset_report.json"] if more else []
     lines += [f"not written by VIA: {text}" for text in data_set.other_files[:PRINTED_NAMES]]
-    lines += _name_line("left out: {} without an entry in an annotation file", data_set.unlisted)
+    if not any(fault.reason == DAMAGED_FILE for fault in data_set.faults):  # it would list some of them
+        lines += _name_line("left out: {} without an entry in an annotation file", data_set.unlisted)
     lines += _name_line("{} with regions in one annotation file and none in another", data_set.filled)
     if not report.counts:
         values = f"values of {data_set.categories.attribute}: {describe_counts(data_set.values)}"
@@ -100,6 +101,8 @@ def report_lines(report: Report, recipe: Recipe) -> list[str]:
     lines += _name_line(f"{verb} by convert.emptied_images: {{}} whose regions were all left out", data_set.emptied)
     duplicates = sum(counts["duplicate_regions"] for counts in report.counts.values())
     lines += [f"left out: {counted(duplicates, 'region')} equal to another one of the same image"] if duplicates else []
+    clipped = sum(counts["clipped_regions"] for counts in report.counts.values())
+    lines += [f"clipped: {counted(clipped, 'region')} that reached beyond the edge of the image"] if clipped else []
     return lines + [f"warning: {line}" for line in report.warnings] + _found_params(data_set, recipe)
 
 

@@ -50,6 +50,8 @@ def outline_of(region: Any, polyline: Polyline = "nearly_closed") -> Points:
             return extreme_circle_outline(shape)
         case ("point" | "line") as name:
             raise BadRegionError(f"is a {name}, which has no area", name)
+        case None:
+            raise BadRegionError("has no shape", "no shape")
         case name:
             raise BadRegionError(f"is a {short_repr(name)}, which is not a shape of VIA", "unknown shape")
 
@@ -207,6 +209,8 @@ def _length(shape: dict, key: str) -> float:
 
 
 def _checked_number(value: Any, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_PX:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadRegionError(f"has {short_repr(value)} in {key}, expected a number", "bad number")
+    if not abs(value) < MAX_PX:  # also NaN
+        raise BadRegionError(f"has {short_repr(value)} in {key}, which is beyond any image", "bad number")
     return value

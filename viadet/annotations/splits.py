@@ -24,13 +24,16 @@ NO_BOXES = 0  # stands for a category id of images without boxes: they are sprea
 Splits = dict[str, list[ConvertedImage]]
 
 
-def split_data_set(images: list[ConvertedImage], unlisted: list[str], params: SplitParams | None) -> tuple[Splits, str]:
+def split_data_set(
+    images: list[ConvertedImage], unlisted: list[str], params: SplitParams | None, origin: str
+) -> tuple[Splits, str]:
     """Split by folders named train, val and test in any depth, or by shares if there are none.
 
     Args:
         images: annotated ones.
         unlisted: names of the images without annotations.
         params: the shares; None: folders are needed.
+        origin: the folder of all images, as the user knows it.
 
     Returns:
         The images of train, val and, where there are some, test; and how they were found, in words.
@@ -38,6 +41,16 @@ def split_data_set(images: list[ConvertedImage], unlisted: list[str], params: Sp
     Raises:
         UserError: the folders are no splits, there are too few images, or a split has no boxes.
     """
+    try:
+        splits, how = _split(images, unlisted, params)
+        check_boxes(splits)
+    except UserError as error:
+        raise UserError(f"{origin}: {error}") from None
+    return {split: splits[split] for split in SPLITS if split in splits}, how
+
+
+def _split(images: list[ConvertedImage], unlisted: list[str], params: SplitParams | None) -> tuple[Splits, str]:
+    """Split as `split_data_set` does, in any order and whether there are boxes or not."""
     names = [image.image["file_name"] for image in images]
     folders = split_folders([*names, *unlisted])
     splits: Splits = {}
@@ -47,14 +60,11 @@ def split_data_set(images: list[ConvertedImage], unlisted: list[str], params: Sp
             splits.setdefault(folders[name], []).append(image)
     has_folders = "by the folders " + " and ".join(split for split in SPLITS if split in splits)
     if not splits:
-        splits, how = split_by_shares(images, params), "by convert.split, without folders named train and val"
-    elif "val" not in splits:
+        return split_by_shares(images, params), "by convert.split, without folders named train and val"
+    if "val" not in splits:
         shares = params and params.model_copy(update={"test": 0.0})
-        splits, how = splits | split_by_shares(splits["train"], shares), f"{has_folders}, val by convert.split"
-    else:
-        how = has_folders
-    check_boxes(splits)
-    return {split: splits[split] for split in SPLITS if split in splits}, how
+        return splits | split_by_shares(splits["train"], shares), f"{has_folders}, val by convert.split"
+    return splits, has_folders
 
 
 def split_folders(names: list[str]) -> dict[str, str | None]:

@@ -117,7 +117,7 @@ def _row_of(row: list[str], columns: list[str], attributes: dict) -> tuple[str, 
         ValueError: the text follows the row's number.
     """
     if len(row) != len(columns):
-        raise ValueError(f"has {counted(len(row), 'cell')}, expected {len(columns)}")
+        raise ValueError(f"has {counted(len(row), 'cell')}, expected {len(columns)}; export the file again")
     cells = dict(zip(columns, row, strict=True))
     names = json_cell(cells["file_list"], "file_list", list)
     if len(names) != 1 or not isinstance(names[0], str) or not names[0].strip():

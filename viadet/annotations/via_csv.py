@@ -73,11 +73,12 @@ def json_cell(cell: str, column: str, kind: type[dict] | type[list]) -> Any:
     try:
         value = parse_json(text) if text not in ("", "null") else kind()
     except json.JSONDecodeError as error:
-        raise ValueError(f"has {short_repr(cell)} in {column}, which is not valid JSON ({error.msg})") from None
+        problem = f"has {short_repr(cell)} in {column}, which is not valid JSON ({error.msg})"
+        raise ValueError(f"{problem}; export the file again") from None
     except KeyError as error:
-        raise ValueError(f"has the key {short_repr(error.args[0])} twice in {column}") from None
+        raise ValueError(f"has the key {short_repr(error.args[0])} twice in {column}; delete one") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"has JSON in {column} that can't be read ({error})") from None
+        raise ValueError(f"has JSON in {column} that can't be read ({error}); export the file again") from None
     if not isinstance(value, kind):
         raise ValueError(f"has {short_repr(value)} in {column}, expected {'an object' if kind is dict else 'a list'}")
     if kind is dict and text != cell.strip():
@@ -95,10 +96,10 @@ def _region_of(row: list[str], header: list[str]) -> tuple[str, str, list[dict]]
         surplus = len(row) - len(header)
         row = [",".join(row[: surplus + 1]), *row[surplus + 1 :]]
     if len(row) != len(header):
-        raise ValueError(f"has {counted(len(row), 'cell')}, expected {len(header)}")
+        raise ValueError(f"has {counted(len(row), 'cell')}, expected {len(header)}; export the file again")
     cells = dict(zip(header, row, strict=True))
     if not cells["filename"].strip():
-        raise ValueError("has no file name")
+        raise ValueError("has no file name; export the file again")
     keys = {"shape_attributes": "region_shape_attributes", "region_attributes": "region_attributes"}
     region = {key: json_cell(cells[column], column, dict) for key, column in keys.items()}
     is_region = any(region.values()) or cells["region_count"].strip() not in ("0", "")
