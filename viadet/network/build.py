@@ -59,7 +59,8 @@ def level_names(network: nn.Module) -> list[str]:
 
 def prepare_images(images: torch.Tensor, spec: NetworkSpec, device: torch.device) -> torch.Tensor:
     """Move uint8 [B, 3, H, W] to the device and normalise them."""
-    images = images.to(device, non_blocking=True).to(memory_format=torch.channels_last).float()
+    # MPS may copy later from memory that is used again by then
+    images = images.to(device, non_blocking=device.type == "cuda").to(memory_format=torch.channels_last).float()
     mean, std = (colour_constant(tuple(values), device) for values in (spec.mean, spec.std))
     return (images - mean) / std
 

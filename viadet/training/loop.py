@@ -140,7 +140,7 @@ def backward(training: Training, images: torch.Tensor, targets: Targets, ends_st
     Several processes exchange gradients only in the batch that ends a step.
     """
     device, several = training.device, training.group.count > 1
-    targets = {name: values.to(device, non_blocking=True) for name, values in targets.items()}
+    targets = {name: values.to(device, non_blocking=device.type == "cuda") for name, values in targets.items()}
     with contextlib.nullcontext() if ends_step or not several else training.bench.no_sync():
         with torch.autocast(device.type, training.precision, enabled=training.precision != torch.float32):
             losses = training.bench(prepare_images(images, training.spec, device), targets)
