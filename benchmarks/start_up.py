@@ -7,7 +7,6 @@ tree, in which a tiny sample was run through all stages before.
 """
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -82,8 +81,8 @@ def starting(commands: dict[str, Command]) -> dict[str, Callable[[], object]]:
 
 def cpu_of_children() -> float:
     """Seconds of CPU that the ended child processes took, theirs included."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def make_rows(seconds: Seconds) -> list[Row]:
@@ -98,7 +97,10 @@ def make_rows(seconds: Seconds) -> list[Row]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Time all commands and write the results."""
-    options = make_parser(__doc__, ROUNDS).parse_args(arguments)
+    parser = make_parser(__doc__, ROUNDS)
+    options = parser.parse_args(arguments)
+    if os.name == "nt":
+        parser.error("Windows does not tell the CPU time of child processes; run this on another system")
     with tempfile.TemporaryDirectory() as name:
         finish_sample(Path(name))
         sides = {"ours": partial(starting, make_commands(Path(name)))}

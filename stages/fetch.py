@@ -27,7 +27,7 @@ def describe_sources(name: str, recipe: Recipe) -> list[str]:
     source, rendered = recipe.fetch.source, recipe.fetch.rendered
     pictures = rendered and f"{rendered.train_images + rendered.val_images} rendered pictures"
     lines = [f"recipe {name}: {pictures or source}"]
-    if OWN_DIR.exists() and source.rstrip("/") != str(OWN_DIR):
+    if OWN_DIR.exists() and Path(source) != OWN_DIR:
         lines.append(f"warning: recipe {name} does not use {OWN_DIR}; for that, run `dvc exp run -S recipe=own`")
     for path in (source, recipe.fetch.manifest, recipe.model.init):
         if path and Path(path).expanduser().exists() and not Path(path).is_relative_to(Path("data", name)):

@@ -9,7 +9,17 @@ import pytest
 # One thread a process: tests run side by side, and networks are tiny. Before torch is imported, here and in stages.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from other_systems import missing_feature
 from projects import SMALL, spec_of, write_params
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Skip a test, before its fixtures run, on a system that lacks what it is marked to need."""
+    for marker in item.iter_markers("needs"):
+        for feature in marker.args:
+            if reason := missing_feature(feature):
+                pytest.skip(reason)
 
 
 @pytest.fixture

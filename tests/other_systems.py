@@ -1,10 +1,13 @@
-"""Stand-ins for how Windows behaves, and what it refuses in names."""
+"""What tests need of the operating system; stand-ins for how Windows behaves, and what it refuses in names."""
 
 import errno
+import importlib.util
 import io
 import os
 import shutil
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path, PurePath
 
 import psutil
@@ -13,10 +16,55 @@ import pytest
 _system_open = io.open
 
 
+@cache
+def missing_feature(feature: str) -> str | None:
+    """Tell why this system lacks what a test marked with `needs(feature)` uses; None: it is there.
+
+    Raises:
+        KeyError: there is no such feature.
+    """
+    is_there, reason = {
+        "affinity": (lambda: hasattr(os, "sched_setaffinity"), "this system can't take cores from a process"),
+        "any bytes in names": (_accepts_any_bytes, "file names are Unicode on this system"),
+        "file size limit": (lambda: _has_module("resource"), "this system has no limit of a process's files"),
+        "fork": (lambda: hasattr(os, "fork"), "this system can't fork processes"),
+        "linux": (lambda: sys.platform == "linux", "uses what only Linux has"),
+        "posix": (lambda: os.name == "posix", "Windows has other shells, reserved names and error messages"),
+        "signals": (lambda: hasattr(os, "killpg"), "Windows has no signals for groups of processes"),
+        "symlinks": (_can_link, "this user may not make symbolic links (Windows: turn on the developer mode)"),
+    }[feature]
+    return None if is_there() else reason
+
+
+def _has_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # a test has blocked it
+        return False
+
+
+def _accepts_any_bytes() -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            Path(folder, os.fsdecode(b"\xff")).touch()
+        except (OSError, UnicodeError):
+            return False
+    return True
+
+
+def _can_link() -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            Path(folder, "link").symlink_to(folder)
+        except OSError:
+            return False
+    return True
+
+
 def like_windows(patch: pytest.MonkeyPatch) -> None:
     """Behave as Windows: no fsync of a file opened for reading, open files stay, text is cp1252 with CR LF."""
-    if sys.platform != "linux":
-        pytest.skip("the stand-ins for Windows need Linux")
+    if reason := missing_feature("linux"):
+        pytest.skip(reason)
     patch.delattr(os, "O_DIRECTORY")
     patch.setattr(os, "fsync", _only_if_writable(os.fsync))
     for name in ("replace", "rename", "unlink", "remove", "rmdir"):

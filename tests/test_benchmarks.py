@@ -89,6 +89,7 @@ def test_cams_are_compared_with_detecting(tmp_path):
     assert [row["what"] for row in results["rows"]] == expected
 
 
+@pytest.mark.needs("posix")
 def test_start_up_measures_the_cpu_of_the_commands(tmp_path):
     commands = start_up.make_commands(tmp_path)
     assert {start_up.stage_help(path.stem) for path in (REPOSITORY / "stages").glob("[a-z]*.py")} < set(commands)

@@ -77,6 +77,7 @@ def test_each_file_is_read_and_parsed_once(tmp_path, monkeypatch):
     assert sorted(files_read) == ["a.json", "b.json", "c.csv", "coco.json", "d.csv"]
 
 
+@pytest.mark.needs("symlinks")
 def test_a_linked_folder_is_searched_once(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "real/via.json").write_text(via_json(DRAWN))

@@ -50,7 +50,11 @@ def test_names_paths_and_urls_lead_to_the_image(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["100%.jpg", "a%20b.jpg", "a#1.jpg", "a?b.jpg", "[x].jpg", "back\\slash.jpg", "C:a.jpg"]
+    "name",
+    [
+        *("100%.jpg", "a%20b.jpg", "a#1.jpg", "[x].jpg"),
+        *(pytest.param(name, marks=pytest.mark.needs("posix")) for name in ("a?b.jpg", "back\\slash.jpg", "C:a.jpg")),
+    ],
 )
 def test_signs_that_mean_something_elsewhere_are_plain_in_a_name(tmp_path, name):
     write(tmp_path, name, "a b.jpg", "slash.jpg", "a", "a.jpg")
@@ -122,6 +126,7 @@ def test_nothing_outside_of_the_folder_is_ever_found(tmp_path):
         assert error_of(tmp_path / "data", name) == ("is missing", "missing image")
 
 
+@pytest.mark.needs("symlinks")
 def test_hidden_files_and_links_that_lead_nowhere_are_no_images(tmp_path):
     write(tmp_path, ".hidden.jpg", "__MACOSX/sub/._a.jpg", "sub/._a.jpg", ".thumbnails/a.jpg")
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
@@ -130,5 +135,5 @@ def test_hidden_files_and_links_that_lead_nowhere_are_no_images(tmp_path):
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path):
-    with pytest.raises(UserError, match="gone can't be read \\(No such file or directory\\)"):
+    with pytest.raises(UserError, match=r"gone can't be read \(.+\)"):
         index_files(tmp_path / "gone")

@@ -57,6 +57,7 @@ def test_an_unknown_command_is_a_usage_error():
     assert result.output.splitlines()[-1] == "Error: No such command 'nosuch'."
 
 
+@pytest.mark.needs("signals")
 def test_an_interrupted_command_ends_in_one_line(tmp_path):
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "git").write_text("#!/bin/sh\nexec sleep 60\n")  # git itself may end before the interrupt comes
@@ -85,6 +86,7 @@ with one_line_errors("repeat", "run the same command again"):
 """
 
 
+@pytest.mark.needs("signals")
 @pytest.mark.parametrize(
     ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )

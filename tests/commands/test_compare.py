@@ -148,10 +148,11 @@ def test_a_page_that_would_replace_a_folder_is_a_usage_error(tmp_path):
     assert "is a directory" in result.output
 
 
-def test_a_page_that_can_not_be_written_ends_in_one_line_before_any_work():
-    result = CliRunner().invoke(main, ["compare", "-o", "/dev/null/page.html"])
+def test_a_page_that_can_not_be_written_ends_in_one_line_before_any_work(tmp_path):
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(main, ["compare", "-o", str(tmp_path / "file/page.html")])
     assert result.exit_code == 1
-    assert result.output.startswith("compare: /dev/null: ")
+    assert result.output.startswith(f"compare: {tmp_path / 'file'}")
     assert result.output.count("\n") == 1
 
 

@@ -311,6 +311,6 @@ def test_without_photographs_a_picture_is_rendered_for_the_check(tmp_path, monke
         Image.new("RGB", (20, 10), (number, 0, 0)).save(folder / f"{number:02}.png")
     (folder / "via_region_data.json").write_text("{}")
     images = read_checked_images(())
-    assert list(images) == [f"data/raw/val/{number:02}.png" for number in (0, 3, 6, 9)]
+    assert list(images) == [str(Path(f"data/raw/val/{number:02}.png")) for number in (0, 3, 6, 9)]
     assert all(image.shape == (3, 10, 20) for image in images.values())
     assert len(read_checked_images((str(folder),))) == 12

@@ -107,6 +107,7 @@ def test_an_experiment_travels_between_two_clones(colleague, sweep):
     assert "best" in colleague.run("git", "branch", "--list", "best")
 
 
+@pytest.mark.needs("posix")
 def test_the_workflow_reports_what_a_pull_request_changes(sweep):
     workflow = load_yaml((REPOSITORY / ".github/workflows/ci.yml").read_text())
     (script,) = [step["run"] for step in workflow["jobs"]["report"]["steps"] if step.get("name") == "Report"]

@@ -48,6 +48,7 @@ def test_several_arguments_keep_their_order_each_image_counts_once_and_their_com
     assert files.names == ["sub/c.webp", "b.JPG", "sub/d [1].jpg"]
 
 
+@pytest.mark.needs("symlinks")
 def test_a_linked_folder_keeps_its_name(photographs):
     Path("link").symlink_to(photographs)
     assert find_image_files(["link/../link"]).root == Path.cwd() / "link"
@@ -82,6 +83,16 @@ def test_pictures_of_earlier_predictions_are_left_out_unless_named(photographs):
         find_image_files(["photographs/predictions"])
 
 
+def test_images_on_two_drives_of_windows_are_told_in_one_line(photographs, monkeypatch):
+    def no_common_folder(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr(os.path, "commonpath", no_common_folder)  # as on Windows for C: and D:
+    with pytest.raises(UserError, match="the images are on several drives; name those of one drive at a time"):
+        find_image_files(["photographs"])
+
+
+@pytest.mark.needs("any bytes in names")
 def test_names_that_are_no_utf8_are_images_too(photographs):
     name = os.fsdecode(b"f\xff.jpg")
     (photographs / name).touch()

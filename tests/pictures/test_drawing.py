@@ -7,6 +7,7 @@ import pytest
 import torch
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from other_systems import refused_by_windows
 from PIL import Image
 
 from viadet.pictures.drawing import (
@@ -183,6 +184,17 @@ def test_windows_accepts_the_name_of_any_picture():
     names = names_of('a:b*c?"<d>|e\\f.jpg', "aux.jpg", "dots...", "blank ", "x" * 250)
     assert names[:4] == ["val_a_b_c___d__e_f.jpg", "val_aux.jpg", "val_dots....jpg", "val_blank .jpg"]
     assert len(names[4]) < 130
+
+
+def test_no_picture_has_the_name_of_a_device_of_windows():
+    entries = [{"id": name, "file_name": name} for name in ("aux.jpg", "CON.png", "nul", "com1.x.jpg", "console.jpg")]
+    names = list(picture_names({"images": entries}).values())
+    assert names == ["aux_.jpg", "CON_.png.jpg", "nul_.jpg", "com1_.x.jpg", "console.jpg"]
+    assert not any(refused_by_windows(Path(name)) for name in names)
+
+
+def test_an_image_whose_name_is_no_utf_8_has_a_picture():
+    assert names_of("f\udcff.jpg") == ["val_f.jpg"]
 
 
 def test_the_picture_of_an_image_with_a_long_name_has_a_name_that_file_systems_allow(tmp_path):

@@ -43,6 +43,7 @@ def snapshot() -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in files if path.is_file() and path.name != "timing.json"}
 
 
+@pytest.mark.needs("linux")
 def test_a_full_or_read_only_disk_is_one_line_in_every_stage_and_loses_nothing(disk, monkeypatch):
     folder = disk(120)
     monkeypatch.chdir(folder)
@@ -74,6 +75,7 @@ def test_a_full_or_read_only_disk_is_one_line_in_every_stage_and_loses_nothing(d
     assert snapshot() == before
 
 
+@pytest.mark.needs("linux")
 def test_a_disk_that_fills_up_during_training_keeps_the_last_checkpoint(disk, monkeypatch, capsys):
     folder = disk(250)
     monkeypatch.chdir(folder)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageDraw
 from projects import SMALL, Clone, changed_param, via_entry
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own"), pytest.mark.needs("symlinks")]
 
 COLOURS = {"cat": "red", "dog": "blue", "bird": "green", "fish": "orange"}
 SHORT = {key: value for key, value in SMALL.items() if not key.startswith("fetch.")} | {"train.epochs": 1}

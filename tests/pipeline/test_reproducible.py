@@ -33,6 +33,7 @@ def test_two_clones_give_the_same_bytes(finished_clone, tmp_path):
     assert model | {"data/detections.json", "plots/evaluate/images", "plots/grad_cam/images"} < set(expected)
 
 
+@pytest.mark.needs("signals")
 def test_a_run_that_is_killed_with_dvc_continues_to_the_same_lock(experiment, finished_clone):
     lock = (experiment.folder / "dvc.lock").read_bytes()
     expected = hashes(finished_clone)

@@ -23,7 +23,7 @@ def test_an_experiment_in_a_temporary_folder_finds_its_project(experiment):
 
 def test_elsewhere_the_project_is_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert str(project_root() / "data/checkpoint") == "data/checkpoint"
+    assert project_root() / "data/checkpoint" == Path("data/checkpoint")
 
 
 def test_a_file_that_only_the_project_has_is_named_with_its_absolute_path(experiment):

@@ -53,8 +53,8 @@ def test_any_other_folders_keep_their_places(folder):
         "train/../../evil.jpg",
         "/evil.jpg",
         "C:/evil.jpg",
-        "..\\evil.jpg",
-        "\\evil.jpg",
+        pytest.param("..\\evil.jpg", marks=pytest.mark.needs("posix")),  # zipfile turns backslashes there
+        pytest.param("\\evil.jpg", marks=pytest.mark.needs("posix")),
         "__MACOSX/../../x",
         "../",
     ],
@@ -76,8 +76,12 @@ def test_a_link_or_device_is_refused_by_name(kind, folder):
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("balloon/train/A.JPG", "differs from 'balloon/train/a.jpg' only in case or slashes"),
-        ("balloon\\train\\a.jpg", "differs from 'balloon/train/a.jpg' only in case or slashes"),
+        ("balloon/train/A.JPG", "differs from 'balloon/train/a.jpg' only in case, slashes or accents' form"),
+        pytest.param(
+            "balloon\\train\\a.jpg",
+            "differs from 'balloon/train/a.jpg' only in case, slashes or accents' form",
+            marks=pytest.mark.needs("posix"),
+        ),
         ("balloon/train/a.jpg", "occurs twice"),
     ],
 )
@@ -87,9 +91,16 @@ def test_entries_that_would_overwrite_each_other_are_refused(name, problem, fold
     assert f"{name!r} {problem}; nothing was unpacked" in line
 
 
+def test_names_that_macos_takes_for_the_same_are_refused(folder):
+    path = write_zip(Path("a.zip"), {"train/\u00e9.jpg": b"x"}, prefix="")
+    line = refusal(add_entry(path, "train/e\u0301.jpg", b"other"), folder)
+    assert "differs from 'train/\u00e9.jpg' only in case, slashes or accents' form" in line
+
+
 @pytest.mark.parametrize("name", ["train/a:b.jpg", "train/aux.jpg", "con/1.jpg", "train/a.jpg ", "train/b./1.jpg"])
 def test_an_entry_whose_name_windows_refuses_is_refused_there(name, folder, monkeypatch):
     path = add_entry(folder / "a.zip", name, b"x")
+    monkeypatch.setattr(sys, "platform", "linux")
     check_entries("a.zip", zipfile.ZipFile(path).infolist())
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(UserError, match=f"a.zip: entry '{name}' has a name that Windows refuses; nothing was unpacked"):

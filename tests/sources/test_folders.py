@@ -18,6 +18,7 @@ def test_images_and_annotations_are_copied_from_any_depth_and_other_files_are_na
     assert files_in(folder) == MIXED
 
 
+@pytest.mark.needs("symlinks")
 def test_links_are_followed_and_a_circle_of_them_ends(folder):
     source = write_folder(Path("mine"), {"a.jpg": b"a"})
     write_folder(Path("elsewhere"), {"b.jpg": b"b"})
@@ -28,11 +29,21 @@ def test_links_are_followed_and_a_circle_of_them_ends(folder):
     assert files_in(folder) == {"a.jpg": b"a", "linked/b.jpg": b"b"}
 
 
+@pytest.mark.needs("symlinks")
 def test_a_file_that_can_not_be_copied_is_named(folder):
     source = write_folder(Path("mine"), FILES)
     (source / "train/gone.jpg").symlink_to("nowhere.jpg")
-    with pytest.raises(UserError, match=r"^mine/train/gone\.jpg can't be copied \(No such file or directory\)"):
+    with pytest.raises(UserError, match=r"^mine.train.gone\.jpg can't be copied \(.+\)"):
         copy_data_set(source, folder)
+
+
+def test_a_file_whose_name_the_disk_takes_for_that_of_another_is_named(folder):
+    """On a disk that ignores case, `A.jpg` is there once `a.jpg` was copied; here a file of the same name stands in."""
+    source = write_folder(Path("mine"), {"a.jpg": b"a"})
+    (folder / "a.jpg").write_bytes(b"other")
+    with pytest.raises(UserError, match=r"^mine.a\.jpg differs from another file only in case or the form of accents"):
+        copy_data_set(source, folder)
+    assert (folder / "a.jpg").read_bytes() == b"other"
 
 
 def test_a_folder_that_holds_the_copy_itself_is_refused(folder):

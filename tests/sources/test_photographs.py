@@ -69,7 +69,8 @@ def test_a_file_that_is_no_zip_archive_in_place_of_the_folder_is_named(folder):
 
 
 def test_a_path_may_begin_in_the_home_folder(folder, monkeypatch):
-    monkeypatch.setenv("HOME", str(folder.parent))
+    for variable in ("HOME", "USERPROFILE"):  # Windows' own
+        monkeypatch.setenv(variable, str(folder.parent))
     write_source("folder")
     fetch_photographs(params("~/mine"), folder)
     assert files_in(folder) == FILES

@@ -1,6 +1,5 @@
 """Worker processes: `spawn`, as on Windows and macOS, serves as well as `fork`."""
 
-import os
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
@@ -46,11 +45,9 @@ def test_a_worker_gets_no_images_and_no_tensors(sample):
     assert b"rebuild_tensor" not in pickled  # each would take a file descriptor, of which macOS allows 256
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", [pytest.param("fork", marks=pytest.mark.needs("fork")), "spawn"])
 @pytest.mark.slow
 def test_no_worker_outlives_an_interrupt(sample, monkeypatch, method):
-    if method == "fork" and not hasattr(os, "fork"):
-        pytest.skip("this system has no fork")
     monkeypatch.setattr(loader, "START_METHOD", method)
     params = read_recipe().train.model_copy(update={"workers": 2})
     before = set(psutil.Process().children(recursive=True))

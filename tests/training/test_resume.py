@@ -18,7 +18,7 @@ CHECKPOINTS = Path("data/checkpoint")
 LONG = SMALL | {"train.epochs": 16, "train.validate_every": 4, "train.optimizer": "adamw"}
 KILLS = 10
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume"), pytest.mark.needs("signals")]
 
 
 def outputs() -> dict[str, bytes]:
@@ -36,8 +36,8 @@ def start_training() -> subprocess.Popen:
         signal.signal(signal.SIGINT, handler)
 
 
-def kill(process: subprocess.Popen, how: int = signal.SIGKILL) -> None:
-    os.killpg(process.pid, how)
+def kill(process: subprocess.Popen) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

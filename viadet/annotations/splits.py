@@ -1,6 +1,6 @@
 """Splitting a data set into train, val and test: by the names of its folders, or by shares."""
 
-import os
+import posixpath
 from collections import Counter
 from hashlib import sha256
 from pathlib import PurePosixPath
@@ -74,7 +74,7 @@ def split_folders(names: list[str]) -> dict[str, str | None]:
         The split by image name, None for all if there are no splits: a lone folder `train` is none.
     """
     parents = [str(PurePosixPath(name).parent) for name in names]
-    depth = len([part for part in PurePosixPath(os.path.commonpath(parents or ["."])).parts if part != "."])
+    depth = len([part for part in PurePosixPath(posixpath.commonpath(parents or ["."])).parts if part != "."])
     splits = {}
     for name in names:
         folders = [part.casefold() for part in PurePosixPath(name).parts[depth:-1]]

@@ -56,7 +56,14 @@ def compare(old: str, new: str, out: Path | None) -> None:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     for note in notes:
         print(note)
-    print(f"{os.path.relpath(path, start)}: {len(page) / 1e6:.1f} MB, open it in a browser")
+    print(f"{_relative(path, start)}: {len(page) / 1e6:.1f} MB, open it in a browser")
+
+
+def _relative(path: Path, start: Path) -> str:
+    try:
+        return os.path.relpath(path, start)
+    except ValueError:  # on another of Windows' drives
+        return str(path)
 
 
 def dvc_diff(kind: str, old: str, new: str, *options: str) -> dict:

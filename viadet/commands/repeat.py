@@ -106,7 +106,7 @@ def check_paths(recipe: str, paths: dict[str, str]) -> None:
             )  # a dependency of the stage fetch: DVC wants it in the repetition's folder too
             remedy = f"give the absolute path: -S {recipe}.{key}={path.resolve()}"
             if path.is_relative_to(folder):
-                remedy = f"run `dvc add {folder}` and `git add {folder}.dvc data/.gitignore`"
+                remedy = f"run `dvc add {folder.as_posix()}` and `git add {folder.as_posix()}.dvc data/.gitignore`"
             raise UserError(
                 f"{recipe}.{key} is {value!r}, but git does not track {untracked[0]}: repetitions run in folders of "
                 f"their own without untracked files; {remedy}"

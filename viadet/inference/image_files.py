@@ -40,7 +40,7 @@ def find_image_files(arguments: Sequence[str]) -> ImageFiles:
         The images in the order of the arguments, those of each sorted by name; each once.
 
     Raises:
-        UserError: arguments give no image; names all of them.
+        UserError: arguments give no image, names all of them; or the images are on several of Windows' drives.
     """
     paths: dict[Path, None] = {}
     pictures: set[Path] = set()
@@ -62,7 +62,10 @@ def find_image_files(arguments: Sequence[str]) -> ImageFiles:
     if not paths:
         drawn = counted(len(pictures), "picture")
         raise UserError(f"there are no images but {drawn} of earlier predictions; name their folder to use them")
-    root = Path(os.path.commonpath(tops))
+    try:
+        root = Path(os.path.commonpath(tops))
+    except ValueError:
+        raise UserError("the images are on several drives; name those of one drive at a time") from None
     return ImageFiles(root, [path.relative_to(root).as_posix() for path in paths], len(pictures - set(paths)))
 
 

@@ -28,6 +28,7 @@ GAP_INCHES = 0.08
 DARK = 0.4  # luminance below which text on a colour is white
 MAX_STEM_BYTES = 120  # of a picture's name; Windows allows 260 characters for its whole path
 REFUSED_BY_WINDOWS = re.compile(r'[<>:"|?*\\\x00-\x1f]')  # in names
+WINDOWS_DEVICE = re.compile(r"^(con|prn|aux|nul|(?:com|lpt)[0-9])(?=\s*(\.|$))", re.IGNORECASE)  # whatever its suffix
 
 
 def new_figure(
@@ -175,8 +176,8 @@ def picture_names(coco: dict) -> dict[int, str]:
     names, taken = {}, set()
     for image in coco["images"]:
         stem = image["file_name"].removesuffix(".jpg").replace("/", "_")
-        stem = REFUSED_BY_WINDOWS.sub("_", stem)
-        stem = stem.encode()[:MAX_STEM_BYTES].decode(errors="ignore")
+        stem = WINDOWS_DEVICE.sub(r"\1_", REFUSED_BY_WINDOWS.sub("_", stem))
+        stem = stem.encode(errors="surrogateescape")[:MAX_STEM_BYTES].decode(errors="ignore")
         candidates = (f"{stem}.jpg" if number == 1 else f"{stem}-{number}.jpg" for number in count(1))
         names[image["id"]] = next(name for name in candidates if name.casefold() not in taken)
         taken.add(names[image["id"]].casefold())

@@ -27,8 +27,7 @@ def run_stage(main: Callable[[], None], doc: str) -> None:
         main: reads params and inputs, writes outputs; raises UserError for what the user can fix.
         doc: the stage module's docstring.
     """
-    for stream in (sys.stdout, sys.stderr):  # file names may have signs that the terminal's encoding lacks
-        stream.reconfigure(errors="backslashreplace")
+    escape_unprintable()
     name = Path(sys.argv[0]).stem
     parse_arguments(name, doc)
     with one_line_errors(name, "run `dvc repro` again"):
@@ -39,6 +38,12 @@ def parse_arguments(name: str, doc: str | None) -> None:
     """Print a stage's docstring and end if the command line asks for `--help`; refuse other arguments, exit code 2."""
     formatter = argparse.RawDescriptionHelpFormatter
     argparse.ArgumentParser(f"python -m stages.{name}", description=doc, formatter_class=formatter).parse_args()
+
+
+def escape_unprintable() -> None:
+    """Print signs that the terminal's encoding lacks, such as some of file names, as escapes instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """Unpacking the data set in a zip archive; malicious archives are refused."""
 
 import lzma
-import os
+import posixpath
 import re
 import shutil
 import stat
 import sys
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -67,11 +68,11 @@ def check_entries(archive_name: str, entries: list[zipfile.ZipInfo]) -> None:
     Raises:
         UserError: names the entry.
     """
-    files = {}  # the name of each file by its path, where case makes no difference
+    files = {}  # the name of each file by its path, where case and the form of accents make no difference
     for entry in entries:
         name = entry.filename
         path = _path_of(name)
-        first_name = name if entry.is_dir() else files.setdefault(path.as_posix().casefold(), name)
+        first_name = name if entry.is_dir() else files.setdefault(_plain(path), name)
         if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name):
             problem = "points outside of the archive"
         elif stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -79,7 +80,11 @@ def check_entries(archive_name: str, entries: list[zipfile.ZipInfo]) -> None:
         elif sys.platform == "win32" and any(REFUSED_BY_WINDOWS.search(part) for part in path.parts):
             problem = "has a name that Windows refuses"
         elif first_name is not name:
-            problem = "occurs twice" if first_name == name else f"differs from {first_name!r} only in case or slashes"
+            problem = (
+                "occurs twice"
+                if first_name == name
+                else f"differs from {first_name!r} only in case, slashes or accents' form"
+            )
         else:
             continue
         raise UserError(f"{archive_name}: entry {name!r} {problem}; nothing was unpacked")
@@ -88,8 +93,13 @@ def check_entries(archive_name: str, entries: list[zipfile.ZipInfo]) -> None:
 def target_paths(names: Iterable[str]) -> dict[str, str]:
     """Map each name in an archive to its path below the folder that holds all of them."""
     paths = {name: _path_of(name) for name in names}
-    top = os.path.commonpath([path.parent for path in paths.values()] or [""])
+    top = posixpath.commonpath([path.parent for path in paths.values()] or [""])
     return {name: path.relative_to(top).as_posix() for name, path in paths.items()}
+
+
+def _plain(path: PurePosixPath) -> str:
+    """Give equal texts for paths that Windows or macOS take for the same."""
+    return unicodedata.normalize("NFC", path.as_posix().casefold())
 
 
 def _path_of(name: str) -> PurePosixPath:

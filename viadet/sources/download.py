@@ -149,6 +149,8 @@ def failure_reason(error: requests.RequestException) -> str:
         return "name resolution failed"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "incomplete download"
+    if isinstance(root, ConnectionRefusedError):  # Windows has a long sentence for it
+        return "connection refused"
     reason = root.strerror if isinstance(root, OSError) and root.strerror else str(root)
     return " ".join(reason.split()).rstrip(".").lower()
 

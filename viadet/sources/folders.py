@@ -14,7 +14,7 @@ def copy_data_set(source: Path, folder: Path) -> list[str]:
         The other files, relative to `source`, without hidden ones.
 
     Raises:
-        UserError: `source` holds `folder`, or a file can't be copied.
+        UserError: `source` holds `folder`, a file can't be copied, or the disk takes two names for the same.
     """
     if folder.resolve().is_relative_to(source.resolve()):
         raise UserError(f"fetch.source is {str(source)!r}, which holds {folder.parent} itself; name the images' folder")
@@ -25,6 +25,11 @@ def copy_data_set(source: Path, folder: Path) -> list[str]:
             others.append(name.as_posix())
             continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if (folder / name).exists():
+            raise UserError(
+                f"{path} differs from another file only in case or the form of accents, which makes no difference on "
+                "this disk; give one of them another name"
+            )
         try:
             shutil.copy2(path, folder / name)
         except OSError as error:

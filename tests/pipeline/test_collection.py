@@ -1,0 +1,63 @@
+"""Tests are collected, and skipped with a reason, on systems that lack what some of them need."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from other_systems import missing_feature
+from projects import REPOSITORY
+
+# Takes away what Windows lacks before pytest starts: modules only from this project's code, as libraries choose them by
+# sys.platform; of os and signal what no library needs while it is imported.
+LIKE_WINDOWS = """
+import builtins, os, pathlib, signal, sys
+import pytest
+
+system_import = builtins.__import__
+
+def import_as_on_windows(name, globals=None, *others, **options):
+    file = (globals or {}).get("__file__") or ""
+    if name in ("resource", "fcntl", "pwd", "grp", "termios") and pathlib.Path(file).is_relative_to(os.getcwd()):
+        raise ModuleNotFoundError(f"No module named {name!r}")
+    return system_import(name, globals, *others, **options)
+
+builtins.__import__ = import_as_on_windows
+for module, names in ((os, ("fork", "killpg", "sched_setaffinity")), (signal, ("SIGKILL", "SIGHUP", "SIGALRM"))):
+    for name in names:
+        delattr(module, name)
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+NEEDING = (  # a fast test for each reason; they are skipped before their fixtures run
+    "tests/commands/test_app.py::test_an_interrupted_command_ends_in_one_line",
+    "tests/commands/test_predict.py::test_files_that_cannot_be_written_whole_leave_nothing",
+)
+
+
+def pytest_like_windows(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", LIKE_WINDOWS, "-n", "0", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("linux")
+def test_all_tests_are_collected_without_what_windows_lacks():
+    result = pytest_like_windows("--collect-only", "-q")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    assert "error" not in result.stdout.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.needs("linux")
+def test_tests_that_need_it_are_skipped_with_the_reason():
+    result = pytest_like_windows("-rs", *NEEDING)
+    assert result.returncode == 0, result.stdout
+    assert "3 skipped" in result.stdout
+    assert "Windows has no signals for groups of processes" in result.stdout
+    assert "this system has no limit of a process's files" in result.stdout
+
+
+def test_an_unknown_feature_is_an_error():
+    assert missing_feature("posix") is (None if os.name == "posix" else missing_feature("posix"))
+    with pytest.raises(KeyError):
+        missing_feature("telepathy")
