@@ -52,14 +52,14 @@ STEPS = {
 def multiply(folder: Path, images: int) -> None:
     """Link a split's images, with their annotations, until there are enough."""
     path = next(folder.glob("*.json"))
-    entries = list(json.loads(path.read_text()).values())
+    entries = list(json.loads(path.read_text(encoding="utf-8")).values())
     many = {}
     for number in range(images):
         entry = entries[number % len(entries)]
         name = f"{number:05d}_{entry['filename']}"
         (folder / name).hardlink_to(folder / entry["filename"])
         many[name] = entry | {"filename": name}
-    path.write_text(json.dumps(many))
+    path.write_text(json.dumps(many), encoding="utf-8")
 
 
 def measured(command: list[str]) -> str:

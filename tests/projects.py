@@ -46,7 +46,7 @@ def set_param(params: dict, key: str, value: object) -> None:
 
 def write_params(changes: dict | None = None, recipe: str = "sample") -> None:
     """Write params.yaml here: the repository's, with keys such as `train.lr` of one recipe changed."""
-    params = load_yaml((REPOSITORY / "params.yaml").read_text())
+    params = load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     params["recipe"] = recipe
     for key, value in (changes or {}).items():
         set_param(params[recipe], key, value)
@@ -141,12 +141,12 @@ class Clone:
 def changed_file(clone, name, change):
     """Change the text of a file of the clone, then put it back."""
     path = clone.folder / name
-    before = path.read_text()
-    path.write_text(change(before))
+    before = path.read_text(encoding="utf-8")
+    path.write_text(change(before), encoding="utf-8")
     try:
         yield
     finally:
-        path.write_text(before)
+        path.write_text(before, encoding="utf-8")
 
 
 def changed_param(clone, key, value):

@@ -17,7 +17,7 @@ TINY_ROUNDS = ("--rounds", "1", "--threads", "1")
 
 
 def results_of(folder, name):
-    results = json.loads((folder / f"{name}.json").read_text())
+    results = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     assert results["machine"]["cores"] >= 1
     assert results["machine"]["cpu"]
     assert results["versions"]["torch"]

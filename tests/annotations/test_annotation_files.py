@@ -22,7 +22,7 @@ def test_all_formats_are_found_in_any_depth_and_case(tmp_path):
     names = ["b/VIA.JSON", "b/c/d.Json", "e.json", "b/f.csv", "G.CSV", "h/i.csv"]
     for name, text in zip(names, texts, strict=True):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     files = files_of(tmp_path)
     assert sorted(files.images) == sorted(tmp_path / name for name in names)
     assert all([image.file_name for image in images] == ["a.png"] for images in files.images.values())
@@ -51,7 +51,7 @@ def test_other_files_are_not_found_but_described(tmp_path):
     }
     for name, (text, _) in kinds.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "utf16.csv").write_bytes("a,b".encode("utf-16"))
     expected = {tmp_path / name: kind for name, (_, kind) in kinds.items() if kind}
     assert files_of(tmp_path) == ({}, {}, expected | {tmp_path / "utf16.csv": "not UTF-8 text"})
@@ -60,7 +60,7 @@ def test_other_files_are_not_found_but_described(tmp_path):
 @pytest.mark.parametrize("write_format", [via_json, via2_project, via3_project])
 def test_a_file_of_via_that_was_cut_off_is_damaged_and_no_other_file(tmp_path, write_format):
     path = tmp_path / "via.json"
-    path.write_text(write_format(DRAWN)[:-5])
+    path.write_text(write_format(DRAWN)[:-5], encoding="utf-8")
     files = files_of(tmp_path)
     assert (files.images, files.others) == ({path: []}, {})
     assert files.damaged[path].startswith(f"{path} is not valid JSON")
@@ -68,8 +68,8 @@ def test_a_file_of_via_that_was_cut_off_is_damaged_and_no_other_file(tmp_path, w
 
 def test_each_file_is_read_and_parsed_once(tmp_path, monkeypatch):
     for name, write_format in (("a.json", via_json), ("b.json", via3_project), ("c.csv", via_csv), ("d.csv", via3_csv)):
-        (tmp_path / name).write_text(write_format(DRAWN))
-    (tmp_path / "coco.json").write_text("{}")
+        (tmp_path / name).write_text(write_format(DRAWN), encoding="utf-8")
+    (tmp_path / "coco.json").write_text("{}", encoding="utf-8")
     opened = []
     sys.addaudithook(lambda event, args: opened.append(args[0]) if event == "open" else None)
     files_of(tmp_path)
@@ -80,7 +80,7 @@ def test_each_file_is_read_and_parsed_once(tmp_path, monkeypatch):
 @pytest.mark.needs("symlinks")
 def test_a_linked_folder_is_searched_once(tmp_path):
     (tmp_path / "real").mkdir()
-    (tmp_path / "real/via.json").write_text(via_json(DRAWN))
+    (tmp_path / "real/via.json").write_text(via_json(DRAWN), encoding="utf-8")
     (tmp_path / "real/loop").symlink_to(tmp_path / "real")
     (tmp_path / "own").symlink_to(tmp_path / "real")
     assert list(files_of(tmp_path / "own").images) == [tmp_path / "own/via.json"]

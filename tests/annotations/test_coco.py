@@ -25,5 +25,5 @@ def test_ids_count_from_1_in_the_order_of_file_names(tmp_path):
     assert [(image["id"], image["file_name"]) for image in coco["images"]] == [(1, "val/a.png"), (2, "val/b.png")]
     ids = [(a["id"], a["image_id"], a["category_id"]) for a in coco["annotations"]]
     assert ids == [(1, 1, 1), (2, 1, 1), (3, 2, 1)]
-    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    (tmp_path / "coco.json").write_text(json.dumps(coco), encoding="utf-8")
     assert len(COCO(str(tmp_path / "coco.json")).anns) == 3

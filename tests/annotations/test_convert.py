@@ -121,15 +121,19 @@ def test_a_bad_region_is_named_with_the_param_that_decides(folder, shape, kind, 
 def test_all_faults_are_found_at_once(folder):
     write_split(folder, [via_entry("a.png", POINT, SQUARE, OUTSIDE), via_entry("c.png", SQUARE, POINT)])
     (folder / "c.png").unlink()
-    (folder / "via2.json").write_text('{"_via_img_metadata": {"x"')
+    (folder / "via2.json").write_text('{"_via_img_metadata": {"x"', encoding="utf-8")
     reasons = [fault.reason for fault in converted(folder).faults]
     assert reasons == ["annotation file", "missing image", "point", "outside the image"]
 
 
 def test_files_that_contradict_each_other_are_a_group_of_their_own_beside_other_faults(folder):
     changed = via_entry("a.png", SQUARE | {"all_points_x": [11, 50, 50, 10]})
-    (folder / "second.json").write_text(json.dumps([changed, via_entry("b.png", SQUARE), via_entry("gone.png")]))
-    (folder / "twice.json").write_text(json.dumps([via_entry("b.png", POINT), via_entry("b.png", SQUARE)]))
+    (folder / "second.json").write_text(
+        json.dumps([changed, via_entry("b.png", SQUARE), via_entry("gone.png")]), encoding="utf-8"
+    )
+    (folder / "twice.json").write_text(
+        json.dumps([via_entry("b.png", POINT), via_entry("b.png", SQUARE)]), encoding="utf-8"
+    )
     data_set = converted(folder)
     other, advice = "is missing in another entry of the image in", "remove the image from one of them"
     assert faults_of(data_set) == [
@@ -163,7 +167,7 @@ def test_files_that_contradict_each_other_are_a_group_of_their_own_beside_other_
     ids=range(4),
 )
 def test_a_damaged_file_is_a_fault_with_its_place_and_the_others_are_converted(folder, name, text, fault):
-    (folder / name).write_text(text)
+    (folder / name).write_text(text, encoding="utf-8")
     data_set = converted(folder)
     [line] = faults_of(data_set)
     assert line.startswith(f"annotation file: data/own/{name}{fault}")
@@ -198,7 +202,7 @@ def test_a_project_that_lists_no_images_is_refused_with_what_to_do(folder):
 
 
 def test_a_folder_without_annotations_is_described(folder):
-    (folder / "via_region_data.json").write_text('{"images": [], "annotations": []}')
+    (folder / "via_region_data.json").write_text('{"images": [], "annotations": []}', encoding="utf-8")
     assert error_of(folder) == (
         "data/own has no annotations of VIA: found 2 images and data/own/via_region_data.json (COCO annotations); "
         "export them from VIA as JSON or CSV into this folder"
@@ -218,7 +222,7 @@ def test_of_values_that_differ_in_case_the_rarer_ones_are_named_with_their_place
 
 def test_images_and_files_that_are_not_used_are_named(folder):
     Image.new("RGB", (8, 8)).save(folder / "unlisted.png")
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text("{}", encoding="utf-8")
     data_set = converted(folder)
     assert (len(data_set.images), data_set.unlisted) == (2, ["unlisted.png"])
     assert data_set.other_files == ["data/own/config.json (JSON without VIA's annotations)"]

@@ -29,7 +29,7 @@ def project_of(**changes) -> dict:
 
 
 def read(folder, content: str | dict, name: str = "via.json"):
-    (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    (folder / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     return read_annotation_file(folder / name)
 
 

@@ -19,7 +19,7 @@ DRAWN = [
 
 
 def read(folder, text: str):
-    (folder / "via.CSV").write_text(text)
+    (folder / "via.CSV").write_text(text, encoding="utf-8")
     return read_annotation_file(folder / "via.CSV")
 
 
@@ -33,7 +33,7 @@ def error_of(folder, text: str) -> str:
 
 @pytest.mark.parametrize("comment", ["#", ""], ids=["VIA 1", "VIA 2"])
 def test_csv_gives_the_same_as_json(tmp_path, comment):
-    (tmp_path / "via.json").write_text(via_json(DRAWN))
+    (tmp_path / "via.json").write_text(via_json(DRAWN), encoding="utf-8")
     assert read(tmp_path, via_csv(DRAWN, comment)) == read_annotation_file(tmp_path / "via.json")
 
 

@@ -120,7 +120,7 @@ def test_names_with_paths_and_urls_lead_to_the_images(program, images, tmp_path)
 def test_a_size_that_via_did_not_know_is_none():
     for name in ("via_project.json", "via_project_json.json", "via_project_csv.csv"):
         assert {image.size for image in read_annotation_file(EXPORTS / "via2_paths" / name)} == {None}
-    assert ",undefined," in (EXPORTS / "via2_paths/via_project_csv.csv").read_text()
+    assert ",undefined," in (EXPORTS / "via2_paths/via_project_csv.csv").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def test_regions_as_an_object_as_a_list_and_in_a_project_give_the_same(tmp_path,
 
 def test_a_size_that_via_did_not_know_is_none(tmp_path):
     entries = [via_entry("a.png") | {"size": size} for size in (-1, None, "12", True)]
-    (tmp_path / "via.json").write_text(json.dumps([*entries, {"filename": "a.png", "regions": []}]))
+    (tmp_path / "via.json").write_text(json.dumps([*entries, {"filename": "a.png", "regions": []}]), encoding="utf-8")
     assert [image.size for image in read_annotation_file(tmp_path / "via.json")] == [None] * 5
 
 
@@ -48,7 +48,7 @@ def test_a_size_that_via_did_not_know_is_none(tmp_path):
     "name", ["a b (1).png", "Ballon à Öhringen.png", "سیب\u200cزمینی.png", "C:\\x\\a.png", "http://x/a"]
 )
 def test_names_in_any_script_paths_and_urls_are_kept_as_written(tmp_path, name):
-    (tmp_path / "via.json").write_text(via_json([Drawn(name, [])]))
+    (tmp_path / "via.json").write_text(via_json([Drawn(name, [])]), encoding="utf-8")
     assert [image.file_name for image in read_annotation_file(tmp_path / "via.json")] == [name]
 
 
@@ -84,13 +84,15 @@ def test_names_in_any_script_paths_and_urls_are_kept_as_written(tmp_path, name):
     ids=range(16),
 )
 def test_a_file_that_is_not_a_via_file_is_named_with_the_reason(text, reason, tmp_path):
-    (tmp_path / "via.json").write_text(text)
+    (tmp_path / "via.json").write_text(text, encoding="utf-8")
     assert error_of(tmp_path / "via.json").startswith(reason)
 
 
 def test_a_value_nested_to_the_limit_is_named(tmp_path):
     for depth in range(940, 1000, 3):  # somewhere below the limit, json can read it, but `repr` can't write it
-        (tmp_path / "via.json").write_text('{"_via_img_metadata": {"a": ' + "[" * depth + "]" * depth + "}}")
+        (tmp_path / "via.json").write_text(
+            '{"_via_img_metadata": {"a": ' + "[" * depth + "]" * depth + "}}", encoding="utf-8"
+        )
         assert error_of(tmp_path / "via.json").startswith((" is not a VIA file: expected", " can't be read as JSON"))
 
 

@@ -28,7 +28,9 @@ def write_split(folder: Path, entries: list[dict], size_wh: tuple[int, int] = (2
     folder.mkdir(parents=True, exist_ok=True)
     for entry in entries:
         Image.new("RGB", size_wh, "navy").save(folder / entry["filename"])
-    (folder / "via_region_data.json").write_text(json.dumps({entry["filename"]: entry for entry in entries}))
+    (folder / "via_region_data.json").write_text(
+        json.dumps({entry["filename"]: entry for entry in entries}), encoding="utf-8"
+    )
     return folder
 
 

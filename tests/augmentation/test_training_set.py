@@ -125,7 +125,9 @@ def test_all_of_600_objects_are_targets_and_have_anchors(project):
         folder.mkdir(parents=True)
     Image.new("RGB", (512, 512)).save(TRAIN[1] / "train/a.png")
     categories = [{"id": 1, "name": "balloon"}]
-    TRAIN[0].write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    TRAIN[0].write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories}), encoding="utf-8"
+    )
     params = read_recipe().train
     plain = {"scale": [1.0, 1.0], "flip": 0.0, "colour": 0.0, "copy_paste": 0, "mosaic": 0.0}
     params = params.model_copy(update={"augment": params.augment.model_copy(update=plain)})
@@ -146,6 +148,6 @@ def test_scenes_are_reduced_with_their_polygons(sample):
 
 def test_a_training_split_without_images_is_an_error(project):
     TRAIN[0].parent.mkdir(parents=True)
-    TRAIN[0].write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    TRAIN[0].write_text(json.dumps({"images": [], "annotations": [], "categories": []}), encoding="utf-8")
     with pytest.raises(UserError, match="has no images"):
         training_set()

@@ -60,7 +60,9 @@ def test_an_unknown_command_is_a_usage_error():
 @pytest.mark.needs("signals")
 def test_an_interrupted_command_ends_in_one_line(tmp_path):
     (tmp_path / "dvc.yaml").touch()
-    (tmp_path / "git").write_text("#!/bin/sh\nexec sleep 60\n")  # git itself may end before the interrupt comes
+    (tmp_path / "git").write_text(
+        "#!/bin/sh\nexec sleep 60\n", encoding="utf-8"
+    )  # git itself may end before the interrupt comes
     (tmp_path / "git").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     command = [sys.executable, "-c", "from viadet.commands.app import main; main()", "compare"]
@@ -98,4 +100,4 @@ def test_an_interrupted_dvc_ends_before_the_command_does(tmp_path, number, statu
     process.send_signal(number)  # to this process alone
     assert process.communicate(timeout=60)[1].decode().splitlines()[-1].startswith(f"repeat: {word}; ")
     assert process.returncode == status
-    assert log.read_text() == "begin\nend\n"
+    assert log.read_text(encoding="utf-8") == "begin\nend\n"

@@ -99,7 +99,7 @@ def test_a_revision_from_before_a_plot_says_so(committed):
     result = compare(committed, "before", "HEAD", "-o", "before.html")
     assert result.returncode == 0, result.stderr
     assert "Errors can't be read at before" in result.stdout
-    text = (committed.folder / "before.html").read_text()
+    text = (committed.folder / "before.html").read_text(encoding="utf-8")
     assert "Errors: not at before" in text
     assert "<td>explained_missed</td>" in text
 
@@ -114,7 +114,7 @@ def test_a_revision_without_anything_says_so(committed):
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[:2] == ["empty has no metrics.", "empty has no curves."]
     assert result.stdout.splitlines()[2].startswith("empty has no pictures")
-    assert "empty has no metrics." in (committed.folder / "empty.html").read_text()
+    assert "empty has no metrics." in (committed.folder / "empty.html").read_text(encoding="utf-8")
 
 
 def test_an_unknown_revision_ends_in_one_line(committed):
@@ -162,10 +162,10 @@ def test_in_a_sub_folder_the_page_is_that_of_the_root(committed):
     result = compare(committed.at(docs))
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1].startswith("../comparison.html: ")
-    page = (committed.folder / "comparison.html").read_text()
+    page = (committed.folder / "comparison.html").read_text(encoding="utf-8")
     assert "../plots" not in page
     assert compare(committed.at(docs), "-o", "page.html").stdout.splitlines()[-1].startswith("page.html: ")
-    assert (docs / "page.html").read_text() == page
+    assert (docs / "page.html").read_text(encoding="utf-8") == page
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def page(sweep, rates):
 @pytest.mark.slow
 @pytest.mark.xdist_group("sweep")
 def test_the_page_holds_both_runs_and_asks_for_nothing(page, sweep, rates):
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert not re.search(r"""(?:src|href)=["'](?!data:)""", text)
     assert "default-src 'none'" in text
     metrics = json.loads(sweep.run("dvc", "metrics", "diff", "--json", *rates))["metrics/train.json"]["loss"]
@@ -188,7 +188,7 @@ def test_the_page_holds_both_runs_and_asks_for_nothing(page, sweep, rates):
     picture = (sweep.folder / "plots/visualise/images/training_set.png").read_bytes()
     assert text.count(base64.b64encode(picture).decode()) == 1  # the same in both runs
     assert compare(sweep, *rates, "-o", "again.html").returncode == 0
-    assert (sweep.folder / "again.html").read_text() == text
+    assert (sweep.folder / "again.html").read_text(encoding="utf-8") == text
 
 
 @pytest.fixture(scope="module")

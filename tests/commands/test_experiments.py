@@ -11,7 +11,7 @@ from viadet.commands.app import main
 from viadet.commands.experiments import changed_params, commit_rows, format_rows
 from viadet.project.yaml12 import load_yaml
 
-PARAMS = load_yaml((REPOSITORY / "params.yaml").read_text())
+PARAMS = load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
 
 
 def entry(name, ap, recipe="sample", **train):

@@ -190,7 +190,7 @@ def test_the_onnx_file_has_the_ap_of_pytorch(onnx_path, network, photographs):
 @pytest.mark.slow
 @pytest.mark.xdist_group("export")
 def test_the_example_prints_the_detections_with_onnxruntime_numpy_and_pillow_alone(onnx_path, network, photographs):
-    source = EXAMPLE.read_text()
+    source = EXAMPLE.read_text(encoding="utf-8")
     assert len(source.splitlines()) <= 20
     imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
     modules = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
@@ -309,7 +309,7 @@ def test_without_photographs_a_picture_is_rendered_for_the_check(tmp_path, monke
     folder.mkdir(parents=True)
     for number in range(12):
         Image.new("RGB", (20, 10), (number, 0, 0)).save(folder / f"{number:02}.png")
-    (folder / "via_region_data.json").write_text("{}")
+    (folder / "via_region_data.json").write_text("{}", encoding="utf-8")
     images = read_checked_images(())
     assert list(images) == [str(Path(f"data/raw/val/{number:02}.png")) for number in (0, 3, 6, 9)]
     assert all(image.shape == (3, 10, 20) for image in images.values())

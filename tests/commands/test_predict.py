@@ -66,8 +66,8 @@ def test_pictures_coco_csv_and_via_files_of_all_images_are_written(photographs, 
     assert sizes == {"b.jpg": (96, 64), "dot.png": (1, 1), "sub/a.jpg": (64, 96)}
     assert len(results["annotations"]) > 0
     assert all(entry["score"] >= 0.5 for entry in results["annotations"])
-    assert len((out / "detections.csv").read_text().splitlines()) == 1 + len(results["annotations"])
-    project = json.loads((out / "via_project.json").read_text())
+    assert len((out / "detections.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(results["annotations"])
+    project = json.loads((out / "via_project.json").read_text(encoding="utf-8"))
     assert project["_via_settings"]["core"]["default_filepath"] == photographs.as_uri() + "/"
     entries = project["_via_img_metadata"].values()
     assert {entry["filename"]: entry["size"] for entry in entries} == {
@@ -88,10 +88,10 @@ def test_the_least_sure_images_are_listed_and_in_a_via_project_of_their_own(phot
     predict("photographs", "--model", model_dir, "--unsure", 2)
     out = photographs.parent / "predictions"
     assert {path.name for path in out.iterdir()} == FILES | {"unsure.csv", "unsure_via_project.json"}
-    rows = [line.rsplit(",", 1) for line in (out / "unsure.csv").read_text().splitlines()[1:]]
+    rows = [line.rsplit(",", 1) for line in (out / "unsure.csv").read_text(encoding="utf-8").splitlines()[1:]]
     measures = [float(measure) for _, measure in rows]
     assert len(rows) == 2 and measures[0] >= measures[1] > 0
-    project = json.loads((out / "unsure_via_project.json").read_text())
+    project = json.loads((out / "unsure_via_project.json").read_text(encoding="utf-8"))
     shown = [project["_via_img_metadata"][key]["filename"] for key in project["_via_image_id_list"]]
     assert shown == [name for name, _ in rows]
 
@@ -101,13 +101,15 @@ def test_images_without_detections_are_in_all_files(photographs, model_dir):
     assert code == 0
     out = photographs.parent / "predictions"
     assert len(list((out / "pictures").iterdir())) == 3
-    assert json.loads((out / "coco_results.json").read_text()) == []
-    assert [entry["regions"] for entry in json.loads((out / "via_regions.json").read_text()).values()] == [[]] * 3
+    assert json.loads((out / "coco_results.json").read_text(encoding="utf-8")) == []
+    assert [
+        entry["regions"] for entry in json.loads((out / "via_regions.json").read_text(encoding="utf-8")).values()
+    ] == [[]] * 3
 
 
 def test_the_attribute_of_the_category_can_be_named_but_not_score(photographs, model_dir):
     predict("photographs/b.jpg", "--model", model_dir, "--attribute", "kind")
-    [entry] = json.loads((photographs.parent / "predictions/via_regions.json").read_text()).values()
+    [entry] = json.loads((photographs.parent / "predictions/via_regions.json").read_text(encoding="utf-8")).values()
     assert {region["region_attributes"]["kind"] for region in entry["regions"]} == {"balloon"}
     code, output = predict("photographs", "--model", model_dir, "--attribute", "score", "--out", "other")
     assert (code, last_line(output)) == (1, "predict: --attribute is score, which holds the score; name another")
@@ -120,7 +122,7 @@ def test_a_damaged_image_is_named_the_others_are_written_and_the_exit_code_is_1(
     path = photographs / "c.jpg"
     assert last_line(output).startswith(f"predict: 1 image left out: {path} can't be read as an image (")
     assert last_line(output).endswith("; predictions has the detections of 3 of 4 images")
-    assert len(json.loads((photographs.parent / "predictions/via_regions.json").read_text())) == 3
+    assert len(json.loads((photographs.parent / "predictions/via_regions.json").read_text(encoding="utf-8"))) == 3
 
 
 def test_only_damaged_images_leave_nothing(photographs, model_dir):
@@ -133,7 +135,7 @@ def test_only_damaged_images_leave_nothing(photographs, model_dir):
 
 def test_bad_input_ends_in_one_line_and_leaves_nothing(photographs, model_dir):
     (photographs / "empty").mkdir()
-    (photographs.parent / "file").write_text("x")
+    (photographs.parent / "file").write_text("x", encoding="utf-8")
     good = ["photographs", "--model", model_dir]
     for arguments, reason in [
         (["photographs/empty", "--model", model_dir], "photographs/empty has no images; their names end in .bmp, "),
@@ -230,7 +232,7 @@ def test_after_ctrl_c_or_sigterm_what_is_done_is_whole(photographs, model_dir, n
     done = int(line.split(" of ")[1])
     assert 0 < done < 1003
     assert {path.name for path in out.iterdir()} == FILES
-    assert len(json.loads((out / "via_project.json").read_text())["_via_image_id_list"]) == done
+    assert len(json.loads((out / "via_project.json").read_text(encoding="utf-8"))["_via_image_id_list"]) == done
     pictures = list((out / "pictures").iterdir())
     assert len(pictures) == done
     for path in pictures:

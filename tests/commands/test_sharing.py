@@ -100,7 +100,7 @@ def test_an_experiment_travels_between_two_clones(colleague, sweep):
     assert "sweep-2" in colleague.run("dvc", "exp", "list", "--all-commits", "hub")
     colleague.run("dvc", "exp", "pull", "hub", "sweep-2")
     colleague.run("dvc", "exp", "apply", "sweep-2")
-    assert "lr: 0.004" in (colleague.folder / "params.yaml").read_text()
+    assert "lr: 0.004" in (colleague.folder / "params.yaml").read_text(encoding="utf-8")
     assert (colleague.folder / "data/model/model.safetensors").is_file()
     assert "Data and pipelines are up to date" in colleague.run("dvc", "repro", "--dry")
     colleague.run("dvc", "exp", "branch", "sweep-2", "best")
@@ -109,11 +109,11 @@ def test_an_experiment_travels_between_two_clones(colleague, sweep):
 
 @pytest.mark.needs("posix")
 def test_the_workflow_reports_what_a_pull_request_changes(sweep):
-    workflow = load_yaml((REPOSITORY / ".github/workflows/ci.yml").read_text())
+    workflow = load_yaml((REPOSITORY / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
     (script,) = [step["run"] for step in workflow["jobs"]["report"]["steps"] if step.get("name") == "Report"]
     variables = ("BASE=sweep-1", "HEAD=sweep-2", "GITHUB_STEP_SUMMARY=summary.md")
     sweep.run("env", *variables, "bash", "-euo", "pipefail", "-c", script)
-    report = (sweep.folder / "report.md").read_text()
+    report = (sweep.folder / "report.md").read_text(encoding="utf-8")
     assert re.search(r"\| metrics/train.json +\| loss +\| [\d.]+ +\| [\d.]+ +\| -?[\d.]+ +\|", report)
     assert re.search(r"\| params.yaml +\| sample.train.lr +\| 0.00[24] +\| 0.00[24] +\|", report)
-    assert (sweep.folder / "summary.md").read_text() == report
+    assert (sweep.folder / "summary.md").read_text(encoding="utf-8") == report

@@ -10,7 +10,7 @@ from viadet.project.yaml12 import load_yaml
 
 @pytest.mark.parametrize("test_time", [True, False])
 def test_settings_of_a_recipe_are_read_as_they_were_written(test_time, tmp_path):
-    params = load_yaml((REPOSITORY / "params.yaml").read_text())["balloon"]
+    params = load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))["balloon"]
     if not test_time:
         params["evaluate"]["test_time"] = None
     recipe = Recipe.model_validate(params)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("evaluate")  # its tests share the fixture 
 
 
 def rows(path):
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

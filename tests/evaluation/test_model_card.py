@@ -36,7 +36,7 @@ def test_the_front_matter_is_read_by_the_hubs_library_and_has_the_figures_of_the
 
 @pytest.mark.xdist_group("evaluate")
 def test_the_text_tells_figures_interval_data_and_weights(evaluated):
-    text = (evaluated / CARD).read_text()
+    text = (evaluated / CARD).read_text(encoding="utf-8")
     details = read(evaluated / "metrics/evaluate_details.json")
     for name, value in details.items():
         assert f"| {name} | {'no objects' if value == -1 else f'{value:g}'} |" in text

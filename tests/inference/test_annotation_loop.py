@@ -10,7 +10,7 @@ from benchmarks.annotation_loop import TINY, main
 @pytest.mark.slow
 def test_both_strategies_start_from_the_same_images_and_annotate_as_many(tmp_path):
     main(TINY, tmp_path)
-    with (tmp_path / "annotation_loop.csv").open(newline="") as file:
+    with (tmp_path / "annotation_loop.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["strategy"], row["images"]) for row in rows] == [
         ("least sure", "2"),

@@ -150,5 +150,7 @@ def test_a_box_that_is_moved_and_one_that_is_deleted_arrive_and_nothing_else_cha
         assert moved[1] == pytest.approx([x + dx, y + dy, width, height], abs=2)
         assert others == before["50% & more.jpg"][2:]
         assert after == {"sub/b.png": before["sub/b.png"]}
-    regions = json.loads((tmp_path / "exports/via_project_json.json").read_text()).popitem()[1]["regions"]
+    regions = json.loads((tmp_path / "exports/via_project_json.json").read_text(encoding="utf-8")).popitem()[1][
+        "regions"
+    ]
     assert all(region["region_attributes"].keys() == {"category", "score"} for region in regions)

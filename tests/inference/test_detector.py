@@ -132,7 +132,7 @@ def test_a_model_detects_as_it_was_evaluated(model_copy):
     assert [(view.input_wh, view.mirrored) for view in merged.views] == [((128, 128), False), ((512, 512), False)]
     assert 0 < len(merged(image, threshold=0.0).scores) <= 20
     assert [view.input_wh for view in viadet.load(model_copy, "cpu", size=128).views] == [(128, 128)]
-    (model_copy / "detect.json").write_text('{"test_wh": [256, 256]}')
+    (model_copy / "detect.json").write_text('{"test_wh": [256, 256]}', encoding="utf-8")
     with pytest.raises(UserError, match=r"detect\.json is of another version of viadet; evaluate again, or delete it"):
         viadet.load(model_copy, "cpu")
 
@@ -156,7 +156,7 @@ def model_copy(untrained_model, tmp_path):
 )
 def test_a_model_folder_of_another_version_is_refused(model_copy, change, reason):
     path = model_copy / "model.json"
-    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    path.write_text(json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
     with pytest.raises(UserError) as error:
         viadet.load(model_copy)
     assert reason in str(error.value)

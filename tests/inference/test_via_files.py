@@ -36,7 +36,9 @@ def write_both(folder: Path, categories: list[str], attribute: str | None) -> li
 
 
 def test_a_project_names_images_boxes_categories_scores_and_the_folder_of_the_images(tmp_path):
-    project, regions = (json.loads(path.read_text()) for path in write_both(tmp_path, CATEGORIES, "kind"))
+    project, regions = (
+        json.loads(path.read_text(encoding="utf-8")) for path in write_both(tmp_path, CATEGORIES, "kind")
+    )
     place = project["_via_settings"]["core"]["default_filepath"]
     assert place.startswith("file:///") and place.endswith("/my%20images/%C3%A4/")
     assert project["_via_img_metadata"] == regions
@@ -55,10 +57,10 @@ def test_one_category_needs_no_attribute_unless_it_is_asked_for(tmp_path):
     assert class_attribute(["cat"], "kind") == "kind"
     assert class_attribute(CATEGORIES, None) == "category"
     project, _ = write_both(tmp_path, CATEGORIES, None)
-    metadata = json.loads(project.read_text())["_via_img_metadata"]
+    metadata = json.loads(project.read_text(encoding="utf-8"))["_via_img_metadata"]
     assert metadata["sub/b.png7"]["regions"][0]["region_attributes"] == {"score": "0.988"}
     write_via_project(project, tmp_path, RECORDS[2:], ["cat"], "kind")  # new boxes are cats
-    kind = json.loads(project.read_text())["_via_attributes"]["region"]["kind"]
+    kind = json.loads(project.read_text(encoding="utf-8"))["_via_attributes"]["region"]["kind"]
     assert kind["default_options"] == {"cat": True}
 
 
@@ -77,15 +79,15 @@ def test_corrected_detections_go_back_in_as_one_more_annotation_file(attribute, 
         Image.new("RGB", (64, 48), (number, 0, 0)).save(tmp_path / name)
     rect = {"name": "rect", "x": 1, "y": 2, "width": 10, "height": 10}
     old = {name: via_entry(name, rect, attributes=own) for name in ("old 1.png", "old 2.png")}
-    (tmp_path / "old.json").write_text(json.dumps(old))
+    (tmp_path / "old.json").write_text(json.dumps(old), encoding="utf-8")
     corrected = tmp_path / "corrected.json"
     write_via_project(corrected, tmp_path, RECORDS, CATEGORIES, attribute)
-    data = json.loads(corrected.read_text())
+    data = json.loads(corrected.read_text(encoding="utf-8"))
     regions = data["_via_img_metadata"]["sub/b.png7"]["regions"]
     regions[0]["shape_attributes"]["x"] = 20
     del regions[1]
     regions.append({"shape_attributes": rect, "region_attributes": {**own, "score": ""}})
-    corrected.write_text(json.dumps(data))
+    corrected.write_text(json.dumps(data), encoding="utf-8")
 
     data_set = convert_data_set(tmp_path, "data", convert_params(categories="auto", attribute="auto"))
     assert not data_set.faults

@@ -90,7 +90,7 @@ def drawn(tmp_path_factory):
 
 
 def rows(path):
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -119,7 +119,7 @@ def test_tables_list_all_classes(drawn):
     ]
     errors = rows(plots / "errors_by_class.csv")
     assert [row["class"] for row in errors[::6]] == list(CLASSES)
-    total = {row["error"]: row["count"] for row in json.loads((plots / "errors.json").read_text())}
+    total = {row["error"]: row["count"] for row in json.loads((plots / "errors.json").read_text(encoding="utf-8"))}
     assert sum(total.values()) == sum(int(row["count"]) for row in errors)
     matrix = rows(plots / "confusion_matrix.csv")
     assert [row["(objects)"] for row in matrix] == [*CLASSES, "(background)"]
@@ -134,6 +134,6 @@ def test_every_stage_has_its_pictures(drawn):
 
 
 def test_grad_cam_measures_fewer_images_than_it_draws_and_says_so(drawn):
-    metrics = json.loads((drawn / "metrics/grad_cam.json").read_text())
+    metrics = json.loads((drawn / "metrics/grad_cam.json").read_text(encoding="utf-8"))
     assert (metrics["measured_images"], metrics["images"]) == (1, 2)
     assert metrics["right"] + metrics["missed"] == 2  # objects of the first image

@@ -44,7 +44,7 @@ def test_three_pictures_are_drawn_with_boxes_on_photographs_and_samples(visualis
 
 
 def test_box_sizes_of_both_splits_are_shares_in_px_of_the_networks_input(visualised):
-    with (visualised / "plots/visualise/box_sizes.csv").open() as file:
+    with (visualised / "plots/visualise/box_sizes.csv").open(encoding="utf-8") as file:
         rows = {float(row["size"]): row for row in csv.DictReader(file)}
     for split in ("train", "val"):
         coco = read(visualised / f"data/coco/{split}.json")

@@ -32,7 +32,7 @@ def pictures(tmp_path_factory):
         (folder / name).parent.mkdir(exist_ok=True)
         picture.save(folder / name)
         entries.append(via_entry(name) | {"regions": regions})
-    (folder / "via_export.json").write_text(json.dumps(entries))
+    (folder / "via_export.json").write_text(json.dumps(entries), encoding="utf-8")
     return folder
 
 
@@ -52,9 +52,9 @@ def stages_to_run(clone):
 
 
 def test_two_commands_train_a_detector_of_all_categories(clone):
-    model = json.loads((clone.folder / "data/model/model.json").read_text())
+    model = json.loads((clone.folder / "data/model/model.json").read_text(encoding="utf-8"))
     assert model["categories"] == sorted(COLOURS)
-    counts = json.loads((clone.folder / "metrics/dataset.json").read_text())
+    counts = json.loads((clone.folder / "metrics/dataset.json").read_text(encoding="utf-8"))
     assert (counts["train_images"], counts["val_images"], counts["categories"]) == (8, 2, 4)
     assert "recipe own: 10 images of data/own, annotated in data/own/via_export.json" in clone.output
     assert "    - bird" in clone.output
@@ -63,10 +63,10 @@ def test_two_commands_train_a_detector_of_all_categories(clone):
 
 def test_a_change_in_the_linked_folder_is_noticed_and_a_fault_names_the_users_file(clone, pictures):
     path = pictures / "via_export.json"
-    before = path.read_text()
-    path.write_text(before.replace('"dog"', '"dgo "', 1).replace('"rect"', '"point"', 1))
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before.replace('"dog"', '"dgo "', 1).replace('"rect"', '"point"', 1), encoding="utf-8")
     result = clone.call("dvc", "repro")
-    path.write_text(before)
+    path.write_text(before, encoding="utf-8")
     assert result.returncode != 0
     [line] = [line for line in result.stderr.splitlines() if line.startswith("convert: ")]
     place = "data/own/via_export.json, day 0/picture (0).png, region 0"
@@ -77,7 +77,7 @@ def test_a_change_in_the_linked_folder_is_noticed_and_a_fault_names_the_users_fi
 def test_other_recipes_do_not_notice_the_folder(clone, pictures):
     with changed_param(clone, "recipe", "sample"):
         before = clone.run("dvc", "status", "fetch")
-        (pictures / "more.csv").write_text("x")
+        (pictures / "more.csv").write_text("x", encoding="utf-8")
         assert clone.run("dvc", "status", "fetch") == before
         assert "data/own" not in before
 

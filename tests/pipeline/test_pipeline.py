@@ -42,7 +42,7 @@ def test_the_whole_chain_runs_as_an_experiment(experiment):
         "plots/train/ap.csv",
     ]
     assert [name for name in written if not (experiment.folder / name).is_file()] == []
-    assert json.loads((experiment.folder / "metrics/dataset.json").read_text())["train_images"] == 6
+    assert json.loads((experiment.folder / "metrics/dataset.json").read_text(encoding="utf-8"))["train_images"] == 6
     assert "data/raw" not in experiment.run("git", "ls-files")
 
 
@@ -58,7 +58,7 @@ def test_metrics_of_the_experiment_can_be_compared_with_the_commit(experiment):
 
 def test_plots_of_the_experiment_can_be_compared_with_the_commit(experiment):
     experiment.run("dvc", "plots", "diff", "HEAD", "workspace", "-o", "comparison")
-    page = (experiment.folder / "comparison/index.html").read_text()
+    page = (experiment.folder / "comparison/index.html").read_text(encoding="utf-8")
     for title in (
         "Training loss and its two parts",
         "Learning rate",

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 
 def hashes(clone: Clone) -> dict[str, str]:
     """The hash of every output, as dvc.lock has it."""
-    lock = load_yaml((clone.folder / "dvc.lock").read_text())
+    lock = load_yaml((clone.folder / "dvc.lock").read_text(encoding="utf-8"))
     return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
 
 

@@ -56,18 +56,18 @@ def names_here():
 
 
 def content():
-    return {path.name: path.read_text() for path in Path("target").iterdir()}
+    return {path.name: path.read_text(encoding="utf-8") for path in Path("target").iterdir()}
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all():
     write_old()
     with pytest.raises(ZeroDivisionError), replaced_dir(Path("target")) as folder:
-        (folder / "a").write_text("new")
+        (folder / "a").write_text("new", encoding="utf-8")
         raise ZeroDivisionError
     assert content() == OLD
     with replaced_dir(Path("target")) as folder:
         for name, text in NEW.items():
-            (folder / name).write_text(text)
+            (folder / name).write_text(text, encoding="utf-8")
     assert content() == NEW
     assert names_here() == {"target"}
 
@@ -78,7 +78,7 @@ def test_a_folder_whose_replacement_is_killed_at_any_moment_is_the_old_or_the_ne
         if not Path("target").exists() or content() != OLD:
             with replaced_dir(Path("target")) as folder:
                 for name, text in OLD.items():
-                    (folder / name).write_text(text)
+                    (folder / name).write_text(text, encoding="utf-8")
         killed = subprocess.run([sys.executable, "-c", REPLACER, str(moment)], check=False).returncode != 0
         missing = not Path("target").exists()
         with pytest.raises(ZeroDivisionError), replaced_dir(Path("target")):

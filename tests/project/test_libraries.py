@@ -25,6 +25,6 @@ def test_a_file_is_written_for_each_kind_of_work(project):
 
 
 def test_installed_versions_are_those_of_the_lock():
-    lock = (REPOSITORY / "uv.lock").read_text()
+    lock = (REPOSITORY / "uv.lock").read_text(encoding="utf-8")
     for name, installed in installed_versions(tuple(sum(LIBRARIES.values(), ()))).items():
         assert re.search(rf'name = "{name}"\nversion = "{re.escape(installed)}[+"]', lock), name

@@ -11,7 +11,7 @@ from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
 from viadet.project.yaml12 import load_yaml
 
-TEXT = (REPOSITORY / "params.yaml").read_text()
+TEXT = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
 RECIPES = {name: recipe for name, recipe in load_yaml(TEXT).items() if name != "recipe"}
 FIRST, *OTHERS = RECIPES
 
@@ -73,9 +73,9 @@ def test_a_value_is_explained_once():
 
 def changed_by_dvc(path, *overrides: str) -> str:
     """The text of params.yaml after `dvc exp run -S OVERRIDE`."""
-    path.write_text(TEXT)
+    path.write_text(TEXT, encoding="utf-8")
     apply_overrides(path, list(overrides))
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 def test_dvc_rewrites_the_file_with_the_same_bytes(tmp_path):
@@ -136,20 +136,20 @@ def test_a_wrong_value_is_named_with_what_is_allowed(project, changes, message):
 
 def test_a_small_learning_rate_in_exponent_form_is_a_number(project):
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("    lr: 0.004", "    lr: 4e-3"))
+    path.write_text(path.read_text(encoding="utf-8").replace("    lr: 0.004", "    lr: 4e-3"), encoding="utf-8")
     assert read_recipe().train.lr == 0.004
 
 
 def test_an_unknown_recipe_is_named_with_the_known_ones(project):
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("recipe: sample", "recipe: samples"))
+    path.write_text(path.read_text(encoding="utf-8").replace("recipe: sample", "recipe: samples"), encoding="utf-8")
     with pytest.raises(UserError, match="recipe is 'samples', allowed is one of balloon, own, sample, balloon_gpu"):
         read_recipe()
 
 
 @pytest.mark.parametrize("text", ["recipe: [", "- a list", "", "recipe: !!python/object/apply:os.getcwd []"])
 def test_a_file_that_is_no_table_of_params_is_refused(project, text):
-    (project / "params.yaml").write_text(text)
+    (project / "params.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"params\.yaml"):
         read_recipe()
 
@@ -157,7 +157,7 @@ def test_a_file_that_is_no_table_of_params_is_refused(project, text):
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.mkdir [evil]", "!!python/name:os.mkdir", "!mine {}"])
 def test_a_tag_that_would_construct_an_object_is_refused(project, tag):
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("clip_norm: 10.0", f"clip_norm: {tag}"))
+    path.write_text(path.read_text(encoding="utf-8").replace("clip_norm: 10.0", f"clip_norm: {tag}"), encoding="utf-8")
     with pytest.raises(UserError, match=r"params\.yaml is not valid YAML: could not determine a constructor"):
         read_recipe()
     assert not (project / "evil").exists()

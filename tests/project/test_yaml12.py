@@ -22,7 +22,7 @@ SCALARS = TABLE.split()
 def as_dvc(tmp_path):
     def read(text):
         path = tmp_path / "params.yaml"
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         return load_yaml_as_dvc(str(path))
 
     return read

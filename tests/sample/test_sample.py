@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 
 
 def entries(folder):
-    return list(json.loads((folder / "via_region_data.json").read_text()).values())
+    return list(json.loads((folder / "via_region_data.json").read_text(encoding="utf-8")).values())
 
 
 def regions(entry):
