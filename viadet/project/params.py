@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from yaml import YAMLError
+from ruamel.yaml import YAMLError
 
 from viadet.project.errors import UserError
 from viadet.project.yaml12 import load_yaml
