@@ -61,10 +61,8 @@ def test_a_step_reads_only_what_labels_and_box_loss_need_and_the_check(project, 
     schedule = make_schedule(BATCHES * IMAGES, params)
     training = set_up(build_network(spec_of(128)), spec_of(128), params, torch.device("cpu"), schedule)
     boxes_yxyx = torch.tensor([[[10.0, 20.0, 60.0, 90.0]], [[-1.0] * 4]])
-    batch = (
-        torch.zeros(IMAGES, 3, 128, 128, dtype=torch.uint8),
-        {"bbox": boxes_yxyx, "cls": boxes_yxyx[:, :, 0].sign()},
-    )
+    images = torch.zeros(IMAGES, 3, 128, 128, dtype=torch.uint8)
+    batch = images, {"bbox": boxes_yxyx, "cls": torch.tensor([[1.0], [-1.0]])}
     with DeviceReads() as reads, Lists() as lists:
         train_epoch(training, [batch] * BATCHES, 1, History(), Checkpoints(project, "key"), tqdm(disable=True))
     # effdet's labels: boxes and labels of each image by a mask; the box loss: which anchors have an object
