@@ -1,12 +1,12 @@
 """The network with its loss in several processes: gradients, loss and batch norms are those of the whole batch."""
 
 from types import MethodType
+from typing import Any
 
 import torch
 from effdet import DetBenchTrain
 from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import distributed, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -70,9 +70,9 @@ def normalise_by_whole_batch(module: nn.BatchNorm2d, activations: torch.Tensor) 
     """
     processes = distributed.get_world_size()
     count = processes * activations.numel() // activations.shape[1]
-    mean = all_reduce(activations.float().mean((0, 2, 3))) / processes
+    mean = SumOverProcesses.apply(activations.float().mean((0, 2, 3))) / processes
     deviations = activations - mean[:, None, None]
-    variance = all_reduce(deviations.square().mean((0, 2, 3))) / processes
+    variance = SumOverProcesses.apply(deviations.square().mean((0, 2, 3))) / processes
     with torch.no_grad():
         module.num_batches_tracked.add_(1)
         module.running_mean.lerp_(mean, module.momentum)
@@ -80,3 +80,19 @@ def normalise_by_whole_batch(module: nn.BatchNorm2d, activations: torch.Tensor) 
     scale = module.weight * (variance + module.eps).rsqrt()
     normalised = (deviations * scale[:, None, None] + module.bias[:, None, None]).to(activations.dtype)
     return module.act(module.drop(normalised)) if isinstance(module, BatchNormAct2d) else normalised
+
+
+class SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; each process's loss depends on the tensors of all."""
+
+    @staticmethod
+    def forward(context: Any, values: torch.Tensor) -> torch.Tensor:
+        """Add up the values."""
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        """Add up the gradients of all losses."""
+        return SumOverProcesses.forward(context, gradient)

@@ -6,8 +6,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
@@ -128,8 +127,7 @@ def run_in_processes(main: Callable[[], None], params: TrainParams) -> None:
         UserError: a process failed or was killed; all others have ended then.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by torchrun
-        with echoes_reported_last():
-            main()
+        run_as_one_of_several(main)
     elif (count := count_processes(params)) > 1:
         start_processes(main, count)
     else:
@@ -183,27 +181,22 @@ def failure_of(error: Exception, count: int) -> Exception:
 
 
 def run_as_one_of_several(main: Callable[[], None]) -> None:
-    """Run `main` in a process that the launcher started; the launcher's process reports its errors."""
+    """Run `main` in a process that a launcher started; the launcher's process reports its errors."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")
+    has_failed = True
     try:
-        with echoes_reported_last():
-            main()
+        main()
+        has_failed = False
     except OSError as error:
         raise UserError(f"{os_error_reason(error)} and run `dvc repro` again") from error
-    finally:
-        if distributed.is_initialized() and distributed.get_backend() == "gloo":  # else its threads end in an abort
-            distributed.destroy_process_group()
-
-
-@contextmanager
-def echoes_reported_last() -> Iterator[None]:
-    """Hold back errors that may only say that another process has failed, until the launcher has noticed that one."""
-    try:
-        yield
     except RuntimeError:
-        time.sleep(ECHO_SECONDS)
+        time.sleep(ECHO_SECONDS)  # it may only say that another process has failed
         raise
+    finally:
+        # Gloo's threads would end in an abort; NCCL would wait for the other processes
+        if distributed.is_initialized() and not (has_failed and torch.cuda.is_initialized()):
+            distributed.destroy_process_group()
 
 
 def join_group(device: torch.device) -> Group:
