@@ -50,7 +50,7 @@ class Experiment(NamedTuple):
     params: dict  # changed in params.yaml's recipe `sample`, by section
 
 
-FULL = Experiment(128, 32, [16, 32, 48, 64], 3, {"model": {"test_size": None}, "train": {"epochs": 30}})
+FULL = Experiment(128, 32, [12, 24, 36, 48], 3, {"model": {"test_size": None}, "train": {"epochs": 30}})
 TINY_TRAINING = {"epochs": 1, "warmup_epochs": 0, "device": "cpu", "workers": 0}
 TINY = Experiment(6, 2, [2, 4], 1, {"model": {"image_size": 128, "test_size": None}, "train": TINY_TRAINING})
 
