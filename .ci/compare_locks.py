@@ -17,6 +17,8 @@ def hashes(path: Path) -> dict[str, str]:
 
 def comparison(outputs: dict[str, dict[str, str]]) -> str:
     """Compare hashes of outputs, by system; equal letters in a row are equal bytes."""
+    if len(outputs) < 2:
+        return f"Nothing to compare: the sample ran on {', '.join(outputs) or 'no system'} only."
     paths = sorted(set().union(*outputs.values()))
     rows = []
     for path in paths:

@@ -60,10 +60,12 @@ def test_set_up_is_the_same_in_readme_workflow_and_ci(name):
 def test_the_locks_of_two_systems_are_compared_output_by_output(tmp_path):
     lock = (REPOSITORY / "dvc.lock").read_text(encoding="utf-8")
     digest = re.search(r"path: data/coco\n.*?md5: (\w+)", lock, re.DOTALL)[1]
-    for system, text in {"linux": lock, "macos": lock}.items():
-        (tmp_path / system).mkdir()
-        (tmp_path / system / "dvc.lock").write_text(text, encoding="utf-8")
     command = [sys.executable, str(REPOSITORY / ".ci/compare_locks.py"), str(tmp_path)]
+    for system in ("linux", "macos"):
+        only = subprocess.run(command, capture_output=True, text=True).stdout
+        assert only.startswith("Nothing to compare: the sample ran on ")  # the other systems' jobs failed
+        (tmp_path / system).mkdir()
+        (tmp_path / system / "dvc.lock").write_text(lock, encoding="utf-8")
     assert (
         "outputs have the same bytes on linux, macos" in subprocess.run(command, capture_output=True, text=True).stdout
     )
