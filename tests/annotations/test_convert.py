@@ -341,6 +341,8 @@ def test_the_first_error_writes_no_annotations(splits):
 def test_folds_mix_both_splits_and_count_ids_anew(project):
     write_split(Path("data/raw/train"), [via_entry(f"{number}.png", SQUARE) for number in range(6)])
     write_split(Path("data/raw/val"), [via_entry(f"{number}.png", SQUARE) for number in range(3)])
+    for number, path in enumerate(Path("data/raw").rglob("*.png")):
+        Image.new("RGB", (200, 100), (number, 0, 0)).save(path)
     write_params({"convert.folds": 3, "convert.fold": 1})
     convert.main()
     splits = {split: read(f"data/coco/{split}.json") for split in ("train", "val")}

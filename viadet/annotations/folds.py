@@ -23,12 +23,13 @@ def split_by_fold(splits: Splits, folds: int, fold: int, folds_of: Literal["all"
             that what is chosen by the folds is chosen without them.
 
     Raises:
-        UserError: there are fewer images than folds, or one of the new splits has no boxes.
+        UserError: there are fewer different images than folds, or one of the new splits has no boxes.
     """
     images = splits["train"] if folds_of == "train" else [*splits["train"], *splits["val"]]
-    if len(images) < folds:
-        raise UserError(f"convert.folds is {folds}, but the data set has only {counted(len(images), 'image')}")
-    val = _fold_of(images, folds, fold)
+    groups = _shuffled_groups(images)
+    if len(groups) < folds:
+        raise UserError(f"convert.folds is {folds}, but the data set has only {counted(len(groups), 'different image')}")
+    val = {index for group in groups[fold::folds] for index in group}
     new_splits = {
         "train": [image for i, image in enumerate(images) if i not in val],
         "val": [image for i, image in enumerate(images) if i in val],
@@ -39,10 +40,10 @@ def split_by_fold(splits: Splits, folds: int, fold: int, folds_of: Literal["all"
     return splits | new_splits
 
 
-def _fold_of(images: list[ConvertedImage], folds: int, fold: int) -> set[int]:
-    """Choose the indices of the images of one fold; equal images are one item of it."""
+def _shuffled_groups(images: list[ConvertedImage]) -> list[list[int]]:
+    """Group the indices of images of equal content, in an order that looks random."""
     shuffled = sorted(range(len(images)), key=lambda i: sha256(images[i].image["file_name"].encode()).digest())
     groups: dict[str, list[int]] = {}
     for index in shuffled:
         groups.setdefault(images[index].sha256 or images[index].image["file_name"], []).append(index)
-    return {index for group in list(groups.values())[fold::folds] for index in group}
+    return list(groups.values())
