@@ -70,7 +70,7 @@ def test_images_of_equal_content_stay_in_one_fold():
 
 @pytest.mark.parametrize(("folds_of", "images"), [("all", 9), ("train", 6)])
 def test_more_folds_than_images_are_refused(folds_of, images):
-    with pytest.raises(UserError, match=rf"^convert\.folds is 10, but the data set has only {images} different images$"):
+    with pytest.raises(UserError, match=rf"^convert\.folds is 10, but the data set has {images} different images$"):
         split_by_fold(splits_of(), 10, 0, folds_of)
 
 

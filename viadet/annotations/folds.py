@@ -28,7 +28,7 @@ def split_by_fold(splits: Splits, folds: int, fold: int, folds_of: Literal["all"
     images = splits["train"] if folds_of == "train" else [*splits["train"], *splits["val"]]
     groups = _shuffled_groups(images)
     if len(groups) < folds:
-        raise UserError(f"convert.folds is {folds}, but the data set has only {counted(len(groups), 'different image')}")
+        raise UserError(f"convert.folds is {folds}, but the data set has {counted(len(groups), 'different image')}")
     val = {index for group in groups[fold::folds] for index in group}
     new_splits = {
         "train": [image for i, image in enumerate(images) if i not in val],
