@@ -1,7 +1,6 @@
 """What tests need of the operating system; stand-ins for how Windows behaves, and what it refuses in names."""
 
 import errno
-import importlib.util
 import io
 import os
 import shutil
@@ -26,7 +25,7 @@ def missing_feature(feature: str) -> str | None:
     is_there, reason = {
         "affinity": (lambda: hasattr(os, "sched_setaffinity"), "this system can't take cores from a process"),
         "any bytes in names": (_accepts_any_bytes, "file names are Unicode on this system"),
-        "file size limit": (lambda: _has_module("resource"), "this system has no limit of a process's files"),
+        "file size limit": (_has_resource_limits, "this system has no limit of a process's files"),
         "fork": (lambda: hasattr(os, "fork"), "this system can't fork processes"),
         "linux": (lambda: sys.platform == "linux", "uses what only Linux has"),
         "posix": (lambda: os.name == "posix", "Windows has other shells, reserved names and error messages"),
@@ -36,11 +35,12 @@ def missing_feature(feature: str) -> str | None:
     return None if is_there() else reason
 
 
-def _has_module(name: str) -> bool:
+def _has_resource_limits() -> bool:
     try:
-        return importlib.util.find_spec(name) is not None
-    except ValueError:  # a test has blocked it
+        import resource  # noqa: F401
+    except ImportError:
         return False
+    return True
 
 
 def _accepts_any_bytes() -> bool:

@@ -159,7 +159,7 @@ def test_an_output_folder_that_cannot_be_made_ends_in_one_line(photographs, mode
     (photographs.parent / "file").write_text("x", encoding="utf-8")
     code, output = predict("photographs", "--model", model_dir, "--out", out)
     assert code == 1, output
-    assert last_line(output).startswith(f"predict: {Path(out)}: ")
+    assert last_line(output).startswith(f"predict: {Path(out).parts[0]}")
     assert last_line(output).endswith("; fix this and run the same command again")
     assert sorted(path.name for path in photographs.parent.iterdir()) == ["file", "photographs"]
 
