@@ -7,8 +7,8 @@ import pytest
 from other_systems import missing_feature
 from projects import REPOSITORY
 
-# Takes away what Windows lacks before pytest starts: modules from this project's code alone, as libraries choose them by
-# sys.platform, and functions and signals once the libraries are imported.
+# Takes away what Windows lacks before pytest starts: modules from this project's code alone, as libraries choose by
+# sys.platform what they import, and functions and signals once the libraries are imported.
 LIKE_WINDOWS = """
 import builtins, os, pathlib, signal, sys
 import dvc.utils.hydra, effdet, hypothesis, onnx, playwright.sync_api, psutil, pycocotools.coco, pytest, torch
