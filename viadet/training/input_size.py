@@ -20,9 +20,11 @@ def set_input_size(bench: nn.Module, spec: NetworkSpec, input_wh: tuple[int, int
         spec: what the network is.
         input_wh: px.
     """
+    bench = bench.module if isinstance(bench, DistributedDataParallel) else bench
+    if bench.anchors.image_size == input_wh[::-1]:
+        return
     with torch.random.fork_rng(devices=[]):  # the weights of this network are not used
         sized = DetBenchTrain(build_network(spec._replace(input_wh=input_wh)))
-    bench = bench.module if isinstance(bench, DistributedDataParallel) else bench
     bench.anchors, bench.anchor_labeler = sized.anchors.to(bench.anchors.boxes.device), sized.anchor_labeler
     sized_modules = dict(sized.model.named_modules())
     for name, module in bench.model.named_modules():

@@ -19,7 +19,7 @@ from viadet.training.checkpoint import Checkpoints
 from viadet.training.history import History
 from viadet.training.input_size import set_input_size
 from viadet.training.loader import make_loader
-from viadet.training.processes import ALONE, Group, check_shares
+from viadet.training.processes import ALONE, Group
 from viadet.training.schedule import Schedule, make_schedule
 from viadet.training.state import Training, capture, restore, set_up
 
@@ -39,9 +39,7 @@ def train(
 ) -> tuple[nn.Module, History]:
     """Train the network in place and return the moving average of its weights, which is what detects.
 
-    A training that was cut short continues from its newest checkpoint and ends as if it had not been. In several
-    processes each takes its share of every batch, and only the first one validates, calls `after_epoch`, has
-    checkpoints and the whole history.
+    A training that was cut short continues from its newest checkpoint and ends as if it had not been.
 
     Args:
         network: with its starting weights.
@@ -52,32 +50,40 @@ def train(
         validate: measures the averaged network, for the curve only; its figures go into the history.
         checkpoints: of this training.
         after_epoch: called with the history before the first epoch, then after each epoch and its validation.
-        group: of processes that train this network.
+        group: of processes that train this network; only the first one validates, saves and calls `after_epoch`.
 
     Raises:
-        UserError: the loss or the gradients stop being finite; the last checkpoint stays. Or the processes can't share
-            a batch evenly, or torch.compile does not work here.
+        UserError: the loss or the gradients stop being finite; the last checkpoint stays.
     """
-    schedule = make_schedule(len(images), params)
-    check_shares(schedule.batch_size, group.count)
-    training = set_up(network, spec, params, device, schedule, group)
+    training = set_up(network, spec, params, device, make_schedule(len(images), params), group)
     history = resume(training, checkpoints)
-    first_epoch = history.epochs  # from 0
     if group.is_first:
         after_epoch(history)
-    loader = iter(make_loader(images, params, device, first_epoch, group))
-    with progress_bar(schedule, history, group) as bar:
-        for epoch in range(first_epoch + 1, params.epochs + 1):
-            if epoch - 1 in (first_epoch, params.small_epochs):
-                set_input_size(training.bench, spec, images.input_wh_in(epoch - 1))
-            train_epoch(training, islice(loader, schedule.batches_per_epoch), epoch, history, checkpoints, bar)
-            if not group.is_first:
-                continue
-            if epoch % params.validate_every == 0 or epoch == params.epochs:
-                history.add_validation(epoch, validate(training.average.module.eval()))
-            after_epoch(history)
-            checkpoints.save_if_due(lambda: capture(training, history), epoch, is_last=epoch == params.epochs)
+    loader = iter(make_loader(images, params, device, history.epochs, group))
+    with progress_bar(training.schedule, history, group) as bar:
+        for epoch in range(history.epochs + 1, params.epochs + 1):
+            batches = islice(loader, training.schedule.batches_per_epoch)
+            set_input_size(training.bench, spec, images.input_wh_in(epoch - 1))
+            train_epoch(training, batches, epoch, history, checkpoints, bar)
+            if group.is_first:
+                end_epoch(training, epoch, history, validate, checkpoints, after_epoch)
     return training.average.module, history
+
+
+def end_epoch(
+    training: Training,
+    epoch: int,
+    history: History,
+    validate: Callable[[nn.Module], dict[str, float]],
+    checkpoints: Checkpoints,
+    after_epoch: Callable[[History], None],
+) -> None:
+    """Validate if it is time, then save if it is due; arguments as for `train`."""
+    is_last = epoch == training.params.epochs
+    if epoch % training.params.validate_every == 0 or is_last:
+        history.add_validation(epoch, validate(training.average.module.eval()))
+    after_epoch(history)
+    checkpoints.save_if_due(lambda: capture(training, history), epoch, is_last)
 
 
 def resume(training: Training, checkpoints: Checkpoints) -> History:

@@ -19,7 +19,7 @@ from viadet.training.data_parallel import distribute
 from viadet.training.history import History
 from viadet.training.loss import CompleteIoULoss
 from viadet.training.optimiser import freeze, make_optimizer
-from viadet.training.processes import ALONE, Group
+from viadet.training.processes import ALONE, Group, check_shares
 from viadet.training.schedule import Schedule
 
 
@@ -51,7 +51,7 @@ def set_up(
     """Set up a training: move the network to the device, freeze parts of it, make average and optimizer.
 
     Raises:
-        UserError: `train.compile` is set, but torch.compile does not work here.
+        UserError: `train.compile` is set, but torch.compile does not work here; the processes can't share a batch.
     """
     bench = DetBenchTrain(network).to(device).train()
     if params.box_loss == "ciou":
@@ -67,6 +67,7 @@ def set_up(
     if params.compile:
         compile_network(network, device)
     if group.count > 1:
+        check_shares(schedule.batch_size, group.count)
         bench = distribute(bench)
     return Training(
         bench, network, average, optimizer, lr_schedule, schedule, params, spec, device, precision, scaler, group
