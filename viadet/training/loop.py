@@ -62,9 +62,8 @@ def train(
     loader = iter(make_loader(images, params, device, history.epochs, group))
     with progress_bar(training.schedule, history, group) as bar:
         for epoch in range(history.epochs + 1, params.epochs + 1):
-            batches = islice(loader, training.schedule.batches_per_epoch)
             set_input_size(training.bench, spec, images.input_wh_in(epoch - 1))
-            train_epoch(training, batches, epoch, history, checkpoints, bar)
+            train_epoch(training, islice(loader, training.schedule.batches_per_epoch), epoch, history, checkpoints, bar)
             if group.is_first:
                 end_epoch(training, epoch, history, validate, checkpoints, after_epoch)
     return training.average.module, history
