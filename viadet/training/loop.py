@@ -39,8 +39,6 @@ def train(
 ) -> tuple[nn.Module, History]:
     """Train the network in place and return the moving average of its weights, which is what detects.
 
-    A training that was cut short continues from its newest checkpoint and ends as if it had not been.
-
     Args:
         network: with its starting weights.
         spec: what the network is.
@@ -48,7 +46,7 @@ def train(
         params: the `train` section.
         device: to train on.
         validate: measures the averaged network, for the curve only; its figures go into the history.
-        checkpoints: of this training.
+        checkpoints: of this training; it continues from the newest and ends as if it had not been cut short.
         after_epoch: called with the history before the first epoch, then after each epoch and its validation.
         group: of processes that train this network; only the first one validates, saves and calls `after_epoch`.
 
