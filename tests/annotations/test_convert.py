@@ -194,7 +194,7 @@ def test_a_data_set_without_boxes_is_refused_with_what_was_left_out(folder):
 
 
 def test_a_project_that_lists_no_images_is_refused_with_what_to_do(folder):
-    (folder / "via_region_data.json").write_text('{"_via_img_metadata": {}}')
+    (folder / "via_region_data.json").write_text('{"_via_img_metadata": {}}', encoding="utf-8")
     assert error_of(folder) == (
         "data/own/via_region_data.json: no boxes in 0 images; "
         "add images in VIA, annotate them, and export or save again"

@@ -25,7 +25,7 @@ def test_cuda_without_a_gpu_is_an_error():
 
 
 def test_an_error_of_the_device_in_params_names_the_param(monkeypatch):
-    params = load_yaml((REPOSITORY / "params.yaml").read_text())["sample"]["train"] | {"device": "cuda"}
+    params = load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))["sample"]["train"] | {"device": "cuda"}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"^train\.device is cuda, but torch sees no CUDA GPU here"):
         train_device(TrainParams.model_validate(params))

@@ -55,7 +55,7 @@ def test_training_steps_need_nothing_that_mps_lacks(sample, changes):
     training = set_up(build_network(spec), spec, params, CPU, make_schedule(len(images), params))
     with LikeMps():
         for step in (1, 2):
-            losses = backward(training, batch, targets)
+            losses = backward(training, batch, targets, ends_step=True)
             clip_gradients(training)
             take_step(training, step)
     assert torch.isfinite(losses).all()

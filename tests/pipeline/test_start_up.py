@@ -29,7 +29,9 @@ def bare_seconds():
 def test_help_prints_the_docstring_at_once(stage, bare_seconds):
     result, seconds = run("-m", f"stages.{stage}", "--help")
     assert (result.returncode, result.stderr) == (0, "")
-    assert ast.get_docstring(ast.parse((REPOSITORY / f"stages/{stage}.py").read_text())) in result.stdout
+    assert (
+        ast.get_docstring(ast.parse((REPOSITORY / f"stages/{stage}.py").read_text(encoding="utf-8"))) in result.stdout
+    )
     assert seconds < max(0.5, 20 * bare_seconds)  # importing torch takes 5 s, some 200 times a bare Python
 
 

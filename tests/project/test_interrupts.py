@@ -57,9 +57,9 @@ def test_an_error_while_torch_is_imported_has_its_traceback(tmp_path):
 )
 def test_a_stage_that_is_ended_leaves_its_outputs_as_they_were(tmp_path, number, status, word):
     (tmp_path / "target").mkdir()
-    (tmp_path / "target/a").write_text("old")
-    (tmp_path / "writer.py").write_text(WRITER)
+    (tmp_path / "target/a").write_text("old", encoding="utf-8")
+    (tmp_path / "writer.py").write_text(WRITER, encoding="utf-8")
     ended = signalled([sys.executable, "writer.py"], number, cwd=tmp_path)
     assert ended == (status, f"writer: {word}; run `dvc repro` again to continue\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["target", "writer.py"]
-    assert (tmp_path / "target/a").read_text() == "old"
+    assert (tmp_path / "target/a").read_text(encoding="utf-8") == "old"
