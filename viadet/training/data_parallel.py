@@ -20,7 +20,7 @@ def distribute(bench: DetBenchTrain) -> DistributedDataParallel:
         convert_sync_batchnorm(bench)  # timm's, as torch's own would drop the activations of timm's layers
     else:
         synchronise_batch_norms(bench)
-    return DistributedDataParallel(bench, broadcast_buffers=False)  # the statistics are the same already
+    return DistributedDataParallel(bench)
 
 
 class WholeBatchLoss(nn.Module):
