@@ -19,8 +19,7 @@ from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
 from viadet.training.checkpoint import Checkpoints
 from viadet.training.history import History
-from viadet.training.loop import check_finite, clip_gradients, seed_drop_path, take_step, train
-from viadet.training.processes import Group
+from viadet.training.loop import check_finite, clip_gradients, take_step, train
 from viadet.training.schedule import make_schedule
 from viadet.training.state import capture, restore, set_up
 
@@ -114,22 +113,6 @@ def test_float16_skips_steps_whose_gradients_overflow_and_lowers_the_scale_witho
     assert training.scaler.get_scale() == scale / 2
     assert [str(warning.message) for warning in recwarn if "lr_scheduler" in str(warning.message)] == []
     assert all(torch.equal(values, before[name]) for name, values in training.network.state_dict().items())
-
-
-def test_each_of_several_processes_drops_other_paths_and_the_same_ones_after_a_resume(sample):
-    training = small_training({})
-
-    def drawn(group, epoch):
-        torch.manual_seed(0)
-        seed_drop_path(training._replace(group=group), epoch)
-        return torch.rand(()).item()
-
-    first, second = Group(0, 2), Group(1, 2)
-    numbers = {drawn(group, epoch) for group in (first, second) for epoch in (1, 2)}
-    assert len(numbers) == 4
-    assert drawn(second, 2) in numbers
-    torch.manual_seed(0)
-    assert torch.rand(()).item() == drawn(Group(), 1)  # a single one goes on with its generator
 
 
 def test_the_random_state_of_a_mac_is_restored(sample, monkeypatch):

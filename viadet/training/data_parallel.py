@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from effdet import DetBenchTrain
-from timm.layers import BatchNormAct2d, convert_sync_batchnorm
+from timm.layers import BatchNormAct2d, DropPath, convert_sync_batchnorm
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -20,6 +20,7 @@ def distribute(bench: DetBenchTrain) -> DistributedDataParallel:
         convert_sync_batchnorm(bench)  # timm's, as torch's own would drop the activations of timm's layers
     else:
         synchronise_batch_norms(bench)
+    share_drop_paths(bench)
     return DistributedDataParallel(bench)
 
 
@@ -80,6 +81,24 @@ def normalise_by_whole_batch(module: nn.BatchNorm2d, activations: torch.Tensor) 
     scale = module.weight * (variance + module.eps).rsqrt()
     normalised = (deviations * scale[:, None, None] + module.bias[:, None, None]).to(activations.dtype)
     return module.act(module.drop(normalised)) if isinstance(module, BatchNormAct2d) else normalised
+
+
+def share_drop_paths(network: nn.Module) -> None:
+    """Have each process draw the random numbers of the whole batch, from generators that are in step, for its share."""
+    for module in network.modules():
+        if isinstance(module, DropPath):
+            module.forward = MethodType(drop_paths_of_share, module)
+
+
+def drop_paths_of_share(module: DropPath, activations: torch.Tensor) -> torch.Tensor:
+    """Compute what timm's `DropPath` does with this process's images in the whole batch, [B, C, H, W]."""
+    if not (module.training and module.drop_prob):
+        return activations
+    images, kept = len(activations), 1 - module.drop_prob
+    start = distributed.get_rank() * images
+    is_kept = activations.new_empty(distributed.get_world_size() * images, 1, 1, 1).bernoulli_(kept)
+    scale = kept if module.scale_by_keep else 1.0
+    return activations * (is_kept[start : start + images] / scale)
 
 
 class SumOverProcesses(torch.autograd.Function):

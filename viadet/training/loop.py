@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from viadet.augmentation.randomness import seed_of
 from viadet.augmentation.training_set import Targets, TrainingSet
 from viadet.network.build import NetworkSpec, prepare_images
 from viadet.project.errors import UserError
@@ -107,7 +106,6 @@ def train_epoch(
     """Take the steps of one epoch and add it to the history."""
     started = time.perf_counter()
     bar.set_description(f"epoch {epoch}/{training.params.epochs}")
-    seed_drop_path(training, epoch)
     accumulate, losses, unchecked, lr = training.schedule.accumulate, [], [], 0.0
     step = (epoch - 1) * training.schedule.steps_per_epoch
     for batch, (images, targets) in enumerate(batches, start=1):
@@ -126,15 +124,6 @@ def train_epoch(
     mean_losses = training.group.mean(torch.stack(losses).mean(0))
     history.add_epoch(epoch, mean_losses.tolist(), lr, seconds, training.schedule)
     show_loss(bar, history)
-
-
-def seed_drop_path(training: Training, epoch: int) -> None:
-    """Give each of several processes random numbers of its own, the same again after a resume.
-
-    A checkpoint has the state of the first process's generator only, which a single process goes on with.
-    """
-    if training.group.count > 1:
-        torch.manual_seed(seed_of(training.params.seed, epoch, training.group.rank, training.group.count))
 
 
 def backward(training: Training, images: torch.Tensor, targets: Targets, ends_step: bool) -> torch.Tensor:
