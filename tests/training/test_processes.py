@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from projects import SMALL, read, stage_error, write_params
+from projects import SMALL, read, run_module, stage_error, write_params
 from safetensors.torch import load_file
 
 from stages import train
@@ -144,24 +144,17 @@ def wait_for_a_checkpoint(process):
         time.sleep(0.01)
 
 
-class Stopped(Exception):
-    """Ends a training in the middle."""
-
-
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
-def test_a_training_in_one_process_resumes_in_two(sample, single, capfd, monkeypatch):
-    def stop(evaluation):
-        raise Stopped
-
+def test_a_killed_training_in_one_process_resumes_in_two(sample, single):
     write_params(SMOOTH)
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(train, "coco_stats", stop)  # of the first validation, after the last epoch
-        train.main()
-    assert list(Path("data/checkpoint").glob("*/epoch_*.pt"))
+    process = start_training()
+    wait_for_a_checkpoint(process)
+    process.kill()
+    process.wait()
     write_params(SMOOTH | {"train.processes": 2})
-    train.main()
-    assert "resuming after epoch" in capfd.readouterr().out
+    result = run_module("train")
+    assert "resuming after epoch" in result.stdout, result.stderr
     check_like(single)
 
 
@@ -169,7 +162,7 @@ def test_a_training_in_one_process_resumes_in_two(sample, single, capfd, monkeyp
 @pytest.mark.xdist_group("processes")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("killed", [0, 1])
-def test_a_killed_process_ends_all_and_training_resumes_in_one(sample, single, killed, capfd):
+def test_a_killed_process_ends_all_and_training_resumes_in_one(sample, single, killed):
     write_params(SMOOTH | {"train.processes": 2})
     process = start_training()
     wait_for_a_checkpoint(process)
@@ -186,6 +179,6 @@ def test_a_killed_process_ends_all_and_training_resumes_in_one(sample, single, k
     assert psutil.wait_procs(ranks, timeout=20)[1] == []
     assert not Path("data/model").exists()
     write_params(SMOOTH)
-    train.main()
+    result = run_module("train")
+    assert "resuming after epoch" in result.stdout, result.stderr
     check_like(single)
-    assert "resuming after epoch" in capfd.readouterr().out
