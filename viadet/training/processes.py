@@ -154,6 +154,8 @@ def start_processes(main: Callable[[], None], count: int) -> None:
             shutdown_timeout=SHUTDOWN_SECONDS,
         )
         logging.disable(logging.CRITICAL)  # the launcher reports each failure in a page of its own
+        # nor does anyone need to know which semaphores a killed process left; Python removes them
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
         try:
             elastic_launch(config, run_as_one_of_several)(main)
         except ChildFailedError as error:
