@@ -171,7 +171,7 @@ def test_a_killed_process_ends_all_and_training_resumes_in_one(sample, single, k
     ranks[killed].kill()
     assert process.wait(timeout=120) == 1
     log = Path("log").read_text(encoding="utf-8")
-    assert log.splitlines()[-1] == (
+    assert log.splitlines()[-1].endswith(  # after the progress bar of a first process that was killed
         f"train: process {killed + 1} of 2 was killed (SIGKILL), which ended the training; if it was not you, the "
         "memory may have been too small; run `dvc repro` again to continue"
     )
