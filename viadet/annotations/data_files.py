@@ -20,6 +20,11 @@ def is_annotation_file(path: PurePath) -> bool:
     return path.suffix.lower() in ANNOTATION_SUFFIXES
 
 
+def is_data_file(path: PurePath) -> bool:
+    """Tell whether a file may be an image or an annotation file, by its suffix in any case."""
+    return is_image_file(path) or is_annotation_file(path)
+
+
 def is_hidden(path: PurePath) -> bool:
     """Tell whether a relative path or a folder above it is hidden, or left by macOS."""
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
 import sys
 import threading
 from collections import deque
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from viadet.commands.interrupts import interrupts_handled
 from viadet.project.counting import counted
 from viadet.project.errors import INTERRUPTED, UserError
 
@@ -167,12 +167,8 @@ def deferred_interrupt() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with interrupts_handled(handle):
         yield event
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def detect_all(

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from viadet.annotations.data_files import is_annotation_file, is_hidden, is_image_file
+from viadet.annotations.data_files import is_data_file, is_hidden
 from viadet.project.errors import UserError
 
 MAX_UNPACKED_BYTES = 50 * 2**30  # far above any such data set; stops an archive made to fill the disk
@@ -38,7 +38,7 @@ def unpack_data_set(archive_path: Path, folder: Path) -> list[str]:
             check_entries(archive_path.name, entries)
             paths = {entry.filename: _path_of(entry.filename) for entry in entries if not entry.is_dir()}
             names = [name for name, path in paths.items() if not is_hidden(path)]
-            targets = target_paths(n for n in names if is_image_file(paths[n]) or is_annotation_file(paths[n]))
+            targets = target_paths(name for name in names if is_data_file(paths[name]))
             for name, target in targets.items():
                 (folder / target).parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(name) as source, (folder / target).open("wb") as file:

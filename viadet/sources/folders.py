@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from viadet.annotations.data_files import files_below, is_annotation_file, is_image_file
+from viadet.annotations.data_files import files_below, is_data_file
 from viadet.project.errors import UserError
 
 
@@ -21,7 +21,7 @@ def copy_data_set(source: Path, folder: Path) -> list[str]:
     others = []
     for path in files_below(source):
         name = path.relative_to(source)
-        if not is_image_file(path) and not is_annotation_file(path):
+        if not is_data_file(path):
             others.append(name.as_posix())
             continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

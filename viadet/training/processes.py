@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import distributed
 
-from viadet.project.errors import UserError, os_error_reason
+from viadet.project.errors import UserError, escape_unprintable, os_error_reason
 from viadet.project.params import TrainParams
 
 TIMEOUT = timedelta(hours=2)  # of waiting for another process; all wait while the first one validates
@@ -184,8 +184,7 @@ def failure_of(error: Exception, count: int) -> Exception:
 
 def run_as_one_of_several(main: Callable[[], None]) -> None:
     """Run `main` in a process that a launcher started; the launcher's process reports its errors."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")
+    escape_unprintable()
     has_failed = True
     try:
         main()
