@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.images import Images, add_image_options, benchmark_images, describe_images
-from benchmarks.timing import Row, Seconds, alternate, make_parser, seconds_row, write_results
+from benchmarks.timing import Row, Seconds, alternate, cost_row, make_parser, write_results
 from viadet.explanation.cams import CHANNEL_METHODS, GRAD_CAM_METHODS, class_activation_maps
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
 from viadet.network.boxes import anchors_of
@@ -77,7 +77,7 @@ def make_rows(seconds: Seconds) -> list[Row]:
     """Compare each kind of work with detecting."""
     detecting = seconds["ours", DETECTING]
     names = {kind: kind if kind == GRADIENTS else f"maps of {kind}" for _, kind in seconds if kind != DETECTING}
-    return [seconds_row(name, "s/image", seconds["ours", kind], DETECTING, detecting) for kind, name in names.items()]
+    return [cost_row(name, "s/image", seconds["ours", kind], DETECTING, detecting) for kind, name in names.items()]
 
 
 def main(arguments: list[str] | None = None, setting: Setting = DEFAULT, in_processes: bool = True) -> None:

@@ -14,6 +14,7 @@ TITLES = {
     "training_step": "Training",
     "inference": "Detecting",
     "cams": "Class activation maps",
+    "many_images": "Many images",
     "start_up": "Start-up",
 }
 SHOWN = ("torch", "effdet", "grad-cam", "dvc", "python")  # versions

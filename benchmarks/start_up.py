@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.timing import Row, Seconds, alternate, make_parser, seconds_row, write_results
+from benchmarks.timing import Row, Seconds, alternate, cost_row, make_parser, write_results
 from viadet.project.yaml12 import load_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,7 +91,7 @@ def make_rows(seconds: Seconds) -> list[Row]:
     rows = []
     for kind in kinds:
         reference = DVC if kind == REPRO else PYTHON
-        rows.append(seconds_row(kind, "s of CPU", seconds["ours", kind], reference, seconds["ours", reference]))
+        rows.append(cost_row(kind, "s of CPU", seconds["ours", kind], reference, seconds["ours", reference]))
     return rows
 
 

@@ -91,10 +91,10 @@ def rate_row(what: str, images: int, seconds: list[float], reference: str, refer
     return Row(what, "images/s", *_rounded(value), reference, *_rounded(reference_value, ratio))
 
 
-def seconds_row(what: str, unit: str, seconds: list[float], reference: str, reference_seconds: list[float]) -> Row:
-    """Compare seconds: a ratio above 1 takes longer than the reference; arguments as for `rate_row`."""
-    ratio = statistics.median(own / other for own, other in zip(seconds, reference_seconds, strict=True))
-    value, reference_value = map(statistics.median, (seconds, reference_seconds))
+def cost_row(what: str, unit: str, costs: list[float], reference: str, reference_costs: list[float]) -> Row:
+    """Compare seconds or memory: a ratio above 1 is more than the reference; arguments as for `rate_row`."""
+    ratio = statistics.median(own / other for own, other in zip(costs, reference_costs, strict=True))
+    value, reference_value = map(statistics.median, (costs, reference_costs))
     return Row(what, unit, *_rounded(value), reference, *_rounded(reference_value, ratio))
 
 

@@ -8,7 +8,7 @@ from time import sleep
 import pytest
 from projects import REPOSITORY
 
-from benchmarks import cams, inference, start_up, timing, training_step
+from benchmarks import cams, inference, many_images, start_up, timing, training_step
 from benchmarks.images import benchmark_images
 from benchmarks.speed_table import BEGIN, END, PAGE, TITLES, render, with_table
 from viadet.project.files import read_json
@@ -49,7 +49,7 @@ def test_a_side_can_have_a_process_of_its_own():
 def test_a_ratio_is_the_median_of_rounds_so_that_a_slow_round_does_not_count():
     row = timing.rate_row("training", 8, [1.0, 1.0, 40.0], "effdet", [2.0, 2.0, 80.0])
     assert (row.value, row.reference_value, row.ratio) == (8.0, 4.0, 2.0)
-    row = timing.seconds_row("maps", "s/image", [1.0, 2.0, 4.0], "detecting", [0.5, 0.5, 0.5])
+    row = timing.cost_row("maps", "s/image", [1.0, 2.0, 4.0], "detecting", [0.5, 0.5, 0.5])
     assert (row.value, row.reference_value, row.ratio) == (2.0, 0.5, 4.0)
 
 
@@ -99,6 +99,17 @@ def test_start_up_measures_the_cpu_of_the_commands(tmp_path):
     (row,) = start_up.make_rows(seconds)
     assert (row.what, row.reference) == (start_up.IMPORT, start_up.PYTHON)
     assert row.value > 0
+
+
+@pytest.mark.slow
+@pytest.mark.needs("linux")
+def test_many_images_go_through_all_stages(tmp_path):
+    many_images.main(["--images", "8", "12", "--side", "160", "--results", str(tmp_path)])
+    rows = results_of(tmp_path, "many_images")["rows"]
+    memory = {row["what"]: row["value"] for row in rows if row["unit"] == "MiB at most"}
+    assert set(memory) == {path.stem for path in (REPOSITORY / "stages").glob("[a-z]*.py")}
+    assert memory["train"] > memory["fetch"] > 5
+    assert rows[-1]["reference"] == many_images.NETWORK
 
 
 def test_the_table_in_the_docs_is_that_of_the_results():

@@ -1,12 +1,18 @@
 """Detecting objects in image files, plain and mirrored."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from PIL import Image, ImageOps
 
-from viadet.network.detect import detect_coco, detect_images, inputs_at_once
+from viadet.network.detect import (
+    batch_results,
+    detect_coco,
+    detect_images,
+    detect_inputs,
+    inputs_at_once,
+    letterboxed,
+    load_scaled,
+    read_batches,
+)
 from viadet.network.weights import load_network
 from viadet.project.files import read_json
 
@@ -64,13 +70,12 @@ def test_images_keep_their_order_whatever_the_batch_size(detector, coco, finishe
         torch.testing.assert_close(one.best(0, 20).scores, other.best(0, 20).scores)
 
 
-def test_a_mirrored_image_detected_mirrored_has_mirrored_boxes(detector, coco, results, finished_sample, tmp_path):
-    (tmp_path / "val").mkdir()
-    for image in coco["images"]:
-        with Image.open(finished_sample / "data/raw" / image["file_name"]) as opened:
-            # as PNG, since JPEG would change a mirrored image otherwise
-            ImageOps.mirror(ImageOps.exif_transpose(opened)).save(tmp_path / image["file_name"], format="PNG")
-    mirrored_results = detect_coco(*detector, coco, Path(tmp_path), CPU, mirrored=True)
+def test_a_mirrored_image_detected_mirrored_has_mirrored_boxes(untrained_model, coco, results, finished_sample):
+    scaled, raw_dir = load_scaled(untrained_model, CPU, (128, 128)), finished_sample / "data/raw"
+    ((*images,),) = read_batches([raw_dir / image["file_name"] for image in coco["images"]], 3)
+    inputs = letterboxed([image.flip(2) for image in images], scaled.spec, mirrored=True)
+    detections = detect_inputs(scaled, inputs, CPU, mirrored=True)
+    mirrored_results = batch_results(detections, inputs, [image["id"] for image in coco["images"]])
     assert results
     for plain, mirrored in zip(results, mirrored_results, strict=True):
         x, y, width, height = plain["bbox"]

@@ -8,9 +8,14 @@ from viadet.evaluation.matching import MatchCounts
 from viadet.pictures.detections import draw_detections
 from viadet.pictures.drawing import GROUND_TRUTH
 
-IMAGE = torch.zeros(3, 60, 90, dtype=torch.uint8)
+IMAGE = torch.zeros(3, 30, 45, dtype=torch.uint8)  # reduced from
+SIZE_WH = (90, 60)
 ANNOTATIONS = [{"category_id": 1, "bbox": [5, 6, 20, 30]}, {"category_id": 2, "bbox": [40, 10, 30, 30]}]
 RESULTS = [{"category_id": 2, "bbox": [41, 11, 30, 30], "score": 0.876}]
+
+
+def drawn(annotations, results, counts, names):
+    return draw_detections(IMAGE, SIZE_WH, annotations, results, counts, names)
 
 
 def texts(ax):
@@ -18,35 +23,36 @@ def texts(ax):
 
 
 def test_boxes_stand_where_coco_says_with_the_counts_in_the_title():
-    left, right = draw_detections(IMAGE, ANNOTATIONS, RESULTS, MatchCounts(1, 0, 1), {1: "balloon", 2: "kite"}).axes
+    left, right = drawn(ANNOTATIONS, RESULTS, MatchCounts(1, 0, 1), {1: "balloon", 2: "kite"}).axes
     assert left.get_title() == "ground truth: 2"
     assert right.get_title() == "detections: 1 right, 0 wrong, 1 missed"
     assert [patch.get_bbox().bounds for patch in left.patches] == [(5, 6, 20, 30), (40, 10, 30, 30)]
     assert [patch.get_bbox().bounds for patch in right.patches] == [(41, 11, 30, 30)]
+    assert left.images[0].get_extent() == right.images[0].get_extent() == [0, 90, 60, 0]
 
 
 def test_categories_are_named_only_if_there_are_several():
-    left, right = draw_detections(IMAGE, ANNOTATIONS, RESULTS, MatchCounts(1, 0, 1), {1: "balloon", 2: "kite"}).axes
+    left, right = drawn(ANNOTATIONS, RESULTS, MatchCounts(1, 0, 1), {1: "balloon", 2: "kite"}).axes
     assert texts(left) == ["balloon", "kite"]
     assert texts(right) == ["kite 0.88"]
     results = [result | {"category_id": 1} for result in RESULTS]
-    left, right = draw_detections(IMAGE, ANNOTATIONS[:1], results, MatchCounts(0, 1, 1), {1: "balloon"}).axes
+    left, right = drawn(ANNOTATIONS[:1], results, MatchCounts(0, 1, 1), {1: "balloon"}).axes
     assert texts(left) == ["balloon"]
     assert texts(right) == ["0.88"]
 
 
 def test_of_several_classes_each_has_its_colour_on_both_sides():
     names = {1: "balloon", 2: "kite"}
-    left, right = draw_detections(IMAGE, ANNOTATIONS, RESULTS, MatchCounts(1, 0, 1), names).axes
+    left, right = drawn(ANNOTATIONS, RESULTS, MatchCounts(1, 0, 1), names).axes
     balloon, kite = (patch.get_edgecolor() for patch in left.patches)
     assert [patch.get_edgecolor() for patch in right.patches] == [kite]
     assert balloon != kite
-    left, right = draw_detections(IMAGE, ANNOTATIONS[:1], RESULTS[:0], MatchCounts(0, 0, 1), {1: "balloon"}).axes
+    left, right = drawn(ANNOTATIONS[:1], RESULTS[:0], MatchCounts(0, 0, 1), {1: "balloon"}).axes
     assert left.patches[0].get_edgecolor() == to_rgba(GROUND_TRUTH)
 
 
 def test_both_cells_have_the_proportions_of_the_image():
-    figure = draw_detections(IMAGE, [], [], MatchCounts(0, 0, 0), {1: "balloon"})
+    figure = drawn([], [], MatchCounts(0, 0, 0), {1: "balloon"})
     for ax in figure.axes:
         _, _, width, height = ax.get_position(original=True).bounds
         figure_width, figure_height = figure.get_size_inches()

@@ -11,12 +11,9 @@ from torch.utils._pytree import tree_leaves
 from viadet.augmentation.training_set import TrainingSet, collate
 from viadet.explanation.cams import CHANNEL_METHODS, GRAD_CAM_METHODS, class_activation_maps
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
-from viadet.images.letterbox import letterbox_image
 from viadet.images.pixels import read_image
-from viadet.network.boxes import anchors_of
 from viadet.network.build import build_network, prepare_images
-from viadet.network.detect import detect_inputs
-from viadet.network.weights import load_network
+from viadet.network.detect import detect_inputs, letterboxed, load_scaled
 from viadet.project.files import read_json
 from viadet.project.params import read_recipe
 from viadet.training.loop import backward, clip_gradients, take_step
@@ -62,19 +59,21 @@ def test_training_steps_need_nothing_that_mps_lacks(sample, changes):
 
 
 def test_detecting_and_explaining_need_nothing_that_mps_lacks(model):
-    network, spec = load_network(Path("data/model"), CPU, (128, 128))
+    scaled = load_scaled(Path("data/model"), CPU, (128, 128))
     coco = read_json(Path("data/coco/val.json"))
     params = read_recipe().grad_cam
     methods = [method for method in (*GRAD_CAM_METHODS, *CHANNEL_METHODS) if method != "ScoreCAM"]  # as AblationCAM
-    anchors, image_dir, image_coco = anchors_of(network, CPU), Path("data/raw"), single_image_sets(coco)[0]
+    image_dir, image_coco = Path("data/raw"), single_image_sets(coco)[0]
     photograph = read_image(image_dir / coco["images"][0]["file_name"])
-    inputs = [letterbox_image(photograph, spec.input_wh, spec.fill_rgb)]
+    inputs = letterboxed([photograph], scaled.spec)
     with LikeMps():
-        (detections,) = detect_inputs(network, spec, inputs, anchors, CPU)
+        (detections,) = detect_inputs(scaled, inputs, CPU)
         assert len(detections.scores) > 0
-        image = explain_image(network, spec, anchors, image_dir, image_coco, params, 5, seed=0)
+        image = explain_image(*scaled, image_dir, image_coco, params, 5, seed=0)
         for method in methods:
-            maps = class_activation_maps(method, network, image.forward_pass, image.boxes[:1], own_level_only=True)
+            maps = class_activation_maps(
+                method, scaled.network, image.forward_pass, image.boxes[:1], own_level_only=True
+            )
             assert len(maps) == len(image.boxes[:1]) == 1
 
 

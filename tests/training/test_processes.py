@@ -98,6 +98,36 @@ def single(finished_sample, tmp_path_factory):
         return rows(), load_file("data/model/model.safetensors")
 
 
+ON_ITS_OWN_MACHINE = """
+import sys
+from torch import distributed
+from viadet.project.errors import run_stage
+from viadet.training.processes import Group
+rank, meeting_place, key = sys.argv.pop(1), sys.argv.pop(1), sys.argv.pop(1)
+distributed.init_process_group("gloo", init_method=meeting_place, rank=int(rank), world_size=2)
+run_stage(lambda: Group(int(rank), 2).check_same_training(key), "")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+@pytest.mark.parametrize("keys", [("a", "a"), ("a", "b")])
+def test_all_machines_end_with_one_line_if_one_has_other_params_code_or_data(tmp_path, keys):
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", ON_ITS_OWN_MACHINE, str(rank), (tmp_path / "meeting").as_uri(), key],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, key in enumerate(keys)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == (keys[0] != keys[1])
+        assert ("do not have the same params, code, data and libraries" in errors) == (keys[0] != keys[1])
+        assert "Traceback" not in errors
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
 def test_two_processes_have_the_losses_of_one_and_only_the_first_writes(sample, single, capfd):

@@ -3,6 +3,7 @@
 import os
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from viadet.project.files import sha256_of
 from viadet.project.params import ConvertParams
 
 DAMAGED_FILE = "annotation file"  # the reason of faults
+DECODERS = 4  # threads; a large photograph takes hundreds of megabytes in each
 REGION_PARAMS = {"point": "points"}  # the key of `convert` that decides about a reason; the others: bad_regions
 
 
@@ -45,6 +47,14 @@ class DataSet(NamedTuple):
     unlisted: list[str]  # images without an entry in any annotation file
     filled: list[str]  # images without regions in some annotation file, with regions in another
     faults: list[Fault]  # what was left out, or is an error
+
+
+class ImageLook(NamedTuple):
+    """What an image file itself tells."""
+
+    width: int  # px, upright
+    height: int
+    sha256: str
 
 
 def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSet:
@@ -70,8 +80,8 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
     annotated, faults = _merge_files(files, index)
     categories, values = _find_categories(annotated, origin, params, faults)
     images, emptied = [], []
-    for entry in annotated:
-        image = _convert_image(entry, folder, categories, params, faults)
+    for entry, look in zip(annotated, _look_at_images(annotated, folder), strict=True):
+        image = _convert_image(entry, look, categories, params, faults)
         is_emptied = image is not None and bool(entry.regions) and not image.annotations
         emptied += [entry.file_name] * is_emptied
         images += [] if image is None or (is_emptied and params.emptied_images == "drop") else [image]
@@ -175,16 +185,28 @@ def _find_categories(
     return categories, values.get(categories.attribute, Counter())
 
 
+def _look_at_images(images: list[AnnotatedImage], folder: Path) -> list[ImageLook | Fault]:
+    """Decode images below a folder for their sizes; a fault for each one that can't be read."""
+
+    def look(image: AnnotatedImage) -> ImageLook | Fault:
+        path = folder / image.file_name
+        try:
+            return ImageLook(*decode_image(path).size, sha256_of(path))
+        except UserError as error:
+            return Fault("image", "unreadable image", str(path), str(error).removeprefix(f"{path} "), "bad_images")
+
+    with ThreadPoolExecutor(DECODERS) as pool:
+        return list(pool.map(look, images))
+
+
 def _convert_image(
-    entry: AnnotatedImage, folder: Path, categories: Categories, params: ConvertParams, faults: list[Fault]
+    entry: AnnotatedImage, look: ImageLook | Fault, categories: Categories, params: ConvertParams, faults: list[Fault]
 ) -> ConvertedImage | None:
     """Convert the regions of one image, adding to `faults`; None if the image can't be read."""
-    path = folder / entry.file_name
-    try:
-        width, height = decode_image(path).size
-    except UserError as error:
-        faults.append(Fault("image", "unreadable image", str(path), str(error).removeprefix(f"{path} "), "bad_images"))
+    if isinstance(look, Fault):
+        faults.append(look)
         return None
+    width, height, digest = look
     annotations: dict[str, dict] = {}
     skipped, clipped = 0, 0
     for number, region in enumerate(entry.regions):
@@ -201,7 +223,7 @@ def _convert_image(
             clipped += is_clipped
     image = {"file_name": entry.file_name, "width": width, "height": height}
     duplicates = len(entry.regions) - skipped - len(annotations)
-    return ConvertedImage(image, list(annotations.values()), skipped, clipped, duplicates, sha256_of(path))
+    return ConvertedImage(image, list(annotations.values()), skipped, clipped, duplicates, digest)
 
 
 def _unlisted_images(index: FileIndex, listed: set[str]) -> list[str]:

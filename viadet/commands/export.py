@@ -16,8 +16,8 @@ from viadet.project.files import replaced_file
 if TYPE_CHECKING:
     import torch
 
-    from viadet.inference.detector import ScaledNetwork
     from viadet.inference.export_check import ExportedDetector
+    from viadet.network.detect import ScaledNetwork
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # the extra `export`
 VALIDATION_DIR = Path("data/raw/val")

@@ -4,6 +4,7 @@ Two ways of merging: NMS over all views, as mmdetection's DetTTAModel does, or w
 """
 
 import math
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +15,8 @@ from torchvision.ops import batched_nms
 from viadet.annotations.coco import by_image
 from viadet.evaluation.box_fusion import fuse_boxes
 from viadet.images.letterbox import letterbox_of
-from viadet.network.boxes import NMS_IOU, Detections, boxes_xyxy_of, to_coco_results
-from viadet.network.detect import detect_images
-from viadet.network.weights import load_network
+from viadet.network.boxes import NMS_IOU, boxes_xyxy_of
+from viadet.network.detect import batch_results, detect_inputs, inputs_at_once, letterboxed, load_scaled, read_batches
 from viadet.project.params import ViewsParams
 
 SIDE_STEP_PX = 32  # the sides of the network's input are multiples of it
@@ -28,11 +28,6 @@ class View(NamedTuple):
     input_wh: tuple[int, int]  # px
     sides: tuple[float, float]  # px: only boxes from the first and below the second count, by the root of their area
     results: list[dict]  # COCO's, boxes in px of the original image
-
-    def of_image(self, detections: Detections, image: dict) -> "View":
-        """Make the same view with the detections of an image, a COCO entry."""
-        letterbox = letterbox_of(image["width"], image["height"], self.input_wh)
-        return self._replace(results=to_coco_results(detections, image["id"], letterbox))
 
     def side_of(self, bbox_xywh: list[float], image: dict) -> float:
         """Give the root of a box's area in px of the view; the box is in px of the image, a COCO entry."""
@@ -67,18 +62,21 @@ def detect_views(
     Returns:
         Detections in COCO results format, boxes in px of the original image.
     """
-    paths = [image_dir / image["file_name"] for image in coco["images"]]
-    views, detected = [], []  # by view: what it is, and an iterator of its detections
     sizes_wh = view_sizes_wh(test_wh, params.scales)
-    for size_wh, (low, high) in zip(sizes_wh, params.sides or [(0.0, math.inf)] * len(sizes_wh), strict=True):
-        network, spec = load_network(model_dir, device, size_wh)
-        for mirrored in (False, True) if params.flip else (False,):
-            views.append(View(size_wh, (low, high), []))
-            detected.append(detect_images(network, spec, paths, device, max_detections, mirrored))
-    merged = []
-    for image, *by_view in zip(coco["images"], *detected, strict=True):  # one by one: all views of all take gigabytes
-        image_views = [view.of_image(detections, image) for view, detections in zip(views, by_view, strict=True)]
-        merged += merge_views({"images": [image]}, image_views, params.merge, max_detections)
+    networks = [load_scaled(model_dir, device, size_wh) for size_wh in sizes_wh]
+    all_sides = params.sides or [(0.0, math.inf)] * len(sizes_wh)
+    entries, merged = iter(coco["images"]), []
+    paths = [image_dir / image["file_name"] for image in coco["images"]]
+    # few images at once: all views of all images take gigabytes
+    for images in read_batches(paths, min(map(inputs_at_once, sizes_wh))):
+        batch, views = list(islice(entries, len(images))), []
+        for scaled, sides in zip(networks, all_sides, strict=True):
+            for mirrored in (False, True) if params.flip else (False,):
+                inputs = letterboxed(images, scaled.spec, mirrored)
+                detections = detect_inputs(scaled, inputs, device, max_detections, mirrored)
+                results = batch_results(detections, inputs, [image["id"] for image in batch])
+                views.append(View(scaled.spec.input_wh, sides, results))
+        merged += merge_views({"images": batch}, views, params.merge, max_detections)
     return merged
 
 

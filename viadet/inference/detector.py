@@ -18,7 +18,6 @@ from typing import NamedTuple, overload
 
 import numpy as np
 import torch
-from effdet import EfficientDet
 from PIL import Image
 
 from viadet.annotations.coco import by_image
@@ -27,10 +26,10 @@ from viadet.evaluation.detect_settings import DetectSettings, read_settings
 from viadet.images.decoding import upright_rgb
 from viadet.images.letterbox import InputImage, letterbox_image, letterbox_of
 from viadet.images.pixels import read_image
-from viadet.network.boxes import MAX_DETECTIONS, anchors_of, boxes_xyxy_of, to_coco_results
-from viadet.network.build import NetworkSpec
-from viadet.network.detect import detect_inputs, inputs_at_once
-from viadet.network.weights import SPEC_NAME, WEIGHTS_NAME, load_network, read_spec
+from viadet.network.boxes import MAX_DETECTIONS, boxes_xyxy_of
+from viadet.network.detect import ScaledNetwork, batch_results, detect_inputs, inputs_at_once, load_scaled
+from viadet.network.device import find_device
+from viadet.network.weights import SPEC_NAME, WEIGHTS_NAME, read_spec
 from viadet.project.errors import UserError
 from viadet.project.params import SIDE_PX, ViewsParams
 
@@ -63,14 +62,6 @@ class PreparedImage(NamedTuple):
     width: int  # px of the upright image
     height: int
     canvases: list[np.ndarray]  # uint8 [3, H, W], one for each view
-
-
-class ScaledNetwork(NamedTuple):
-    """The network for one size of its input."""
-
-    network: EfficientDet
-    spec: NetworkSpec
-    anchors: tuple[torch.Tensor, torch.Tensor]  # as of `anchors_of`
 
 
 class Detector:
@@ -147,15 +138,12 @@ class Detector:
         views = []
         for number, (input_wh, mirrored) in enumerate(self.views):
             scale = number * len(self.networks) // len(self.views)
-            network, spec, anchors = self.networks[scale]
             inputs = [
                 InputImage(torch.from_numpy(image.canvases[number]), letterbox_of(image.width, image.height, input_wh))
                 for image in batch
             ]
-            detections = detect_inputs(network, spec, inputs, anchors, self.device, limit, mirrored)
-            results = []
-            for index, (image_detections, input_image) in enumerate(zip(detections, inputs, strict=True)):
-                results += to_coco_results(image_detections, index, input_image.letterbox)
+            detections = detect_inputs(self.networks[scale], inputs, self.device, limit, mirrored)
+            results = batch_results(detections, inputs, list(range(len(batch))))
             # rounded to 0.01 px, boxes in an image of very few px can be empty
             results = [result for result in results if min(result["bbox"][2:]) > 0]
             low, high = params.sides[scale] if params and params.sides else (0.0, math.inf)
@@ -173,32 +161,27 @@ def load_detector(
 
     Args:
         folder: what training and evaluation wrote: model.safetensors, model.json, and detect.json, if it was evaluated.
-        device: where the network runs: "auto" (CUDA if there is a GPU, else the CPU), "cpu", "cuda", or a torch device.
+        device: where the network runs: "auto" (a GPU if there is one, else the CPU), "cpu", "cuda", "mps", or a torch
+            device.
         size: px of the longer side of the network's input; each side is rounded to a multiple of 32. None: as in the
             evaluation, or without it as in training.
         views: test-time augmentation: detect at several scales, plain and mirrored, and merge, as in the evaluation.
 
     Raises:
-        UserError: the folder is not a model folder or of another version, there is no CUDA GPU, or the size is bad.
+        UserError: the folder is not a model folder or of another version, the device is not there, or the size is bad.
     """
     folder = Path(folder)
     missing = [name for name in (SPEC_NAME, WEIGHTS_NAME) if not (folder / name).is_file()]
     if missing:
         raise UserError(f"{folder} is not a model folder: {missing[0]} is missing; name the folder that training wrote")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError("device is cuda, but torch sees no CUDA GPU here; use auto or cpu")
+    device = find_device(str(device))
     settings = read_settings(folder)
     settings = settings or DetectSettings(read_spec(folder).input_wh, SCORE_THRESHOLD, MAX_DETECTIONS, VIEWS)
     settings = settings._replace(
         test_wh=scaled_wh(settings.test_wh, size), views=(settings.views or VIEWS) if views else None
     )
-    networks = []
-    for size_wh in view_sizes_wh(settings.test_wh, settings.views.scales if settings.views else [1.0]):
-        network, spec = load_network(folder, device, size_wh)
-        networks.append(ScaledNetwork(network, spec, anchors_of(network, device)))
+    sizes_wh = view_sizes_wh(settings.test_wh, settings.views.scales if settings.views else [1.0])
+    networks = [load_scaled(folder, device, size_wh) for size_wh in sizes_wh]
     return Detector(networks, settings, device)
 
 

@@ -7,10 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from viadet.images.letterbox import letterbox_image
-from viadet.inference.detector import ScaledNetwork
 from viadet.network.boxes import MAX_DETECTIONS
-from viadet.network.detect import detect_inputs
+from viadet.network.detect import ScaledNetwork, detect_inputs, letterboxed
 from viadet.project.errors import UserError
 
 BOX_TOLERANCE_PX = 0.5  # of the image
@@ -67,11 +65,10 @@ def check_export(
 
 def detect_with_torch(scaled: ScaledNetwork, threshold: float, image: torch.Tensor) -> ImageArrays:
     """Detect objects in an image, uint8 [3, H, W], as the pipeline does."""
-    network, spec, anchors = scaled
-    input_image = letterbox_image(image, spec.input_wh, spec.fill_rgb)
-    (detections,) = detect_inputs(network, spec, [input_image], anchors, torch.device("cpu"))
+    inputs = letterboxed([image], scaled.spec)
+    (detections,) = detect_inputs(scaled, inputs, torch.device("cpu"))
     best = detections.best(threshold)
-    scale_xyxy = torch.tensor(input_image.letterbox.scale_xy).repeat(2)
+    scale_xyxy = torch.tensor(inputs[0].letterbox.scale_xy).repeat(2)
     return ImageArrays((best.boxes_xyxy / scale_xyxy).numpy(), best.scores.numpy(), best.labels.numpy())
 
 

@@ -12,12 +12,12 @@ from onnx import ModelProto, compose, inliner, numpy_helper
 from onnxscript import OnnxFunction, optimizer
 
 from viadet.inference.candidates import CandidateNetwork
-from viadet.inference.detector import ScaledNetwork
 from viadet.inference.export_check import ExportedDetector
 from viadet.inference.export_metadata import export_metadata
 from viadet.inference.onnx_functions import letterbox, select_detections
 from viadet.network.boxes import MAX_DETECTIONS, MIN_SCORE, NMS_IOU, VOTE_IOU
 from viadet.network.build import NetworkSpec
+from viadet.network.detect import ScaledNetwork
 
 OPSET, IR_VERSION = 20, 10  # of 2023 and 2024; onnxruntime 1.18 and newer read them
 CANDIDATES = ["candidates_xyxy", "candidate_scores", "candidate_labels"]

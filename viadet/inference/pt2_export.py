@@ -11,10 +11,10 @@ from torch import nn
 from torchvision.ops import nms
 
 from viadet.inference.candidates import CandidateNetwork
-from viadet.inference.detector import ScaledNetwork
 from viadet.inference.export_check import ExportedDetector
 from viadet.inference.export_metadata import export_metadata
 from viadet.network.boxes import MAX_DETECTIONS, MIN_SCORE, NMS_IOU, VOTE_IOU
+from viadet.network.detect import ScaledNetwork
 
 METADATA_NAME = "metadata.json"  # of torch.export.load's `extra_files`
 

@@ -16,10 +16,10 @@ MAX_WORKERS = 8
 def pick_device(
     name: str = "auto", deterministic: bool = True, tf32: bool = False, threads: int | str = "auto"
 ) -> torch.device:
-    """Choose `cuda`, `mps` or `cpu`; with `auto` the first of them that there is, `mps` only if it computes rightly.
+    """Choose a device as `find_device` does, and how torch computes there.
 
     Args:
-        name: of the device.
+        name: of the device, or `auto`.
         deterministic: have torch use only algorithms that give the same result again, for the whole process: on CUDA
             those that torch knows, on a CPU those of AVX2. Call this before any computation, as torch decides then.
         tf32: let CUDA round the factors of float32 convolutions and products to 10 bits, for the whole process; torch
@@ -30,13 +30,9 @@ def pick_device(
     Raises:
         UserError: CUDA or MPS is requested but not available.
     """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device is cuda, but torch sees no CUDA GPU here; use auto or cpu")
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise UserError("device is mps, but torch sees no GPU of a Mac here; use auto or cpu")
+    device = find_device(name)
     if threads != "auto":
         torch.set_num_threads(threads)
-    device = torch.device(_best_device() if name == "auto" else name)
     if deterministic and torch.cpu.get_capabilities().get("avx512_f"):
         # AVX-512 code adds up in another order, so that training drifts; AVX2 is what nearly all CPUs have in common
         os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
@@ -61,10 +57,23 @@ def train_device(params: TrainParams) -> torch.device:
         raise UserError(f"train.{error}") from None
 
 
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() and agrees_with_cpu(torch.device("mps")) else "cpu"
+def find_device(name: str) -> torch.device:
+    """Find a device by torch's name; for `auto` the first of `cuda`, `mps`, if it computes rightly, and `cpu`.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        mps = torch.device("mps")
+        return mps if torch.backends.mps.is_available() and agrees_with_cpu(mps) else torch.device("cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("device is cuda, but torch sees no CUDA GPU here; use auto or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("device is mps, but torch sees no GPU of a Mac here; use auto or cpu")
+    return device
 
 
 def agrees_with_cpu(device: torch.device) -> bool:

@@ -63,9 +63,16 @@ def cell_wh_inches(image: torch.Tensor, longer_side_inches: float) -> tuple[floa
     return scale * width, scale * height
 
 
-def show_image(ax: Axes, image: torch.Tensor, title: str = "") -> None:
-    """Show an image, uint8 [3, H, W]; the axes get its px coordinates, (0, 0) at the upper left corner."""
-    _, height, width = image.shape
+def show_image(ax: Axes, image: torch.Tensor, title: str = "", size_wh: tuple[int, int] | None = None) -> None:
+    """Show an image; the axes get its px coordinates, (0, 0) at the upper left corner.
+
+    Args:
+        ax: a cell of the picture.
+        image: uint8 [3, H, W].
+        title: above the image.
+        size_wh: px of the photograph that the image is reduced from, for its coordinates; None: those of the image.
+    """
+    width, height = size_wh or (image.shape[2], image.shape[1])
     ax.imshow(image.permute(1, 2, 0).numpy(), extent=(0, width, height, 0), interpolation="antialiased")
     ax.set(xlim=(0, width), ylim=(height, 0))
     inches = ax.get_position().width * ax.figure.get_figwidth()
@@ -194,7 +201,7 @@ def write_figure(figure: Figure, path: Path, suffix: str) -> None:
     """Write a PNG or JPEG; matplotlib's version is left out of a PNG, so that equal pictures are equal files.
 
     Args:
-        figure: to write.
+        figure: to write; it is empty then, as its photographs would stay in memory until Python looks for cycles.
         path: of the file, whatever its name ends in.
         suffix: ".png" or ".jpg".
     """
@@ -203,3 +210,4 @@ def write_figure(figure: Figure, path: Path, suffix: str) -> None:
         # The font lacks some scripts: it shows boxes instead, and a warning for each sign would fill the screen.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(path, format=suffix.removeprefix("."), **options)
+    figure.clear()

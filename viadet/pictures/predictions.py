@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from viadet.images.pixels import read_image
 from viadet.network.boxes import boxes_xyxy_of
 from viadet.pictures.classes import class_colours, class_names
@@ -34,13 +32,11 @@ def save_prediction(
         path: of the picture.
     """
     image = read_image(image_path, LONGER_SIDE_PX)
-    _, height, width = image.shape
-    scale_xy = torch.tensor([width / size_wh[0], height / size_wh[1]])
     figure, (ax,) = new_figure(1, 1, cell_wh_inches(image, LONGER_SIDE_PX / DPI))
-    show_image(ax, image, f"{image_path.name}, detections: {len(results)}")
+    show_image(ax, image, f"{image_path.name}, detections: {len(results)}", size_wh)
     labels = [result["category_id"] for result in results]
     prefixes = class_names(labels, names) or [""] * len(results)
     texts = [f"{prefix} {result['score']:.2f}".lstrip() for prefix, result in zip(prefixes, results, strict=True)]
-    draw_boxes(ax, boxes_xyxy_of(results) * scale_xy.repeat(2), class_colours(labels, names, DETECTION), texts)
+    draw_boxes(ax, boxes_xyxy_of(results), class_colours(labels, names, DETECTION), texts)
     with replaced_file(path, flush=False) as temporary:
         write_figure(figure, temporary, path.suffix)

@@ -67,15 +67,18 @@ class Group(NamedTuple):
         return value if self.local_rank == 0 else values[self.rank - self.local_rank]  # no copy where it was made
 
     def check_same_training(self, key: str) -> None:
-        """Compare this machine's `training_key` with the first one's.
+        """Compare the `training_key` of all processes, so that all of them end if one differs.
 
         Raises:
             UserError: they differ.
         """
-        if self.from_first(lambda: key) != key:
+        keys = [key] * self.count
+        if self.count > 1:
+            distributed.all_gather_object(keys, key)
+        if len(set(keys)) > 1:
             raise UserError(
-                "this machine does not have the first one's params, code, data or libraries; compare `git rev-parse "
-                "HEAD`, `git status` and `dvc status` on both"
+                "the machines do not have the same params, code, data and libraries; compare `git rev-parse HEAD`, "
+                "`git status` and `dvc status` on all of them"
             )
 
 

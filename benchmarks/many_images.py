@@ -1,0 +1,166 @@
+"""Measure all stages on thousands of photographs of 2,000 px: CPU time by image, and the most memory.
+
+    python -m benchmarks.many_images [--images 1000 10000]
+
+The images are a few rendered ones under many names, each file with other bytes at its end. The input is tiny and the
+network hardly trained: it detects 100 objects in every image. Many images are compared with few. It takes about half
+an hour on two cores, and 2 MB of disk for an image. Linux only.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import yaml
+
+from benchmarks.start_up import ROOT, cpu_of_children
+from benchmarks.timing import Row, cost_row, make_parser, write_results
+from viadet.project.yaml12 import load_yaml
+from viadet.sample.data_set import write_rendered_split
+
+IMAGES = (1000, 10_000)
+SIDE_PX = 2000
+RENDERED = 40
+STAGES = ("fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam")
+NETWORK = "the network and NMS alone"
+CHANGES = {  # of the recipe `own`
+    "model": {"init": "random", "image_size": 128, "test_size": None},
+    "train": {"epochs": 1, "warmup_epochs": 0, "validate_every": 1, "device": "cpu", "threads": 2},
+    "evaluate": {"test_time": None},
+}
+DETECT = """
+from pathlib import Path
+from viadet.network.detect import detect_images
+from viadet.network.device import keep_freed_memory, train_device
+from viadet.network.weights import load_network
+from viadet.project.files import read_json
+from viadet.project.params import read_recipe
+keep_freed_memory()
+recipe = read_recipe()
+device = train_device(recipe.train)
+network, spec = load_network(Path("data/model"), device, recipe.model.test_wh)
+paths = [Path("data/raw", image["file_name"]) for image in read_json(Path("data/coco/val.json"))["images"]]
+print(sum(len(detections.scores) for detections in detect_images(network, spec, paths, device)), "detections")
+"""
+
+
+class Cost(NamedTuple):
+    """What a step took, with its worker processes."""
+
+    cpu_seconds: float
+    own_mib: float  # the most memory at once, without what is mapped from files
+
+
+def write_images(folder: Path, count: int, side: int) -> None:
+    """Write that many photographs of `side` px with one VIA file."""
+    originals = folder / "originals"
+    originals.mkdir(parents=True)
+    write_rendered_split(originals, min(RENDERED, count), side, (0, 0))
+    entries = list(json.loads((originals / "via_region_data.json").read_text(encoding="utf-8")).values())
+    images = [(originals / entry["filename"]).read_bytes() for entry in entries]
+    (folder / "own").mkdir()
+    via = {}
+    for number in range(count):
+        name, data = f"{number:05d}.jpg", images[number % len(images)] + number.to_bytes(8, "big")
+        (folder / "own" / name).write_bytes(data)  # decoders ignore what follows the image
+        via[name] = entries[number % len(entries)] | {"filename": name, "size": len(data)}
+    (folder / "own" / "via_region_data.json").write_text(json.dumps(via), encoding="utf-8")
+
+
+def write_params(folder: Path) -> None:
+    """Write params.yaml for the images."""
+    params = load_yaml((ROOT / "params.yaml").read_text(encoding="utf-8")) | {"recipe": "own"}
+    params["own"]["fetch"]["source"] = "own"
+    for section, values in CHANGES.items():
+        params["own"][section].update(values)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def own_mib(process: psutil.Process) -> float:
+    """Add up the memory of a process and its children that is not mapped from files, MiB."""
+    total_kib = 0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            status = Path(f"/proc/{one.pid}/status").read_text(encoding="utf-8")
+            total_kib += int(status.partition("RssAnon:")[2].split()[0])
+        except (OSError, IndexError):  # it has just ended
+            continue
+    return total_kib / 1024
+
+
+def measure(arguments: list[str], folder: Path) -> Cost:
+    """Run Python with arguments in a folder.
+
+    Raises:
+        SystemExit: it failed; with its error.
+    """
+    before, most = cpu_of_children(), 0.0
+    with (folder / "errors.txt").open("w+", encoding="utf-8") as errors:
+        environment = {"PYTHONPATH": str(ROOT)}
+        process = psutil.Popen(
+            [sys.executable, *arguments],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            most = max(most, own_mib(process))
+            try:
+                process.wait(0.1)
+            except psutil.TimeoutExpired:
+                continue
+        if process.wait():
+            errors.seek(0)
+            sys.exit(errors.read())
+    return Cost(cpu_of_children() - before, most)
+
+
+def measure_stages(count: int, side: int) -> dict[str, Cost]:
+    """Run all stages on that many images."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # /tmp may itself be memory
+        folder = Path(name)
+        write_images(folder, count, side)
+        write_params(folder)
+        costs = {}
+        for stage in STAGES:
+            costs[stage] = measure(["-m", f"stages.{stage}"], folder)
+            print(f"{count} images, {stage}: {costs[stage]}", flush=True)
+        costs[NETWORK] = measure(["-c", DETECT], folder)
+        return costs
+
+
+def make_rows(few: int, few_costs: dict[str, Cost], many: int, many_costs: dict[str, Cost]) -> list[Row]:
+    """Compare time by image and memory of many images with those of few, and evaluate with its network."""
+    rows = []
+    for stage in STAGES:
+        both = (many, many_costs), (few, few_costs)
+        milliseconds = [[1000 * costs[stage].cpu_seconds / count] for count, costs in both]
+        rows.append(cost_row(stage, "ms of CPU an image", milliseconds[0], f"{few} images", milliseconds[1]))
+    for stage in STAGES:
+        peaks = [[costs[stage].own_mib] for costs in (many_costs, few_costs)]
+        rows.append(cost_row(stage, "MiB at most", peaks[0], f"{few} images", peaks[1]))
+    seconds = [[many_costs[step].cpu_seconds] for step in ("evaluate", NETWORK)]
+    return [*rows, cost_row("evaluate", "s of CPU", seconds[0], NETWORK, seconds[1])]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure the fewest and the most images and write the results."""
+    parser = make_parser(__doc__, 1)
+    parser.add_argument("--images", type=int, nargs=2, default=IMAGES, metavar=("FEW", "MANY"))
+    parser.add_argument("--side", type=int, default=SIDE_PX, help=f"of the images, px; default {SIDE_PX}")
+    options = parser.parse_args(arguments)
+    if not sys.platform.startswith("linux"):
+        parser.error("memory is read from /proc; run this on Linux")
+    few, many = options.images
+    few_costs, many_costs = (measure_stages(count, options.side) for count in (few, many))
+    settings = {"side": options.side, "images": f"{few} and {many}", "input": CHANGES["model"]["image_size"]}
+    write_results(options.results, "many_images", settings, make_rows(few, few_costs, many, many_costs))
+
+
+if __name__ == "__main__":
+    main()
