@@ -102,10 +102,15 @@ ON_ITS_OWN_MACHINE = """
 import sys
 from torch import distributed
 from viadet.project.errors import run_stage
-from viadet.training.processes import Group
+from viadet.training.processes import Group, run_as_one_of_several
 rank, meeting_place, key = sys.argv.pop(1), sys.argv.pop(1), sys.argv.pop(1)
-distributed.init_process_group("gloo", init_method=meeting_place, rank=int(rank), world_size=2)
-run_stage(lambda: Group(int(rank), 2).check_same_training(key), "")
+
+def check():
+    distributed.init_process_group("gloo", init_method=meeting_place, rank=int(rank), world_size=2)
+    Group(int(rank), 2).check_same_training(key)
+    distributed.barrier()  # the training that would follow
+
+run_stage(lambda: run_as_one_of_several(check), "")
 """
 
 
