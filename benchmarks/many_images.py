@@ -8,6 +8,7 @@ an hour on two cores, and 2 MB of disk for an image. Linux only.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,19 +16,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-import yaml
 
-from benchmarks.start_up import ROOT, cpu_of_children
+from benchmarks.project import ROOT, STAGES, cpu_of_children, write_params
 from benchmarks.timing import Row, cost_row, make_parser, write_results
-from viadet.project.yaml12 import load_yaml
 from viadet.sample.data_set import write_rendered_split
 
 IMAGES = (1000, 10_000)
 SIDE_PX = 2000
 RENDERED = 40
-STAGES = ("fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam")
 NETWORK = "the network and NMS alone"
 CHANGES = {  # of the recipe `own`
+    "fetch": {"source": "own"},
     "model": {"init": "random", "image_size": 128, "test_size": None},
     "train": {"epochs": 1, "warmup_epochs": 0, "validate_every": 1, "device": "cpu", "threads": 2},
     "evaluate": {"test_time": None},
@@ -71,15 +70,6 @@ def write_images(folder: Path, count: int, side: int) -> None:
     (folder / "own" / "via_region_data.json").write_text(json.dumps(via), encoding="utf-8")
 
 
-def write_params(folder: Path) -> None:
-    """Write params.yaml for the images."""
-    params = load_yaml((ROOT / "params.yaml").read_text(encoding="utf-8")) | {"recipe": "own"}
-    params["own"]["fetch"]["source"] = "own"
-    for section, values in CHANGES.items():
-        params["own"][section].update(values)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-
-
 def own_mib(process: psutil.Process) -> float:
     """Add up the memory of a process and its children that is not mapped from files, MiB."""
     total_kib = 0
@@ -100,14 +90,8 @@ def measure(arguments: list[str], folder: Path) -> Cost:
     """
     before, most = cpu_of_children(), 0.0
     with (folder / "errors.txt").open("w+", encoding="utf-8") as errors:
-        environment = {"PYTHONPATH": str(ROOT)}
-        process = psutil.Popen(
-            [sys.executable, *arguments],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-        )
+        command, environment = [sys.executable, *arguments], os.environ | {"PYTHONPATH": str(ROOT)}
+        process = psutil.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             most = max(most, own_mib(process))
             try:
@@ -125,7 +109,7 @@ def measure_stages(count: int, side: int) -> dict[str, Cost]:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # /tmp may itself be memory
         folder = Path(name)
         write_images(folder, count, side)
-        write_params(folder)
+        write_params(folder, "own", CHANGES)
         costs = {}
         for stage in STAGES:
             costs[stage] = measure(["-m", f"stages.{stage}"], folder)
@@ -150,7 +134,7 @@ def make_rows(few: int, few_costs: dict[str, Cost], many: int, many_costs: dict[
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure the fewest and the most images and write the results."""
-    parser = make_parser(__doc__, 1)
+    parser = make_parser(__doc__)
     parser.add_argument("--images", type=int, nargs=2, default=IMAGES, metavar=("FEW", "MANY"))
     parser.add_argument("--side", type=int, default=SIDE_PX, help=f"of the images, px; default {SIDE_PX}")
     options = parser.parse_args(arguments)

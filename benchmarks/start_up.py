@@ -15,14 +15,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import yaml
-
+from benchmarks.project import ROOT, STAGES, cpu_of_children, write_params
 from benchmarks.timing import Row, Seconds, alternate, cost_row, make_parser, write_results
-from viadet.project.yaml12 import load_yaml
 
-ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5
-STAGES = ("fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam")
 PYTHON, TORCH, DVC = "python -c pass", "python -c 'import torch'", "dvc --version"
 IMPORT, REPRO = "python -c 'import viadet'", "dvc repro, nothing to do"
 TINY = {  # changes of the recipe `sample`: only that it ran counts
@@ -66,10 +62,7 @@ def finish_sample(folder: Path) -> None:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    params = load_yaml((ROOT / "params.yaml").read_text(encoding="utf-8")) | {"recipe": "sample"}
-    for section, values in TINY.items():
-        params["sample"][section].update(values)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    write_params(folder, "sample", TINY)
     run(("git", "init", "--quiet"), folder)
     run((sys.executable, "-m", "dvc", "repro"), folder)
 
@@ -77,12 +70,6 @@ def finish_sample(folder: Path) -> None:
 def starting(commands: dict[str, Command]) -> dict[str, Callable[[], object]]:
     """Set up the commands as turns."""
     return {name: partial(run, command, ROOT) for name, command in commands.items()}
-
-
-def cpu_of_children() -> float:
-    """Seconds of CPU that the ended child processes took, theirs included."""
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def make_rows(seconds: Seconds) -> list[Row]:

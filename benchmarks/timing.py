@@ -120,9 +120,10 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def make_parser(doc: str, rounds: int) -> argparse.ArgumentParser:
-    """Start a benchmark's command line with the options that all of them have."""
+def make_parser(doc: str, rounds: int | None = None) -> argparse.ArgumentParser:
+    """Start a benchmark's command line; `rounds` is the default of those that are timed in rounds."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"that are timed; default {rounds}")
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds, help=f"that are timed; default {rounds}")
     parser.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of the JSON; default: git's")
     return parser

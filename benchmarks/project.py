@@ -1,0 +1,26 @@
+"""The project that benchmarks run: its folder, stages, params with a few changed, and the CPU time that it takes."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from viadet.project.yaml12 import load_yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam")
+
+
+def write_params(folder: Path, recipe: str, changes: dict[str, dict[str, Any]]) -> None:
+    """Write params.yaml into a folder: this project's, for a recipe with some params changed, by section."""
+    params = load_yaml((ROOT / "params.yaml").read_text(encoding="utf-8")) | {"recipe": recipe}
+    for section, values in changes.items():
+        params[recipe][section].update(values)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def cpu_of_children() -> float:
+    """Seconds of CPU that the ended child processes took, theirs included."""
+    times = os.times()
+    return times.children_user + times.children_system
