@@ -18,7 +18,7 @@ from viadet.explanation.cams import CHANNEL_METHODS, GRAD_CAM_METHODS, class_act
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
 from viadet.network.boxes import anchors_of
 from viadet.network.build import build_network, make_spec
-from viadet.network.detect import detect_images
+from viadet.network.detect import ScaledNetwork, detect_images
 from viadet.network.device import keep_freed_memory
 from viadet.project.files import read_json
 from viadet.project.params import GradCamParams, ModelParams
@@ -60,12 +60,15 @@ def explaining(setting: Setting, images: Images) -> dict[str, Callable[[], objec
     spec = make_spec(model, [category["name"] for category in coco["categories"]])
     torch.manual_seed(0)
     network = build_network(spec).eval()
-    anchors, paths = anchors_of(network, cpu), [images.folder / coco["images"][0]["file_name"]]
+    scaled, paths = (
+        ScaledNetwork(network, spec, anchors_of(network, cpu)),
+        [images.folder / coco["images"][0]["file_name"]],
+    )
     (image_coco,) = single_image_sets(coco)
     image_coco = image_coco | {"annotations": []}  # else missed objects would be explained, too
 
     def explain() -> object:
-        return explain_image(network, spec, anchors, images.folder, image_coco, PARAMS, BOXES, seed=0)
+        return explain_image(scaled, images.folder, image_coco, PARAMS, BOXES, seed=0)
 
     explained = explain()
     maps_of = partial(class_activation_maps, network=network, forward_pass=explained.forward_pass)

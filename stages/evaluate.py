@@ -23,6 +23,7 @@ from viadet.evaluation.model_card import CardFacts, write_model_card
 from viadet.evaluation.summary import ap_figures, main_figures, read_test_split, summarise
 from viadet.network.detect import detect_coco
 from viadet.network.device import keep_freed_memory, train_device
+from viadet.network.results import Results
 from viadet.network.weights import WEIGHTS_NAME, load_network
 from viadet.pictures.confusion_matrix import draw_confusion_matrix
 from viadet.pictures.detections import draw_data_set
@@ -43,7 +44,7 @@ DETAILS_PATH = Path("metrics/evaluate_details.json")
 PLOTS_DIR = Path("plots/evaluate")
 
 
-def write_pictures(coco: dict, results: list[dict], counts: dict[int, MatchCounts], params: EvaluateParams) -> None:
+def write_pictures(coco: dict, results: Results, counts: dict[int, MatchCounts], params: EvaluateParams) -> None:
     """Draw the first images: ground truth beside the detections of at least the score threshold."""
     with replaced_dir(PLOTS_DIR / "images") as folder:
         for name, figure in draw_data_set(coco, results, counts, IMAGE_DIR, params):
@@ -56,7 +57,7 @@ def write_tables(tables: dict[str, list[dict]]) -> None:
         write_csv(PLOTS_DIR / f"{name}.csv", rows, list(rows[0]))
 
 
-def write_errors(coco: dict, results: list[dict], evaluation: COCOeval, score_threshold: float) -> None:
+def write_errors(coco: dict, results: Results, evaluation: COCOeval, score_threshold: float) -> None:
     """Write the kinds of errors, overall and by class, and which classes are taken for which."""
     analysis = analyse_errors(coco, results, matched_annotations(evaluation), score_threshold)
     write_json(PLOTS_DIR / "errors.json", error_rows(analysis))
@@ -83,10 +84,9 @@ def main() -> None:
     device = train_device(recipe.train)
     network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
     coco, metrics = read_json(COCO_PATH), {}
-    if params.test_time:  # before the plain detections, which are kept: there may be a million of both
+    if params.test_time:
         merged = detect_views(MODEL_DIR, coco, IMAGE_DIR, params.test_time, recipe.model.test_wh, device, limit)
         metrics |= ap_figures("views", coco, merged, limit)
-        del merged
     if params.test_set:
         test_coco = read_test_split(TEST_PATH)
         metrics |= ap_figures("test", test_coco, detect_coco(network, spec, test_coco, IMAGE_DIR, device, limit), limit)
@@ -99,7 +99,7 @@ def main() -> None:
     write_pictures(coco, results, counts, params)
     write_tables(tables)
     write_errors(coco, results, evaluation, params.score_threshold)
-    write_json(DETECTIONS_PATH, results)
+    write_json(DETECTIONS_PATH, list(results))
     write_json(METRICS_PATH, main_figures(metrics))
     write_json(DETAILS_PATH, metrics)
     write_card_and_settings(recipe, tables["by_class"], metrics)

@@ -12,6 +12,7 @@ from viadet.images.letterbox import letterbox_image
 from viadet.images.pixels import read_image
 from viadet.network.boxes import anchors_of, boxes_xyxy_of, decode, flat_outputs, to_coco_results
 from viadet.network.build import prepare_images
+from viadet.network.detect import ScaledNetwork
 from viadet.network.weights import load_network
 from viadet.project.files import read_json
 from viadet.project.params import read_recipe
@@ -126,12 +127,12 @@ def annotated_coco(coco, detections, input_image):
 def explain(network, spec, image_dir, recipe):
     """Explains the photograph with annotations of `coco`."""
 
-    anchors = anchors_of(network, CPU)
+    scaled = ScaledNetwork(network, spec, anchors_of(network, CPU))
 
     def explain(coco, max_detections=100, **changes):
         params = recipe.grad_cam.model_copy(update=changes)
         image_coco = single_image_sets(coco)[NUMBER]
-        return explain_image(network, spec, anchors, image_dir, image_coco, params, max_detections, seed=0)
+        return explain_image(scaled, image_dir, image_coco, params, max_detections, seed=0)
 
     return explain
 

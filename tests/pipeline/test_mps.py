@@ -65,11 +65,11 @@ def test_detecting_and_explaining_need_nothing_that_mps_lacks(model):
     methods = [method for method in (*GRAD_CAM_METHODS, *CHANNEL_METHODS) if method != "ScoreCAM"]  # as AblationCAM
     image_dir, image_coco = Path("data/raw"), single_image_sets(coco)[0]
     photograph = read_image(image_dir / coco["images"][0]["file_name"])
-    inputs = letterboxed([photograph], scaled.spec)
+    inputs = [letterboxed(photograph, scaled.spec)]
     with LikeMps():
         (detections,) = detect_inputs(scaled, inputs, CPU)
         assert len(detections.scores) > 0
-        image = explain_image(*scaled, image_dir, image_coco, params, 5, seed=0)
+        image = explain_image(scaled, image_dir, image_coco, params, 5, seed=0)
         for method in methods:
             maps = class_activation_maps(
                 method, scaled.network, image.forward_pass, image.boxes[:1], own_level_only=True

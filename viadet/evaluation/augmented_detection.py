@@ -17,6 +17,7 @@ from viadet.evaluation.box_fusion import fuse_boxes
 from viadet.images.letterbox import letterbox_of
 from viadet.network.boxes import NMS_IOU, boxes_xyxy_of
 from viadet.network.detect import batch_results, detect_inputs, inputs_at_once, letterboxed, load_scaled, read_batches
+from viadet.network.results import Results
 from viadet.project.params import ViewsParams
 
 SIDE_STEP_PX = 32  # the sides of the network's input are multiples of it
@@ -47,7 +48,7 @@ def detect_views(
     test_wh: tuple[int, int],
     device: torch.device,
     max_detections: int,
-) -> list[dict]:
+) -> Results:
     """Detect objects in all views of each image and merge the views.
 
     Args:
@@ -60,23 +61,23 @@ def detect_views(
         max_detections: of an image, in each view and merged.
 
     Returns:
-        Detections in COCO results format, boxes in px of the original image.
+        Detections, boxes in px of the original image.
     """
-    sizes_wh = view_sizes_wh(test_wh, params.scales)
-    networks = [load_scaled(model_dir, device, size_wh) for size_wh in sizes_wh]
-    all_sides = params.sides or [(0.0, math.inf)] * len(sizes_wh)
-    entries, merged = iter(coco["images"]), []
+    networks = [load_scaled(model_dir, device, size_wh) for size_wh in view_sizes_wh(test_wh, params.scales)]
+    all_sides = params.sides or [(0.0, math.inf)] * len(networks)
+    flips = (False, True) if params.flip else (False,)
+    passes = [(*one, mirrored) for one in zip(networks, all_sides, strict=True) for mirrored in flips]
     paths = [image_dir / image["file_name"] for image in coco["images"]]
-    # few images at once: all views of all images take gigabytes
-    for images in read_batches(paths, min(map(inputs_at_once, sizes_wh))):
-        batch, views = list(islice(entries, len(images))), []
-        for scaled, sides in zip(networks, all_sides, strict=True):
-            for mirrored in (False, True) if params.flip else (False,):
-                inputs = letterboxed(images, scaled.spec, mirrored)
-                detections = detect_inputs(scaled, inputs, device, max_detections, mirrored)
-                results = batch_results(detections, inputs, [image["id"] for image in batch])
-                views.append(View(scaled.spec.input_wh, sides, results))
-        merged += merge_views({"images": batch}, views, params.merge, max_detections)
+    limit = min(inputs_at_once(scaled.spec.input_wh, device) for scaled in networks)
+    batches = read_batches(paths, limit, lambda image: [letterboxed(image, one.spec, flip) for one, _, flip in passes])
+    entries, merged = iter(coco["images"]), Results()
+    for prepared in batches:
+        batch, views = list(islice(entries, len(prepared))), []
+        for (scaled, sides, mirrored), *inputs in zip(passes, *prepared, strict=True):
+            detections = detect_inputs(scaled, inputs, device, max_detections, mirrored)
+            results = batch_results(detections, inputs, [image["id"] for image in batch])
+            views.append(View(scaled.spec.input_wh, sides, results))
+        merged.extend(merge_views({"images": batch}, views, params.merge, max_detections))
     return merged
 
 

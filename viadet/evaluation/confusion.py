@@ -1,5 +1,7 @@
 """The confusion matrix: the class of each object against the class that was detected in its place."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from pycocotools import mask
 
@@ -11,7 +13,7 @@ BACKGROUND, MISSED = "(background)", "(missed)"
 OBJECTS = "(objects)"  # the column of the rows' names
 
 
-def confusion_matrix(coco: dict, results: list[dict], score_threshold: float) -> np.ndarray:
+def confusion_matrix(coco: dict, results: Sequence[dict], score_threshold: float) -> np.ndarray:
     """Count objects and detections by their classes.
 
     Objects and detections are matched whatever their classes, from the highest IoU down to MATCH_IOU, each at most

@@ -5,6 +5,7 @@ Errors", and its implementation, tidecv 1.0.1), for matches at IoU 0.5.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,9 @@ class ErrorAnalysis(NamedTuple):
     ap50s: dict[str | None, dict[int, float]]  # by kind, from `ap50s_without`; None: as it is
 
 
-def analyse_errors(coco: dict, results: list[dict], matches: dict[int, int], score_threshold: float) -> ErrorAnalysis:
+def analyse_errors(
+    coco: dict, results: Sequence[dict], matches: dict[int, int], score_threshold: float
+) -> ErrorAnalysis:
     """Count the errors of each kind at a score threshold, and compute AP50 without all errors of the kind.
 
     Args:
@@ -85,7 +88,7 @@ def _mean_ap(aps: dict[int, float]) -> float:
     return float(np.mean(list(aps.values()))) if aps else 0.0
 
 
-def classify_errors(coco: dict, results: list[dict], matches: dict[int, int]) -> list[DetectionError]:
+def classify_errors(coco: dict, results: Sequence[dict], matches: dict[int, int]) -> list[DetectionError]:
     """Find the kind of each false positive, and the missed objects; arguments as for `analyse_errors`.
 
     An object that has a class or localisation error is not also missed.
@@ -105,7 +108,7 @@ def classify_errors(coco: dict, results: list[dict], matches: dict[int, int]) ->
 
 
 def _classify_false_positives(
-    indices: list[int], results: list[dict], annotations: list[dict], matched_ids: set[int]
+    indices: list[int], results: Sequence[dict], annotations: list[dict], matched_ids: set[int]
 ) -> list[DetectionError]:
     """Compare the false positives of an image, by their indices in the results, with its ground truth."""
     if not annotations:
@@ -135,7 +138,7 @@ def _classify_false_positives(
 
 
 def ap50s_without(
-    kind: str | None, errors: list[DetectionError], coco: dict, results: list[dict], matches: dict[int, int]
+    kind: str | None, errors: list[DetectionError], coco: dict, results: Sequence[dict], matches: dict[int, int]
 ) -> dict[int, float]:
     """Compute AP at IoU 0.5 by category id as if the detector made no errors of one kind.
 
@@ -165,7 +168,7 @@ def ap50s_without(
     return {c: average_precision(scores[c], hits[c], count) for c, count in object_counts.items() if count}
 
 
-def _fix_matches(to_fix: list[DetectionError], results: list[dict], matches: dict[int, int]) -> dict[int, int]:
+def _fix_matches(to_fix: list[DetectionError], results: Sequence[dict], matches: dict[int, int]) -> dict[int, int]:
     """Match class and localisation errors with their objects, best score first, each object at most once."""
     fixed_matches, matched_ids = dict(matches), set(matches.values())
     false_positives = [error for error in to_fix if error.result_index is not None]

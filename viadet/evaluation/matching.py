@@ -35,9 +35,9 @@ def matched_annotations(evaluation: COCOeval) -> dict[int, int]:
     """Map each true positive at MATCH_IOU, by its index in the results, to the id of its annotation."""
     matches, iou = {}, iou_index(evaluation, MATCH_IOU)
     for entry in evaluation.evalImgs:
-        # run_cocoeval numbers results from 1; annotation id 0 means no match
-        pairs = zip(entry["dtIds"], entry["dtMatches"][iou].astype(int).tolist(), strict=True)
-        matches |= {result_id - 1: annotation_id for result_id, annotation_id in pairs if annotation_id}
+        # run_cocoeval's ids of detections are indices; annotation id 0 means no match
+        pairs = zip(entry["dtIds"], entry["dtMatches"][iou].tolist(), strict=True)
+        matches |= {index: annotation_id for index, annotation_id in pairs if annotation_id}
     return matches
 
 

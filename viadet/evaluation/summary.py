@@ -1,5 +1,6 @@
 """The main figures of an evaluation."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def map_with_ids_from_0(evaluation: COCOeval) -> float:
     return round(ap_of_images(rank_detections(evaluation, lowest), np.ones(len(evaluation.params.imgIds), int)), 4)
 
 
-def ap_figures(prefix: str, coco: dict, results: list[dict], max_detections: int) -> dict[str, float]:
+def ap_figures(prefix: str, coco: dict, results: Sequence[dict], max_detections: int) -> dict[str, float]:
     """Compute AP and its parts, named with a prefix, of other detections than the plain ones."""
     stats = coco_stats(run_cocoeval(coco, results, max_detections))
     return {f"{prefix}_{name}": round(value, DECIMALS) for name, value in stats.items() if "mAP" in name}

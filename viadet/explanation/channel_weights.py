@@ -34,7 +34,7 @@ def ablation_weights(network: nn.Module, forward_pass: ForwardPass, targets: lis
         return _target_values(targets, *flat_outputs(network.class_net(pyramid), network.box_net(pyramid)))
 
     intact_values = _target_values(targets, forward_pass.logits, forward_pass.codes).detach()
-    ablated_values = _for_all_channels(values_without, forward_pass.pyramid[level].shape[1], forward_pass.batch.shape)
+    ablated_values = _for_all_channels(values_without, forward_pass.pyramid[level].shape[1], forward_pass.batch)
     return (intact_values[:, None] - ablated_values).cpu().numpy()
 
 
@@ -54,18 +54,16 @@ def score_weights(network: nn.Module, forward_pass: ForwardPass, targets: list[T
     def values_masked(start: int, stop: int) -> torch.Tensor:
         return _target_values(targets, *flat_outputs(*network(batch * masks[start:stop, None])))
 
-    return _for_all_channels(values_masked, len(channels), batch.shape).softmax(1).cpu().numpy()
+    return _for_all_channels(values_masked, len(channels), batch).softmax(1).cpu().numpy()
 
 
 def _target_values(targets: list[Target], logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
     return torch.stack([target.value(logits, codes) for target in targets])
 
 
-def _for_all_channels(
-    values_of: Callable[[int, int], torch.Tensor], count: int, input_shape: torch.Size
-) -> torch.Tensor:
+def _for_all_channels(values_of: Callable[[int, int], torch.Tensor], count: int, batch: torch.Tensor) -> torch.Tensor:
     """Call a function for the channels from `start` to before `stop`, some at a time; [targets, count]."""
-    step = inputs_at_once((input_shape[3], input_shape[2]))
+    step = inputs_at_once((batch.shape[3], batch.shape[2]), batch.device)
     with torch.no_grad():
         parts = [values_of(start, min(start + step, count)) for start in range(0, count, step)]
     return torch.cat(parts, 1)

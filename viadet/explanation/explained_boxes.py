@@ -5,16 +5,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
 from viadet.annotations.coco import by_image
 from viadet.evaluation.coco_metrics import run_cocoeval
 from viadet.evaluation.matching import matched_annotations
 from viadet.explanation.targets import ForwardPass, Target, gradients_of, nearest_anchors, run_forward
-from viadet.images.letterbox import InputImage, Letterbox, letterbox_image
+from viadet.images.letterbox import InputImage, Letterbox
 from viadet.images.pixels import read_image
 from viadet.network.boxes import Detections, boxes_xyxy_of, decode, to_coco_results
-from viadet.network.build import NetworkSpec, prepare_images
+from viadet.network.build import prepare_images
+from viadet.network.detect import ScaledNetwork, letterboxed
 from viadet.project.params import GradCamParams
 
 KINDS = ("right", "wrong", "missed")  # true positives, false positives, objects without a detection
@@ -53,9 +53,7 @@ def single_image_sets(coco: dict) -> list[dict]:
 
 
 def explain_image(
-    network: nn.Module,
-    spec: NetworkSpec,
-    anchors: tuple[torch.Tensor, torch.Tensor],
+    scaled: ScaledNetwork,
     image_dir: Path,
     image_coco: dict,
     params: GradCamParams,
@@ -65,9 +63,7 @@ def explain_image(
     """Run the network on one image of a COCO data set and match its detections with the image's annotations.
 
     Args:
-        network: in eval mode.
-        spec: what it was built from.
-        anchors: the network's, from `anchors_of`.
+        scaled: the network.
         image_dir: folder of the images.
         image_coco: the data set of this one image, from `single_image_sets`.
         params: score threshold, and which output is explained.
@@ -75,8 +71,8 @@ def explain_image(
         seed: of RandomCAM.
     """
     (entry,) = image_coco["images"]
-    anchors_yxyx, levels = anchors
-    input_image = letterbox_image(read_image(image_dir / entry["file_name"]), spec.input_wh, spec.fill_rgb)
+    network, spec, (anchors_yxyx, levels) = scaled
+    input_image = letterboxed(read_image(image_dir / entry["file_name"]), spec)
     letterbox = input_image.letterbox
     image_seed = (seed, entry["id"])
     forward_pass = run_forward(network, prepare_images(input_image.canvas[None], spec, anchors_yxyx.device))

@@ -45,7 +45,7 @@ def deletion_insertion(
     inputs = forward_pass.batch.repeat(2 * len(highest), 1, 1, 1)
     inputs[:, :, :height, :width] *= torch.cat([~highest, highest])[:, None]  # zero is the mean colour
     with torch.inference_mode():
-        parts = inputs.split(inputs_at_once((inputs.shape[3], inputs.shape[2])))
+        parts = inputs.split(inputs_at_once((inputs.shape[3], inputs.shape[2]), inputs.device))
         logits = torch.cat([flat_outputs(*network(part))[0] for part in parts])
         score, whole_score = (
             outputs[..., target.anchors, target.label - 1].float().sigmoid().mean(-1)

@@ -36,7 +36,9 @@ def decode_image(path: Path, max_side: int | None = None) -> Image.Image:
                 raise ValueError(f"it has {frames} frames; save the one that is annotated")
             if max_side is not None:
                 file.draft("RGB", (max_side, max_side))  # lets the JPEG decoder itself reduce, never below max_side
-            image = upright_rgb(file)
+            file.load()
+            ImageOps.exif_transpose(file, in_place=True)  # copies of a large photograph take much memory
+            image = _to_rgb(file)
     except FileNotFoundError:
         raise UserError(f"{path} is annotated but missing; add it, or delete its entry from the VIA file") from None
     except MemoryError:
@@ -64,4 +66,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise ValueError("its pixels have 32 bits; save it with 8 bits a channel")
     if image.has_transparency_data:
         return Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -83,7 +83,7 @@ class Detector:
         flips = (False, True) if settings.views and settings.views.flip else (False,)
         self.views = [InputView(scaled.spec.input_wh, mirrored) for scaled in networks for mirrored in flips]
         largest_wh = max((view.input_wh for view in self.views), key=math.prod)
-        self.batch_size = max(1, min(inputs_at_once(largest_wh), MAX_VIEWS // len(self.views)))  # images
+        self.batch_size = max(1, min(inputs_at_once(largest_wh, device), MAX_VIEWS // len(self.views)))  # images
 
     @overload
     def __call__(self, images: ImageLike, threshold: float | None = ...) -> ImageDetections: ...

@@ -65,7 +65,7 @@ def check_export(
 
 def detect_with_torch(scaled: ScaledNetwork, threshold: float, image: torch.Tensor) -> ImageArrays:
     """Detect objects in an image, uint8 [3, H, W], as the pipeline does."""
-    inputs = letterboxed([image], scaled.spec)
+    inputs = [letterboxed(image, scaled.spec)]
     (detections,) = detect_inputs(scaled, inputs, torch.device("cpu"))
     best = detections.best(threshold)
     scale_xyxy = torch.tensor(inputs[0].letterbox.scale_xy).repeat(2)

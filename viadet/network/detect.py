@@ -1,9 +1,11 @@
 """Detecting objects in image files."""
 
-from collections.abc import Iterator
+import math
+import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -20,16 +22,21 @@ from viadet.network.boxes import (
     to_coco_results,
 )
 from viadet.network.build import NetworkSpec, prepare_images
+from viadet.network.results import Results
 from viadet.network.weights import load_network
 
+Prepared = TypeVar("Prepared")
+
 MAX_INPUTS = 8  # that the network gets at once
-MAX_INPUT_PX = MAX_INPUTS * 768**2  # of these together: larger inputs are faster a few at a time, and take less memory
+MAX_INPUT_PX = MAX_INPUTS * 768**2  # of these together
+MAX_CPU_INPUT_PX = 2 * 1152**2  # likewise on a CPU, where more are not faster; two of 1152 px take 1 GB
 
 
-def inputs_at_once(input_wh: tuple[int, int]) -> int:
+def inputs_at_once(input_wh: tuple[int, int], device: torch.device) -> int:
     """Say how many inputs of `input_wh` px the network gets at once."""
     width, height = input_wh
-    return max(1, min(MAX_INPUTS, MAX_INPUT_PX // (width * height)))
+    max_px = MAX_CPU_INPUT_PX if device.type == "cpu" else MAX_INPUT_PX
+    return max(1, min(MAX_INPUTS, max_px // (width * height)))
 
 
 class ScaledNetwork(NamedTuple):
@@ -46,11 +53,20 @@ def load_scaled(model_dir: Path, device: torch.device, input_wh: tuple[int, int]
     return ScaledNetwork(network, spec, anchors_of(network, device))
 
 
-def read_batches(paths: list[Path], batch_size: int) -> Iterator[list[torch.Tensor]]:
-    """Decode image files, so many at a time, in their order; uint8 [3, H, W] each."""
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(paths), batch_size):
-            yield list(pool.map(read_image, paths[start : start + batch_size]))
+def read_batches(
+    paths: list[Path], batch_size: int, prepare: Callable[[torch.Tensor], Prepared]
+) -> Iterator[list[Prepared]]:
+    """Decode image files, at most so many at a time, in their order, and prepare each, uint8 [3, H, W].
+
+    All batches have nearly the same size: what is left over would often be a single image, for which a CPU computes in
+    another order than for several. Only as many photographs as there are cores are in memory at once; what was
+    prepared should be smaller.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        count = math.ceil(len(paths) / batch_size)
+        for number in range(count):
+            batch = paths[number * len(paths) // count : (number + 1) * len(paths) // count]
+            yield list(pool.map(lambda path: prepare(read_image(path)), batch))
 
 
 def detect_images(
@@ -69,17 +85,17 @@ def detect_images(
         paths: of the images.
         device: the network's.
         max_detections: of an image.
-        batch_size: images at a time; None: `inputs_at_once`.
+        batch_size: at most so many images at a time; None: `inputs_at_once`.
     """
     scaled = ScaledNetwork(network, spec, anchors_of(network, device))
-    for images in read_batches(paths, batch_size or inputs_at_once(spec.input_wh)):
-        yield from detect_inputs(scaled, letterboxed(images, spec), device, max_detections)
+    batch_size = batch_size or inputs_at_once(spec.input_wh, device)
+    for inputs in read_batches(paths, batch_size, lambda image: letterboxed(image, spec)):
+        yield from detect_inputs(scaled, inputs, device, max_detections)
 
 
-def letterboxed(images: list[torch.Tensor], spec: NetworkSpec, mirrored: bool = False) -> list[InputImage]:
-    """Put photographs, uint8 [3, H, W], into the network's input, all of them mirrored or none."""
-    views = [image.flip(2) for image in images] if mirrored else images
-    return [letterbox_image(view, spec.input_wh, spec.fill_rgb) for view in views]
+def letterboxed(image: torch.Tensor, spec: NetworkSpec, mirrored: bool = False) -> InputImage:
+    """Put a photograph, uint8 [3, H, W], into the network's input, perhaps mirrored."""
+    return letterbox_image(image.flip(2) if mirrored else image, spec.input_wh, spec.fill_rgb)
 
 
 def detect_inputs(
@@ -127,12 +143,12 @@ def detect_coco(
     image_dir: Path,
     device: torch.device,
     max_detections: int = MAX_DETECTIONS,
-) -> list[dict]:
-    """Detect objects in all images of a COCO data set; arguments as for `detect_images`, COCO's results format."""
+) -> Results:
+    """Detect objects in all images of a COCO data set; arguments as for `detect_images`."""
     paths = [image_dir / image["file_name"] for image in coco["images"]]
     images = detect_images(network, spec, paths, device, max_detections)
-    results = []
+    results = Results()
     for image, detections in zip(coco["images"], images, strict=True):
         letterbox = letterbox_of(image["width"], image["height"], spec.input_wh)
-        results += to_coco_results(detections, image["id"], letterbox)
+        results.extend(to_coco_results(detections, image["id"], letterbox))
     return results

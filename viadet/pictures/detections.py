@@ -1,6 +1,6 @@
 """Pictures of evaluated images: ground truth beside detections."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ CELL_WIDTH_INCHES = 6
 
 
 def draw_data_set(
-    coco: dict, results: list[dict], counts: dict[int, MatchCounts], image_dir: Path, params: EvaluateParams
+    coco: dict, results: Sequence[dict], counts: dict[int, MatchCounts], image_dir: Path, params: EvaluateParams
 ) -> Iterator[tuple[str, Figure]]:
     """Draw the first images with the detections of at least the score threshold; yields a file name with each.
 
