@@ -1,6 +1,5 @@
 """The project that benchmarks run: its folder, stages, params with a few changed, and the CPU time that it takes."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ def write_params(folder: Path, recipe: str, changes: dict[str, dict[str, Any]]) 
 
 
 def cpu_of_children() -> float:
-    """Seconds of CPU that the ended child processes took, theirs included."""
-    times = os.times()
-    return times.children_user + times.children_system
+    """Seconds of CPU that the ended child processes took, theirs included; POSIX only."""
+    import resource  # Windows has no such module
+
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime  # os.times() counts in hundredths: none at all for a bare Python
