@@ -91,6 +91,7 @@ def main() -> None:
         test_coco = read_test_split(TEST_PATH)
         metrics |= ap_figures("test", test_coco, detect_coco(network, spec, test_coco, IMAGE_DIR, device, limit), limit)
     results = detect_coco(network, spec, coco, IMAGE_DIR, device, limit)
+    write_json(DETECTIONS_PATH, list(results))  # first: such a list of a million takes half a gigabyte
     evaluation = run_cocoeval(coco, results, limit)
     counts = count_matches(evaluation, params.score_threshold)
     metrics |= summarise(evaluation, counts, params.bootstrap, recipe.train.seed)
@@ -99,7 +100,6 @@ def main() -> None:
     write_pictures(coco, results, counts, params)
     write_tables(tables)
     write_errors(coco, results, evaluation, params.score_threshold)
-    write_json(DETECTIONS_PATH, list(results))
     write_json(METRICS_PATH, main_figures(metrics))
     write_json(DETAILS_PATH, metrics)
     write_card_and_settings(recipe, tables["by_class"], metrics)
