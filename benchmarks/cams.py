@@ -60,10 +60,8 @@ def explaining(setting: Setting, images: Images) -> dict[str, Callable[[], objec
     spec = make_spec(model, [category["name"] for category in coco["categories"]])
     torch.manual_seed(0)
     network = build_network(spec).eval()
-    scaled, paths = (
-        ScaledNetwork(network, spec, anchors_of(network, cpu)),
-        [images.folder / coco["images"][0]["file_name"]],
-    )
+    scaled = ScaledNetwork(network, spec, anchors_of(network, cpu))
+    paths = [images.folder / coco["images"][0]["file_name"]]
     (image_coco,) = single_image_sets(coco)
     image_coco = image_coco | {"annotations": []}  # else missed objects would be explained, too
 

@@ -73,7 +73,7 @@ def plain_cocoeval(coco, results, max_detections=100):
 def test_figures_and_matches_equal_those_of_pycocotools(categories, limit):
     coco, results = random_boxes(categories, crowds=True)
     ours, plain = run_cocoeval(coco, results, limit), plain_cocoeval(coco, results, limit)
-    for name in ("precision", "recall"):
+    for name in ("precision", "recall", "scores"):
         np.testing.assert_array_equal(ours.eval[name], plain.eval[name])
     entries = [entry for entry in plain.evalImgs if entry is not None and entry["aRng"] == plain.params.areaRng[0]]
     assert len(ours.evalImgs) == len(entries)

@@ -133,10 +133,10 @@ class SparseCOCOeval(COCOeval):
                 yield box, index
 
     def accumulate(self) -> None:
-        """Find precision and recall as COCOeval does, but one IoU at a time: a tenth of the memory."""
+        """Find precision, recall and scores as COCOeval does, but one IoU at a time: a tenth of the memory."""
         params = self.params
         shape = len(params.iouThrs), len(params.catIds), len(params.areaRng), len(params.maxDets)
-        precision, recall = -np.ones((len(params.recThrs), *shape)), -np.ones(shape)
+        recall, (precision, scores) = -np.ones(shape), -np.ones((2, len(params.recThrs), *shape))
         for category, sizes, most in np.ndindex(*shape[1:]):
             first = (category * len(params.areaRng) + sizes) * len(params.imgIds)
             entries = [entry for entry in self.evalImgs[first : first + len(params.imgIds)] if entry is not None]
@@ -144,7 +144,8 @@ class SparseCOCOeval(COCOeval):
             if objects == 0:
                 continue
             limit = params.maxDets[most]
-            order = np.argsort(-np.concatenate([entry["dtScores"][:limit] for entry in entries]), kind="stable")
+            all_scores = np.concatenate([entry["dtScores"][:limit] for entry in entries])
+            order = np.argsort(-all_scores, kind="stable")
             for iou in range(shape[0]):
                 matched, ignored = (
                     np.concatenate([entry[key][iou, :limit] for entry in entries])[order].astype(bool)
@@ -157,7 +158,9 @@ class SparseCOCOeval(COCOeval):
                 precisions = np.maximum.accumulate((right / (wrong + right + np.spacing(1)))[::-1])[::-1]
                 reached = np.searchsorted(recalls, params.recThrs, side="left")
                 precision[:, *place] = np.append(precisions, 0)[reached]
-        self.eval = {"params": params, "precision": precision.swapaxes(0, 1), "recall": recall}
+                scores[:, *place] = np.append(all_scores[order], 0)[reached]
+        by_iou = {"precision": precision.swapaxes(0, 1), "recall": recall, "scores": scores.swapaxes(0, 1)}
+        self.eval = {"params": params, **by_iou}
 
     def forget_boxes(self) -> None:
         """Keep the matches of boxes of all sizes only: the rest has been summed up, and is most of the memory."""
