@@ -45,6 +45,8 @@ from viadet.training.state import set_up
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5
+# single steps of one size, with samples made in this process
+OUTSIDE_A_TRAINING = {"small_epochs": 0, "workers": 0, "lr": 0.0001, "warmup_epochs": 0}
 # to train what effdet's loop trains: all of the network, with effdet's loss
 SAME_WORK = {"frozen_stages": 0, "freeze_batch_norm": False, "box_loss": "huber"}
 
@@ -78,7 +80,7 @@ def our_training(setting: Setting, images: Images, changes: dict) -> dict[str, C
     """Set up a training as the stage `train` does, by the recipe `balloon` with some changes."""
     keep_freed_memory()
     sections = load_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))["balloon"]
-    sections["train"].update(batch_size=setting.batch_size, workers=0, lr=0.0001, warmup_epochs=0, **changes)
+    sections["train"].update(batch_size=setting.batch_size, **OUTSIDE_A_TRAINING, **changes)
     params = Recipe.model_validate(sections).train
     device = pick_device("cpu", params.deterministic, params.tf32, setting.threads)
     spec = network_spec(setting, images)
