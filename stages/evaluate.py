@@ -23,7 +23,7 @@ from viadet.evaluation.model_card import CardFacts, write_model_card
 from viadet.evaluation.summary import ap_figures, main_figures, read_test_split, summarise
 from viadet.network.detect import detect_coco
 from viadet.network.device import keep_freed_memory, train_device
-from viadet.network.results import Results
+from viadet.network.results import Results, write_results
 from viadet.network.weights import WEIGHTS_NAME, load_network
 from viadet.pictures.confusion_matrix import draw_confusion_matrix
 from viadet.pictures.detections import draw_data_set
@@ -91,7 +91,7 @@ def main() -> None:
         test_coco = read_test_split(TEST_PATH)
         metrics |= ap_figures("test", test_coco, detect_coco(network, spec, test_coco, IMAGE_DIR, device, limit), limit)
     results = detect_coco(network, spec, coco, IMAGE_DIR, device, limit)
-    write_json(DETECTIONS_PATH, list(results))  # first: such a list of a million takes half a gigabyte
+    write_results(DETECTIONS_PATH, results)
     evaluation = run_cocoeval(coco, results, limit)
     counts = count_matches(evaluation, params.score_threshold)
     metrics |= summarise(evaluation, counts, params.bootstrap, recipe.train.seed)

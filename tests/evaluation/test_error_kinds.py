@@ -113,7 +113,7 @@ def test_average_precision_equals_cocoevals():
     ap50 = np.mean(list(ap50s.values()))
     assert 0.1 < ap50 < 0.9
     assert round(ap50, 4) == coco_stats(evaluation)["bbox_mAP_50"]
-    assert average_precision([], [], 3) == 0
+    assert average_precision(np.empty(0), np.empty(0, bool), 3) == 0
 
 
 def test_rows_count_errors_at_the_threshold_but_compute_the_cost_from_all_detections():

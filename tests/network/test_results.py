@@ -1,11 +1,12 @@
 """Detections in COCO's results format, kept in little memory."""
 
+import json
 import random
 import tracemalloc
 
 import pytest
 
-from viadet.network.results import Results
+from viadet.network.results import Results, write_results
 
 
 def make_results(count):
@@ -48,3 +49,23 @@ def test_a_detection_takes_fewer_than_a_hundred_bytes():
     finally:
         tracemalloc.stop()
     assert 56 <= held_bytes / len(results) < 100
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_file_has_one_detection_a_line_as_cocos_tools_read_it(count, tmp_path):
+    expected, results = make_results(count), Results()
+    results.extend(expected)
+    write_results(tmp_path / "detections.json", results)
+    text = (tmp_path / "detections.json").read_text()
+    assert json.loads(text) == expected
+    assert text.count("\n") == count + 2
+
+
+def test_a_score_that_json_does_not_have_leaves_the_old_file(tmp_path):
+    path, results = tmp_path / "detections.json", make_results(2)
+    write_results(path, results)
+    results[1]["score"] = float("nan")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_results(path, results)
+    assert len(json.loads(path.read_text())) == 2
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]

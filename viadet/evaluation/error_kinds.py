@@ -102,8 +102,8 @@ def classify_errors(coco: dict, results: Sequence[dict], matches: dict[int, int]
     for image_id, indices in indices_by_image.items():
         errors += _classify_false_positives(indices, results, annotations[image_id], matched_ids)
     errors.sort(key=lambda error: error.result_index)
-    nearly_matched_ids = {error.annotation_id for error in errors if error.kind in ("class", "localisation")}
-    missed = [a["id"] for a in coco["annotations"] if a["id"] not in matched_ids | nearly_matched_ids]
+    found_ids = matched_ids | {error.annotation_id for error in errors if error.kind in ("class", "localisation")}
+    missed = [annotation["id"] for annotation in coco["annotations"] if annotation["id"] not in found_ids]
     return errors + [DetectionError("missed", None, annotation_id) for annotation_id in missed]
 
 
@@ -121,10 +121,11 @@ def _classify_false_positives(
     matched = np.array([annotation["id"] in matched_ids for annotation in annotations])
     same_class_ious, other_class_ious = ious * same_class, ious * ~same_class
     is_duplicate = (same_class_ious * matched).max(1) >= MATCH_IOU
+    best_ious = same_class_ious.max(1), other_class_ious.max(1)
 
     errors = []
-    for row, index in enumerate(indices):
-        same_iou, other_iou, kind, annotation_id = same_class_ious[row].max(), other_class_ious[row].max(), "", None
+    for row, (index, same_iou, other_iou) in enumerate(zip(indices, *best_ious, strict=True)):
+        kind, annotation_id = "", None
         if BACKGROUND_IOU <= same_iou < MATCH_IOU:
             kind, annotation_id = "localisation", annotations[int(same_class_ious[row].argmax())]["id"]
         elif other_iou >= MATCH_IOU:
@@ -132,7 +133,7 @@ def _classify_false_positives(
         elif is_duplicate[row]:
             kind = "duplicate"
         else:
-            kind = "background" if ious[row].max() <= BACKGROUND_IOU else "both"
+            kind = "background" if max(same_iou, other_iou) <= BACKGROUND_IOU else "both"
         errors.append(DetectionError(kind, index, annotation_id))
     return errors
 
@@ -152,42 +153,44 @@ def ap50s_without(
     """
     to_fix = [error for error in errors if error.kind == kind]
     fixed_matches = _fix_matches(to_fix, results, matches)
-    removed = {error.result_index for error in to_fix} - fixed_matches.keys()
     missed_ids = {error.annotation_id for error in to_fix if error.result_index is None}
     category_of = {annotation["id"]: annotation["category_id"] for annotation in coco["annotations"]}
+    object_counts = Counter(category_id for id_, category_id in category_of.items() if id_ not in missed_ids)
 
-    scores, hits, object_counts = defaultdict(list), defaultdict(list), Counter()
-    for annotation_id, category_id in category_of.items():
-        object_counts[category_id] += annotation_id not in missed_ids
-    for index, result in enumerate(results):
-        if index not in removed:
-            hit = index in fixed_matches
-            category_id = category_of[fixed_matches[index]] if hit else result["category_id"]
-            scores[category_id].append(result["score"])
-            hits[category_id].append(hit)
-    return {c: average_precision(scores[c], hits[c], count) for c, count in object_counts.items() if count}
+    scores = np.fromiter((result["score"] for result in results), float, len(results))
+    categories = np.fromiter((result["category_id"] for result in results), int, len(results))
+    is_kept, is_hit = np.ones(len(results), bool), np.zeros(len(results), bool)
+    is_kept[[error.result_index for error in to_fix if error.result_index is not None]] = False
+    hits = list(fixed_matches)
+    is_kept[hits] = is_hit[hits] = True
+    categories[hits] = [category_of[annotation_id] for annotation_id in fixed_matches.values()]
+    aps = {}
+    for category_id, count in object_counts.items():
+        kept = is_kept & (categories == category_id)
+        aps[category_id] = average_precision(scores[kept], is_hit[kept], count)
+    return aps
 
 
 def _fix_matches(to_fix: list[DetectionError], results: Sequence[dict], matches: dict[int, int]) -> dict[int, int]:
     """Match class and localisation errors with their objects, best score first, each object at most once."""
     fixed_matches, matched_ids = dict(matches), set(matches.values())
-    false_positives = [error for error in to_fix if error.result_index is not None]
-    for error in sorted(false_positives, key=lambda error: -results[error.result_index]["score"]):
-        if error.annotation_id is not None and error.annotation_id not in matched_ids:
+    fixable = [error for error in to_fix if None not in (error.result_index, error.annotation_id)]
+    for error in sorted(fixable, key=lambda error: -results[error.result_index]["score"]):
+        if error.annotation_id not in matched_ids:
             fixed_matches[error.result_index] = error.annotation_id
             matched_ids.add(error.annotation_id)
     return fixed_matches
 
 
-def average_precision(scores: list[float], hits: list[bool], object_count: int) -> float:
+def average_precision(scores: np.ndarray, is_hit: np.ndarray, object_count: int) -> float:
     """Compute COCO's AP of one category at one IoU: precision, made monotonic, at 101 recalls.
 
     Args:
-        scores: of the detections.
-        hits: which of them are true positives.
+        scores: of the detections, [N].
+        is_hit: which of them are true positives, bool [N].
         object_count: at least 1.
     """
-    ranked = np.array(hits, bool)[np.argsort(-np.array(scores), kind="stable")]
+    ranked = is_hit[np.argsort(-scores, kind="stable")]
     ranks = np.flatnonzero(ranked) + 1  # of the true positives
     true_positives = np.arange(1, len(ranks) + 1)
     return float(interpolate(true_positives / ranks, true_positives / object_count).mean())

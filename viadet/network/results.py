@@ -1,7 +1,11 @@
 """Detections in COCO's results format, millions of them in little memory."""
 
+import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from viadet.project.files import replaced_file
 
 
 class Results(Sequence[dict]):
@@ -42,3 +46,13 @@ class Results(Sequence[dict]):
 
 def _entry(image_id: int, category_id: int, bbox_xywh: list[float], score: float) -> dict:
     return {"image_id": image_id, "category_id": category_id, "bbox": bbox_xywh, "score": score}
+
+
+def write_results(path: Path, results: Iterable[dict]) -> None:
+    """Write detections as a JSON file, one a line and one at a time."""
+    with replaced_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("[")
+        for number, result in enumerate(results):
+            file.write(",\n" if number else "\n")
+            json.dump(result, file, sort_keys=True, allow_nan=False)
+        file.write("\n]\n")
