@@ -109,7 +109,9 @@ def test_many_images_go_through_all_stages(tmp_path):
     memory = {row["what"]: row["value"] for row in rows if row["unit"] == "MiB at most"}
     assert set(memory) == {path.stem for path in (REPOSITORY / "stages").glob("[a-z]*.py")}
     assert memory["train"] > memory["fetch"] > 5
-    assert rows[-1]["reference"] == many_images.NETWORK
+    interval, evaluation = rows[-2:]
+    assert interval["reference"] == evaluation["reference"] == many_images.NETWORK
+    assert 0 < interval["value"] < evaluation["value"]
 
 
 def test_the_table_in_the_docs_is_that_of_the_results():
