@@ -56,7 +56,7 @@ def test_the_file_has_one_detection_a_line_as_cocos_tools_read_it(count, tmp_pat
     expected, results = make_results(count), Results()
     results.extend(expected)
     write_results(tmp_path / "detections.json", results)
-    text = (tmp_path / "detections.json").read_text()
+    text = (tmp_path / "detections.json").read_text(encoding="utf-8")
     assert json.loads(text) == expected
     assert text.count("\n") == count + 2
 
@@ -67,5 +67,5 @@ def test_a_score_that_json_does_not_have_leaves_the_old_file(tmp_path):
     results[1]["score"] = float("nan")
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_results(path, results)
-    assert len(json.loads(path.read_text())) == 2
+    assert len(json.loads(path.read_text(encoding="utf-8"))) == 2
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
