@@ -12,6 +12,7 @@ from viadet.annotations.coco import category_names
 from viadet.augmentation.scenes import read_scenes
 from viadet.augmentation.training_set import TrainingSet
 from viadet.network.build import build_network, make_spec
+from viadet.network.device import pick_device
 from viadet.pictures.box_sizes import anchor_sizes_wh, box_sizes_wh, draw_box_sizes, size_rows
 from viadet.pictures.drawing import save_figure
 from viadet.pictures.training_set import COLUMNS, ROWS, draw_augmented, draw_training_set
@@ -30,6 +31,7 @@ DRAWN_SIDE_PX = 800  # larger photographs are reduced
 
 def main() -> None:
     """Draw the first training images and their augmented samples; compare box sizes of both splits with the anchors."""
+    pick_device("cpu")  # whose samples have the same bytes on other CPUs
     recipe = read_recipe()
     cocos = {split: read_json(path) for split, path in COCO_PATHS.items()}
     names = category_names(cocos["train"])

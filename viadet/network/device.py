@@ -21,7 +21,8 @@ def pick_device(
     Args:
         name: of the device, or `auto`.
         deterministic: have torch use only algorithms that give the same result again, for the whole process: on CUDA
-            those that torch knows, on a CPU those of AVX2. Call this before any computation, as torch decides then.
+            those that torch knows, on a CPU those of AVX2, of SSE2 in MKL. Call this before any computation, as torch
+            decides then.
         tf32: let CUDA round the factors of float32 convolutions and products to 10 bits, for the whole process; torch
             would do so for convolutions by default.
         threads: number of threads on a CPU, for the whole process, or `auto`: torch's own choice, all cores. Sums are
@@ -33,10 +34,13 @@ def pick_device(
     device = find_device(name)
     if threads != "auto":
         torch.set_num_threads(threads)
-    if deterministic and torch.cpu.get_capabilities().get("avx512_f"):
-        # AVX-512 code adds up in another order, so that training drifts; AVX2 is what nearly all CPUs have in common
-        os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
-        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+    if deterministic:
+        # MKL, by which cut-outs are turned and logarithms taken, has other code for AMD's CPUs than for Intel's
+        os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
+        if torch.cpu.get_capabilities().get("avx512_f"):
+            # AVX-512 code adds up in another order, so training drifts; AVX2 is what nearly all CPUs have in common
+            os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
+            os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     if device.type == "cuda" and deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it before its first use
