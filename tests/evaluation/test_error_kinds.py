@@ -8,6 +8,7 @@ from viadet.evaluation.error_kinds import (
     ERROR_KINDS,
     analyse_errors,
     ap50s_without,
+    as_array,
     average_precision,
     class_error_rows,
     classify_errors,
@@ -76,7 +77,7 @@ def test_ap50_without_a_kind_of_error_is_calculated_by_hand():
     }
     assert at_recalls == [int(np.sum(np.linspace(0, 1, 101) <= k / 3 + 1e-9)) for k in (1, 2, 3)]
     for kind, total in expected.items():
-        assert ap50s_without(kind, errors, coco, results, matches) == {1: pytest.approx(total / 101)}, kind
+        assert ap50s_without(kind, errors, coco, as_array(results), matches) == {1: pytest.approx(total / 101)}, kind
 
 
 def test_a_fixed_class_error_counts_for_the_right_class():
@@ -84,8 +85,8 @@ def test_a_fixed_class_error_counts_for_the_right_class():
     results = detections((2, SQUARE, 0.9), (2, [300, 300, 80, 80], 0.8))
     matches = matches_of(coco, results)
     errors = classify_errors(coco, results, matches)
-    assert ap50s_without(None, errors, coco, results, matches) == pytest.approx({1: 0, 2: 0.5})
-    assert ap50s_without("class", errors, coco, results, matches) == pytest.approx({1: 1, 2: 1})
+    assert ap50s_without(None, errors, coco, as_array(results), matches) == pytest.approx({1: 0, 2: 0.5})
+    assert ap50s_without("class", errors, coco, as_array(results), matches) == pytest.approx({1: 1, 2: 1})
 
 
 def test_of_two_localisation_errors_the_better_scored_is_fixed_and_the_other_removed():
@@ -93,7 +94,7 @@ def test_of_two_localisation_errors_the_better_scored_is_fixed_and_the_other_rem
     results = detections((1, [160, 100, 100, 100], 0.6), (1, [100, 160, 100, 100], 0.9), (1, ELSEWHERE, 0.7))
     matches = matches_of(coco, results)
     errors = classify_errors(coco, results, matches)
-    assert ap50s_without("localisation", errors, coco, results, matches) == pytest.approx({1: 1})
+    assert ap50s_without("localisation", errors, coco, as_array(results), matches) == pytest.approx({1: 1})
 
 
 def test_average_precision_equals_cocoevals():
@@ -109,7 +110,7 @@ def test_average_precision_equals_cocoevals():
     )
     evaluation = run_cocoeval(coco, results)
     matches = matched_annotations(evaluation)
-    ap50s = ap50s_without(None, classify_errors(coco, results, matches), coco, results, matches)
+    ap50s = ap50s_without(None, classify_errors(coco, results, matches), coco, as_array(results), matches)
     ap50 = np.mean(list(ap50s.values()))
     assert 0.1 < ap50 < 0.9
     assert round(ap50, 4) == coco_stats(evaluation)["bbox_mAP_50"]

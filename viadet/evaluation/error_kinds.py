@@ -55,7 +55,8 @@ def analyse_errors(
     for kind, index, annotation_id in classify_errors(coco, kept_results, kept_matches):
         entry = annotation_of[annotation_id] if index is None else kept_results[index]
         counts[kind, entry["category_id"]] += 1
-    ap50s = {kind: ap50s_without(kind, errors, coco, results, matches) for kind in (None, *ERROR_KINDS)}
+    detections = as_array(results)
+    ap50s = {kind: ap50s_without(kind, errors, coco, detections, matches) for kind in (None, *ERROR_KINDS)}
     return ErrorAnalysis(counts, ap50s)
 
 
@@ -138,28 +139,34 @@ def _classify_false_positives(
     return errors
 
 
+def as_array(results: Sequence[dict]) -> np.ndarray:
+    """Give `score` and `category_id` of detections in COCO results format as the fields of an array, [N]."""
+    rows = ((result["score"], result["category_id"]) for result in results)
+    return np.fromiter(rows, [("score", float), ("category_id", int)], len(results))
+
+
 def ap50s_without(
-    kind: str | None, errors: list[DetectionError], coco: dict, results: Sequence[dict], matches: dict[int, int]
+    kind: str | None, errors: list[DetectionError], coco: dict, detections: np.ndarray, matches: dict[int, int]
 ) -> dict[int, float]:
     """Compute AP at IoU 0.5 by category id as if the detector made no errors of one kind.
 
     Args:
         kind: one of ERROR_KINDS; None: AP50 as it is.
         errors: from `classify_errors`.
-        coco: as for `analyse_errors`, and so are `results` and `matches`.
+        coco: as for `analyse_errors`, and so is `matches`.
+        detections: from `as_array`.
 
     Returns:
         AP of the categories that have objects; missed ones do not count once they are fixed.
     """
     to_fix = [error for error in errors if error.kind == kind]
-    fixed_matches = _fix_matches(to_fix, results, matches)
+    fixed_matches = _fix_matches(to_fix, detections["score"], matches)
     missed_ids = {error.annotation_id for error in to_fix if error.result_index is None}
     category_of = {annotation["id"]: annotation["category_id"] for annotation in coco["annotations"]}
     object_counts = Counter(category_id for id_, category_id in category_of.items() if id_ not in missed_ids)
 
-    scores = np.fromiter((result["score"] for result in results), float, len(results))
-    categories = np.fromiter((result["category_id"] for result in results), int, len(results))
-    is_kept, is_hit = np.ones(len(results), bool), np.zeros(len(results), bool)
+    scores, categories = detections["score"], detections["category_id"].copy()
+    is_kept, is_hit = np.ones(len(detections), bool), np.zeros(len(detections), bool)
     is_kept[[error.result_index for error in to_fix if error.result_index is not None]] = False
     hits = list(fixed_matches)
     is_kept[hits] = is_hit[hits] = True
@@ -171,11 +178,11 @@ def ap50s_without(
     return aps
 
 
-def _fix_matches(to_fix: list[DetectionError], results: Sequence[dict], matches: dict[int, int]) -> dict[int, int]:
+def _fix_matches(to_fix: list[DetectionError], scores: np.ndarray, matches: dict[int, int]) -> dict[int, int]:
     """Match class and localisation errors with their objects, best score first, each object at most once."""
     fixed_matches, matched_ids = dict(matches), set(matches.values())
     fixable = [error for error in to_fix if None not in (error.result_index, error.annotation_id)]
-    for error in sorted(fixable, key=lambda error: -results[error.result_index]["score"]):
+    for error in sorted(fixable, key=lambda error: -scores[error.result_index]):
         if error.annotation_id not in matched_ids:
             fixed_matches[error.result_index] = error.annotation_id
             matched_ids.add(error.annotation_id)
