@@ -46,7 +46,7 @@ from viadet.training.state import set_up
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5
 # single steps of one size, with samples made in this process
-OUTSIDE_A_TRAINING = {"small_epochs": 0, "workers": 0, "lr": 0.0001, "warmup_epochs": 0}
+OUTSIDE_A_TRAINING = {"small_share": 0.0, "workers": 0, "lr": 0.0001, "warmup_epochs": 0}
 # to train what effdet's loop trains: all of the network, with effdet's loss
 SAME_WORK = {"frozen_stages": 0, "freeze_batch_norm": False, "box_loss": "huber"}
 

@@ -64,11 +64,11 @@ def test_making_a_sample_does_not_seed_cuda(sample, monkeypatch):
 def test_the_first_epochs_have_small_inputs_with_the_same_content(sample):
     params = read_recipe().train
     images = {
-        small_epochs: TrainingSet(*TRAIN, params.model_copy(update={"small_epochs": small_epochs}), (384, 192), GREY)
-        for small_epochs in (0, 1)
+        small: TrainingSet(*TRAIN, params.model_copy(update={"epochs": 3, "small_share": small / 3}), (384, 192), GREY)
+        for small in (0, 1)
     }
     assert [images[1].input_wh_in(epoch) for epoch in (0, 1)] == [(256, 128), (384, 192)]
-    small, large = (images[small_epochs][0, 0] for small_epochs in (1, 0))
+    small, large = (images[small][0, 0] for small in (1, 0))
     assert (small.image.shape, large.image.shape) == ((3, 128, 256), (3, 192, 384))
     assert len(large.labels) and torch.equal(small.labels, large.labels)
     torch.testing.assert_close(small.boxes_xyxy * 1.5, large.boxes_xyxy)

@@ -87,6 +87,7 @@ def stages_to_run(clone):
         ("sample.train.lr", 0.003, ["train", "evaluate"]),  # the model card tells it; the others wait for the model
         ("sample.train.epochs", 3, ["visualise", "train", "evaluate"]),  # the last epochs are plain
         ("sample.train.augment.flip", 0.4, ["visualise", "train", "evaluate"]),
+        ("sample.train.small_share", 0.5, ["visualise", "train", "evaluate"]),
         ("sample.convert.bad_regions", "skip", ["convert"]),
         ("balloon.train.epochs", 3, []),
     ],

@@ -48,7 +48,7 @@ class TrainingSet(Dataset):
 
         Small inputs first make early epochs cheap (progressive resizing, Tan and Le 2021, section 4).
         """
-        if epoch >= self.params.small_epochs:
+        if epoch >= round(self.params.small_share * self.params.epochs):
             return self.input_wh
         width, height = (max(1, round(side * SMALL_SHARE / LARGEST_STRIDE)) * LARGEST_STRIDE for side in self.input_wh)
         return width, height

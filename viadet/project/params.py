@@ -172,7 +172,7 @@ class TrainParams(Section):
     """The schedule."""
 
     epochs: Positive
-    small_epochs: Annotated[int, Field(ge=0)]  # the first ones, with small inputs
+    small_share: Fraction  # of the epochs, the first ones: small inputs
     batch_size: Positive
     accumulate: Positive  # batches that make one step
     optimizer: Literal["adamw", "sgd"]
