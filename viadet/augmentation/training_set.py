@@ -14,7 +14,7 @@ from viadet.augmentation.scenes import SceneStore, read_scenes
 from viadet.project.errors import UserError
 from viadet.project.params import TrainParams
 
-SMALL_SHARE = 2 / 3  # of the input's sides in the first epochs
+SMALL_SCALE = 2 / 3  # of the input's sides in the first epochs
 LARGEST_STRIDE = 128  # px of a small input, of P7: the levels of the neck are each half of the one before
 
 Targets = dict[str, torch.Tensor]  # effdet's: "bbox" float32 [B, M, 4] as yxyx px, "cls" float32 [B, M] from 1
@@ -50,7 +50,7 @@ class TrainingSet(Dataset):
         """
         if epoch >= round(self.params.small_share * self.params.epochs):
             return self.input_wh
-        width, height = (max(1, round(side * SMALL_SHARE / LARGEST_STRIDE)) * LARGEST_STRIDE for side in self.input_wh)
+        width, height = (max(1, round(side * SMALL_SCALE / LARGEST_STRIDE)) * LARGEST_STRIDE for side in self.input_wh)
         return width, height
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
