@@ -4,7 +4,6 @@ from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset
-from torchvision.transforms.v2 import functional as F
 
 from viadet.augmentation.augment import augment
 from viadet.augmentation.copy_paste import CutOuts
@@ -62,17 +61,7 @@ class TrainingSet(Dataset):
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: without workers it would seed CUDA's generators as well.
             torch.default_generator.manual_seed(seed_of(self.params.seed, epoch, index))
-            sample = augment(self.scenes, index, self.cut_outs, params, self.input_wh, self.fill_rgb)
-        return resized(sample, self.input_wh_in(epoch))
-
-
-def resized(sample: Sample, input_wh: tuple[int, int]) -> Sample:
-    """Resize a sample, boxes included, to an input of `input_wh` px."""
-    _, height, width = sample.image.shape
-    if (width, height) == input_wh:
-        return sample
-    scale_xyxy = torch.tensor([input_wh[0] / width, input_wh[1] / height] * 2)
-    return Sample(F.resize(sample.image, input_wh[::-1], antialias=True), sample.boxes_xyxy * scale_xyxy, sample.labels)
+            return augment(self.scenes, index, self.cut_outs, params, self.input_wh_in(epoch), self.fill_rgb)
 
 
 def epoch_batches(images: int, batch_size: int, accumulate: int, epoch: int, seed: int) -> list[list[tuple[int, int]]]:
