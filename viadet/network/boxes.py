@@ -14,7 +14,7 @@ MIN_SCORE = 0.001  # the usual floor; AP depends on the whole ranking
 MAX_DETECTIONS = 100  # of an image, unless `evaluate.max_detections` says otherwise: COCO's number
 CANDIDATES_PER_DETECTION = 50  # anchors that go into NMS: effdet's 5000 for 100 detections
 NMS_IOU = 0.5  # effdet's number
-VOTE_IOU = 0.8  # chosen on held-out photographs, see docs/accuracy.md
+VOTE_IOU = 0.8  # chosen on held-out photographs, see docs/trials.md
 
 
 class Detections(NamedTuple):
