@@ -19,7 +19,7 @@ def pytest_generate_tests(metafunc):
 def device(request):
     """The device's name; what `train.deterministic` sets for the whole process is undone."""
     if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("torch sees no CUDA GPU here; this project never ran on one")
+        pytest.skip("torch sees no CUDA GPU here")
     yield request.param
     torch.use_deterministic_algorithms(False)
 

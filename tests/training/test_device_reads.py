@@ -1,6 +1,6 @@
 """What makes CUDA wait in a training step: operations whose result, or its size, the CPU needs to know.
 
-There was no GPU, so these operations are counted on the CPU.
+They are counted on the CPU, so that no GPU is needed.
 """
 
 from collections import Counter
