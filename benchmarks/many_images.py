@@ -33,7 +33,7 @@ INTERVAL = "evaluate's confidence interval"
 BOOTSTRAP = 1000  # samples, as in the recipes
 CHANGES = {  # of the recipe `own`
     "fetch": {"source": "own"},
-    "model": {"init": "random", "image_size": 128, "test_size": None},
+    "model": {"name": "tf_efficientdet_lite0", "init": "random", "image_size": 128, "test_size": None},
     "train": {"epochs": 1, "warmup_epochs": 0, "validate_every": 1, "device": "cpu", "threads": 2},
     "evaluate": {"test_time": None},
 }
