@@ -34,7 +34,7 @@ from viadet.project.errors import UserError
 from viadet.project.params import SIDE_PX, ViewsParams
 
 SCORE_THRESHOLD = 0.4  # of a model that was not evaluated, as in the recipes
-VIEWS = ViewsParams(scales=[1.0, 1.3333], flip=True, merge="wbf", sides=None)  # likewise, of the size in training
+VIEWS = ViewsParams(scales=[1.0, 1.3333], flip=True, merge="wbf", sides=None)  # of such a model: around its size in training
 MAX_VIEWS = 8  # of the images of a batch together: that many inputs wait in memory
 
 ImageLike = str | PathLike[str] | Image.Image | np.ndarray
