@@ -33,8 +33,8 @@ from viadet.network.weights import SPEC_NAME, WEIGHTS_NAME, read_spec
 from viadet.project.errors import UserError
 from viadet.project.params import SIDE_PX, ViewsParams
 
-SCORE_THRESHOLD = 0.4  # of a model that was not evaluated, as in the recipes
-VIEWS = ViewsParams(scales=[1.0, 1.3333], flip=True, merge="wbf", sides=None)  # of such a model: around its size in training
+SCORE_THRESHOLD = 0.4  # of a model that was not evaluated
+VIEWS = ViewsParams(scales=[1.0, 1.3333], flip=True, merge="wbf", sides=None)  # likewise; around the size in training
 MAX_VIEWS = 8  # of the images of a batch together: that many inputs wait in memory
 
 ImageLike = str | PathLike[str] | Image.Image | np.ndarray
