@@ -10,7 +10,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from other_systems import missing_feature
-from projects import SMALL, spec_of, write_params
+from projects import SMALL, Clone, small_changes, spec_of, write_params
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -51,6 +51,15 @@ def sample(project, finished_sample):
     for name in ("data", "metrics"):
         shutil.copytree(finished_sample / name, project / name)
     return project
+
+
+@pytest.fixture(scope="session")
+def finished_clone(tmp_path_factory):
+    """A clone after an experiment with the small sample, for the tests of xdist_group "chain"; nobody changes it."""
+    clone = Clone(tmp_path_factory.mktemp("finished"))
+    clone.environment |= {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+    clone.run("dvc", "exp", "run", "-S", "recipe=sample", *small_changes())
+    return clone
 
 
 @pytest.fixture(scope="session")

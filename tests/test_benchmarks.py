@@ -103,16 +103,16 @@ def test_start_up_measures_the_cpu_of_the_commands(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.needs("linux")
-def test_many_images_go_through_all_stages(tmp_path, monkeypatch):
+def test_many_images_go_through_all_stages(monkeypatch):
     monkeypatch.setitem(many_images.CHANGES, "grad_cam", {"score_threshold": 0.9})  # checks take a second a box
-    many_images.main(["--images", "8", "12", "--side", "160", "--results", str(tmp_path)])
-    rows = results_of(tmp_path, "many_images")["rows"]
-    memory = {row["what"]: row["value"] for row in rows if row["unit"] == "MiB at most"}
+    costs = many_images.measure_stages(count=8, side=160)
+    rows = many_images.make_rows(8, costs, 8, costs)
+    memory = {row.what: row.value for row in rows if row.unit == "MiB at most"}
     assert set(memory) == {path.stem for path in (REPOSITORY / "stages").glob("[a-z]*.py")}
     assert memory["train"] > memory["fetch"] > 5
     interval, evaluation = rows[-2:]
-    assert interval["reference"] == evaluation["reference"] == many_images.NETWORK
-    assert 0 < interval["value"] < evaluation["value"]
+    assert interval.reference == evaluation.reference == many_images.NETWORK
+    assert 0 < interval.value < evaluation.value
 
 
 def test_the_table_in_the_docs_is_that_of_the_results():

@@ -1,7 +1,9 @@
 """Fixtures: a finished sweep, whose tests run on one worker of pytest-xdist so that it is trained once."""
 
+import shutil
+
 import pytest
-from projects import Clone, small_changes
+from projects import Clone
 
 RATES = {"sweep-1": 0.002, "sweep-2": 0.004}  # one is the sample's own
 
@@ -14,18 +16,17 @@ def with_identity(clone):
 
 
 @pytest.fixture(scope="session")
-def sweep(tmp_path_factory):
+def sweep(finished_clone, tmp_path_factory):
     """A clone with the small sample committed and two learning rates tried from a queue; tests only add to it."""
-    clone = with_identity(Clone(tmp_path_factory.mktemp("sweep")))
+    folder = tmp_path_factory.mktemp("sweep") / "clone"
+    shutil.copytree(finished_clone.folder, folder, symlinks=True)
+    clone = with_identity(finished_clone.at(folder))
     clone.run("dvc", "remote", "add", "-d", "store", "../../store")  # relative to .dvc/config
-    clone.run("git", "add", "--all")
-    clone.run("git", "commit", "--quiet", "-m", "remote")
-    clone.run("dvc", "exp", "run", "-S", "recipe=sample", *small_changes())
     clone.run("git", "add", "--all")
     clone.run("git", "commit", "--quiet", "-m", "Small sample")
     rates = ",".join(str(rate) for rate in RATES.values())
     clone.run("dvc", "exp", "run", "--queue", "-n", "sweep", "-S", f"sample.train.lr={rates}")
-    clone.run("dvc", "exp", "run", "--run-all", "-j", "1")
+    clone.output = clone.run("dvc", "exp", "run", "--run-all", "-j", "1")
     return clone
 
 

@@ -177,7 +177,7 @@ def page(sweep, rates):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("sweep")
+@pytest.mark.xdist_group("chain")
 def test_the_page_holds_both_runs_and_asks_for_nothing(page, sweep, rates):
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"""(?:src|href)=["'](?!data:)""", text)
@@ -204,7 +204,7 @@ def chromium():
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("sweep")
+@pytest.mark.xdist_group("chain")
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
 def test_a_browser_shows_curves_and_pictures_offline(page, chromium, width, scheme):
     context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True)

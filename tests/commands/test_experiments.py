@@ -94,7 +94,7 @@ def test_outside_of_a_project_there_is_one_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("sweep")
+@pytest.mark.xdist_group("chain")
 def test_a_sweep_is_a_short_table(sweep, rates):
     lines = sweep.run("viadet", "experiments").splitlines()
     assert max(map(len, lines)) <= 100
@@ -106,7 +106,7 @@ def test_a_sweep_is_a_short_table(sweep, rates):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("sweep")
+@pytest.mark.xdist_group("chain")
 def test_the_metrics_that_dvc_compares_by_are_few(sweep):
     commits = json.loads(sweep.run("dvc", "exp", "show", "--json"))
     names = [name for file in commits[0]["data"]["metrics"].values() for name in file["data"]]

@@ -206,12 +206,13 @@ def peak_mib(*arguments):
 @pytest.mark.slow
 @pytest.mark.needs("linux")
 def test_peak_memory_does_not_grow_with_the_number_of_images(photographs, model_dir):
-    """Decoded, the 120 images are 105 MiB."""
-    for number in range(120):
+    """Decoded, the 80 images are 70 MiB, those of the first run, as many at once, 26 MiB."""
+    for number in range(80):
         Image.new("RGB", (640, 480), (number, 0, 0)).save(photographs / f"sub/{number:03}.png")
-    few = peak_mib("photographs/sub/0[0-2]*.png", "--model", str(model_dir), "--out", "few")
-    every = peak_mib("photographs/sub/*.png", "--model", str(model_dir), "--out", "all")
-    assert len(list(Path("all/pictures").iterdir())) == 120
+    options = ("--model", str(model_dir), "--threshold", "0.9")  # drawing boxes takes most of the time
+    few = peak_mib("photographs/sub/0[0-2]*.png", *options, "--out", "few")
+    every = peak_mib("photographs/sub/*.png", *options, "--out", "all")
+    assert len(list(Path("all/pictures").iterdir())) == 80
     assert every - few < 25
 
 

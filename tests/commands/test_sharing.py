@@ -8,7 +8,7 @@ from projects import REPOSITORY
 
 from viadet.project.yaml12 import load_yaml
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sweep")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,11 @@ def test_a_sweep_is_a_table_sorted_by_its_best(sweep, rates):
     assert names == sorted(losses, key=losses.get)
     assert "train_images" not in rows[0]  # the same in all runs
     assert "sample.train.lr" in rows[0]
+
+
+def test_what_follows_a_changed_stage_runs_and_nothing_before_it_nor_what_ran_already(sweep):
+    ran = [line.split("'")[1] for line in sweep.output.splitlines() if line.startswith("Running stage")]
+    assert ran == ["train", "evaluate", "feature_maps", "grad_cam"]  # of sweep-1; the commit has run sweep-2's params
 
 
 def test_metrics_and_params_of_two_runs_differ_in_flat_rounded_rows(sweep, rates):

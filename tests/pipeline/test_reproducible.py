@@ -12,7 +12,7 @@ from viadet.project.yaml12 import load_yaml
 
 OTHER = {"PYTHONHASHSEED": "4242", "TZ": "Pacific/Auckland", "LC_ALL": "C", "MPLBACKEND": "svg"}
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
 
 
 def hashes(clone: Clone) -> dict[str, str]:

@@ -15,8 +15,8 @@ from projects import SMALL, run_module, write_params
 OUTPUTS = ("data/model/model.safetensors", "data/model/model.json", "metrics/train.json")
 OUTPUTS += ("plots/train/loss.csv", "plots/train/ap.csv")
 CHECKPOINTS = Path("data/checkpoint")
-LONG = SMALL | {"train.epochs": 16, "train.validate_every": 4, "train.optimizer": "adamw"}
-KILLS = 10
+LONG = SMALL | {"train.epochs": 12, "train.validate_every": 4, "train.optimizer": "adamw"}
+KILLS = 7
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume"), pytest.mark.needs("signals")]
 
@@ -75,7 +75,7 @@ def long_training(sample):
     write_params(LONG)
 
 
-def test_ten_kills_at_random_moments_change_nothing(long_training, expected):
+def test_kills_at_random_moments_change_nothing(long_training, expected):
     moments = random.Random(0)
     for number in range(KILLS):
         before = epochs_kept()
@@ -142,18 +142,3 @@ def test_the_checkpoint_of_another_training_is_told_and_kept_and_continued_on_re
     result = run_module("train")
     assert "resuming after epoch" in result.stdout
     assert outputs() == expected
-
-
-def test_kills_change_nothing_with_drop_path_either(sample):
-    write_params(LONG | {"model.name": "tf_efficientdet_d0"})
-    assert run_module("train").returncode == 0
-    undisturbed = outputs()
-    shutil.rmtree("data/model")
-    for _ in range(3):
-        before = epochs_kept()
-        process = start_training()
-        wait_until(process, lambda before=before: epochs_kept() - before)
-        kill(process)
-    result = run_module("train")
-    assert "resuming after epoch" in result.stdout
-    assert outputs() == undisturbed
