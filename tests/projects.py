@@ -126,6 +126,10 @@ class Clone:
         other.folder = folder
         return other
 
+    def copy_to(self, folder: Path) -> "Clone":
+        """A copy of all files, DVC's cache among them, in a new folder."""
+        return self.at(shutil.copytree(self.folder, folder, symlinks=True))
+
     def call(self, *command: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
@@ -135,6 +139,11 @@ class Clone:
         result = self.call(*command)
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
         return result.stdout
+
+
+def running_stages(output: str) -> list[str]:
+    """The stages that DVC says it runs, or would run, in their order."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
 
 
 @contextlib.contextmanager

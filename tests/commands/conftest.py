@@ -1,7 +1,5 @@
 """Fixtures: a finished sweep, whose tests run on one worker of pytest-xdist so that it is trained once."""
 
-import shutil
-
 import pytest
 from projects import Clone
 
@@ -18,9 +16,7 @@ def with_identity(clone):
 @pytest.fixture(scope="session")
 def sweep(finished_clone, tmp_path_factory):
     """A clone with the small sample committed and two learning rates tried from a queue; tests only add to it."""
-    folder = tmp_path_factory.mktemp("sweep") / "clone"
-    shutil.copytree(finished_clone.folder, folder, symlinks=True)
-    clone = with_identity(finished_clone.at(folder))
+    clone = with_identity(finished_clone.copy_to(tmp_path_factory.mktemp("sweep") / "clone"))
     clone.run("dvc", "remote", "add", "-d", "store", "../../store")  # relative to .dvc/config
     clone.run("git", "add", "--all")
     clone.run("git", "commit", "--quiet", "-m", "Small sample")

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from projects import REPOSITORY
+from projects import REPOSITORY, running_stages
 
 from viadet.project.yaml12 import load_yaml
 
@@ -38,7 +38,7 @@ def test_a_sweep_is_a_table_sorted_by_its_best(sweep, rates):
 
 
 def test_what_follows_a_changed_stage_runs_and_nothing_before_it_nor_what_ran_already(sweep):
-    ran = [line.split("'")[1] for line in sweep.output.splitlines() if line.startswith("Running stage")]
+    ran = running_stages(sweep.output)
     assert ran == ["train", "evaluate", "feature_maps", "grad_cam"]  # of sweep-1; the commit has run sweep-2's params
 
 

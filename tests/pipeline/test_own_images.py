@@ -4,7 +4,7 @@ import json
 
 import pytest
 from PIL import Image, ImageDraw
-from projects import SMALL, Clone, changed_param, via_entry
+from projects import SMALL, Clone, changed_param, running_stages, via_entry
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own"), pytest.mark.needs("symlinks")]
 
@@ -46,11 +46,6 @@ def clone(pictures, tmp_path_factory):
     return clone
 
 
-def stages_to_run(clone):
-    output = clone.run("dvc", "repro", "--dry")
-    return [line.split("'")[1] for line in output.splitlines() if "Running stage" in line]
-
-
 def test_two_commands_train_a_detector_of_all_categories(clone):
     model = json.loads((clone.folder / "data/model/model.json").read_text(encoding="utf-8"))
     assert model["categories"] == sorted(COLOURS)
@@ -58,7 +53,7 @@ def test_two_commands_train_a_detector_of_all_categories(clone):
     assert (counts["train_images"], counts["val_images"], counts["categories"]) == (8, 2, 4)
     assert "recipe own: 10 images of data/own, annotated in data/own/via_export.json" in clone.output
     assert "    - bird" in clone.output
-    assert stages_to_run(clone) == []
+    assert running_stages(clone.run("dvc", "repro", "--dry")) == []
 
 
 def test_a_change_in_the_linked_folder_is_noticed_and_a_fault_names_the_users_file(clone, pictures):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from projects import Clone, changed_file, changed_param
+from projects import Clone, changed_file, changed_param, running_stages
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
 
@@ -74,8 +74,7 @@ def test_plots_of_the_experiment_can_be_compared_with_the_commit(experiment):
 
 
 def stages_to_run(clone):
-    output = clone.run("dvc", "repro", "--dry")
-    return [line.split("'")[1] for line in output.splitlines() if "Running stage" in line]
+    return running_stages(clone.run("dvc", "repro", "--dry"))
 
 
 @pytest.mark.parametrize(
