@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import torch
 from matplotlib.figure import Figure
+from viadet.network.detect import detect_coco
 
 from viadet.annotations.coco import by_image, to_coco
 from viadet.annotations.convert import convert_data_set
@@ -24,7 +25,6 @@ from viadet.augmentation.training_set import TrainingSet
 from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 from viadet.inference.unsure import least_sure, unsureness
 from viadet.network.build import build_network, make_spec
-from viadet.network.detect import detect_coco
 from viadet.network.device import keep_freed_memory, pick_device
 from viadet.network.weights import load_start
 from viadet.pictures.drawing import save_figure

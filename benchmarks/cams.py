@@ -11,14 +11,14 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+from viadet.network.detect import ScaledNetwork, detect_images
 
 from benchmarks.images import Images, add_image_options, benchmark_images, describe_images
 from benchmarks.timing import Row, Seconds, alternate, cost_row, make_parser, write_results
 from viadet.explanation.cams import CHANNEL_METHODS, GRAD_CAM_METHODS, class_activation_maps
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
-from viadet.network.boxes import anchors_of
+from viadet.network.anchors import anchors_of
 from viadet.network.build import build_network, make_spec
-from viadet.network.detect import ScaledNetwork, detect_images
 from viadet.network.device import keep_freed_memory
 from viadet.project.files import read_json
 from viadet.project.params import GradCamParams, ModelParams

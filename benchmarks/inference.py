@@ -19,12 +19,12 @@ from effdet.data.loader import DetectionFastCollate
 from effdet.data.parsers import CocoParserCfg
 from effdet.data.transforms import transforms_coco_eval
 from torch.utils.data import DataLoader
+from viadet.network.detect import detect_images
 
 import viadet
 from benchmarks.images import Images, add_image_options, benchmark_images, describe_images
 from benchmarks.timing import Row, Seconds, alternate, make_parser, rate_row, write_results
 from viadet.network.build import build_network, make_spec
-from viadet.network.detect import detect_images
 from viadet.network.device import keep_freed_memory
 from viadet.network.weights import load_network, read_spec, save_network
 from viadet.project.files import read_json

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+from viadet.evaluation.bootstrap import ap_interval
 
 from benchmarks.project import ROOT, STAGES, cpu_of_children, write_params
 from benchmarks.timing import Row, cost_row, make_parser, write_results
-from viadet.evaluation.bootstrap import ap_interval
 from viadet.evaluation.coco_metrics import run_cocoeval
 from viadet.project.files import read_json
 from viadet.sample.data_set import write_rendered_split

@@ -4,11 +4,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from viadet.evaluation.coco_metrics import run_cocoeval
 from viadet.inference.detector import load_detector, read_existing_image
+from viadet.network.boxes import MIN_SCORE
+
+from viadet.evaluation.coco_metrics import run_cocoeval
 from viadet.inference.export_check import ExportedDetector
 from viadet.inference.onnx_export import open_onnx, write_onnx
-from viadet.network.boxes import MIN_SCORE
 from viadet.project.files import read_json
 
 COCO_PATH, DETECTIONS_PATH, IMAGE_DIR = Path("data/coco/val.json"), Path("data/detections.json"), Path("data/raw")

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-
 from viadet.inference.detector import SCORE_THRESHOLD, load_detector, read_existing_image
+
 from viadet.inference.export_check import detect_with_torch
 from viadet.inference.onnx_export import write_onnx
 from viadet.network.device import keep_freed_memory

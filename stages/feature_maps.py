@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from viadet.annotations.coco import by_image, category_names
+from viadet.annotations.coco import category_names
+from viadet.detection.detections import Detections, read_detections
+from viadet.detection.sized_network import SizedNetwork
 from viadet.explanation.feature_maps import map_image, value_ranges
 from viadet.network.device import keep_freed_memory, train_device
 from viadet.network.weights import load_network
@@ -35,13 +37,13 @@ def main() -> None:
     recipe = read_recipe()
     params = recipe.feature_maps
     device = train_device(recipe.train)
-    network, spec = load_network(MODEL_DIR, device, recipe.model.test_wh)
+    sized = SizedNetwork(*load_network(MODEL_DIR, device, recipe.model.test_wh))
     coco = read_json(COCO_PATH)
     entries, names, file_names = coco["images"], category_names(coco), picture_names(coco)
-    results = by_image(read_json(DETECTIONS_PATH))
+    detections = read_detections(DETECTIONS_PATH)
 
     images = [
-        map_image(network, spec, IMAGE_DIR, entry, results[entry["id"]], params)
+        map_image(sized, IMAGE_DIR / entry["file_name"], detections.get(entry["id"], Detections.none()), params)
         for entry in tqdm(entries[: params.max_images], desc="feature maps", unit="img")
     ]
     ranges = value_ranges(images)

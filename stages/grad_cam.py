@@ -19,6 +19,8 @@ from typing import Any
 from tqdm import tqdm
 
 from viadet.annotations.coco import category_names
+from viadet.detection.detector import Detector
+from viadet.detection.settings import DetectSettings
 from viadet.explanation.cams import BASELINE, class_activation_maps, maps_by_method
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
 from viadet.explanation.measurements import Measurements, evenly_spread, measure_image
@@ -32,8 +34,8 @@ from viadet.explanation.metrics import (
 )
 from viadet.explanation.randomisation import Randomisation, check_randomisation, keep_for_randomisation
 from viadet.network.build import level_names
-from viadet.network.detect import load_scaled
 from viadet.network.device import keep_freed_memory, train_device
+from viadet.network.weights import load_network
 from viadet.pictures.cams import draw_cams, draw_methods
 from viadet.pictures.drawing import picture_names, save_figure
 from viadet.project.counting import counted
@@ -55,9 +57,11 @@ def main() -> None:
     recipe = read_recipe()
     params, seed = recipe.grad_cam, recipe.train.seed
     device = train_device(recipe.train)
-    scaled = load_scaled(MODEL_DIR, device, recipe.model.test_wh)
-    network, levels, coco = scaled.network, level_names(scaled.network), read_json(COCO_PATH)
-    image_sets, file_names, limit = single_image_sets(coco), picture_names(coco), recipe.evaluate.max_detections
+    settings = DetectSettings.of_recipe(recipe)
+    detector = Detector(*load_network(MODEL_DIR, device, settings.test_wh), settings)
+    network, coco = detector.plain_network.network, read_json(COCO_PATH)
+    levels = level_names(network)
+    image_sets, file_names = single_image_sets(coco), picture_names(coco)
     methods = list(dict.fromkeys([*params.methods, BASELINE]))
     drawn, measured = range(params.max_images), evenly_spread(len(image_sets), params.measured_images)
     explained = sorted({*drawn[: len(image_sets)], *measured})
@@ -65,7 +69,7 @@ def main() -> None:
     boxes, measurements, kept_images = [], defaultdict(list), []
     with replaced_dir(PLOTS_DIR / "images") as folder:
         for number in tqdm(explained, desc="explain", unit="img"):
-            image = explain_image(scaled, IMAGE_DIR, image_sets[number], params, limit, seed)
+            image = explain_image(detector, IMAGE_DIR, image_sets[number], params, seed)
             # Missed objects are drawn, but not measured: there is no detection that a map could point into.
             needed = methods if number in measured else methods[:1]
             coarse_maps = maps_by_method(needed, network, image.forward_pass, image.detections)
@@ -81,7 +85,7 @@ def main() -> None:
                 maps = coarse_maps[methods[0]] + class_activation_maps(methods[0], network, image.forward_pass, missed)
                 figure = draw_cams(image, maps, levels, methods[0], params, category_names(coco))
                 save_figure(figure, folder / file_names[coco["images"][number]["id"]])
-    randomisation = check_randomisation(network, scaled.spec, kept_images, methods, seed)
+    randomisation = check_randomisation(detector.plain_network, kept_images, methods, seed)
 
     metrics = metrics_of(boxes, measurements, randomisation, levels)
     metrics |= {"images": len(image_sets), "measured_images": len(measured)}

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from viadet.augmentation.training_set import TrainingSet
-from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
+from viadet.detection.detector import Detector, detect_data_set
+from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.network.build import build_network, make_spec
-from viadet.network.detect import detect_coco
 from viadet.network.device import describe_device, keep_freed_memory, train_device
 from viadet.network.weights import WEIGHTS_NAME, load_start, save_network
 from viadet.project.errors import run_stage
@@ -83,7 +83,8 @@ def train_and_write() -> None:
     )
 
     def validate(average: nn.Module) -> dict[str, float]:
-        return coco_stats(run_cocoeval(val_coco, detect_coco(average, spec, val_coco, IMAGE_DIR, device)))
+        detections, _ = detect_data_set(Detector(average, spec), val_coco, IMAGE_DIR)
+        return evaluate_coco(val_coco, detections).stats
 
     settings = {"model": spec._asdict(), "train": params.model_dump(exclude={"device", "workers", "processes"})}
     settings |= {"device": group.from_first(lambda: device_name)}

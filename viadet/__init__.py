@@ -5,18 +5,18 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from viadet.inference.detector import Detector
+    from viadet.detection.detector import Detector
 
 # effdet scripts two functions when it is imported, which torch calls deprecated: nothing that a user could fix.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
 
 def load(folder: str | PathLike[str], device: str = "auto", size: int | None = None, views: bool = False) -> "Detector":
-    """Load a trained detector from a model folder; see `viadet.inference.detector` for the arguments and results.
+    """Load a trained detector from a model folder; see `viadet.detection.detector` for the arguments and results.
 
     Example:
         >>> detections = viadet.load("data/model")("photograph.jpg")  # doctest: +SKIP
     """
-    from viadet.inference.detector import load_detector  # torch is imported only here
+    from viadet.detection.detector import load_detector  # torch is imported only here
 
     return load_detector(folder, device, size, views)

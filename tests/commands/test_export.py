@@ -14,19 +14,19 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from projects import REPOSITORY, spec_of
+from viadet.evaluation.detect_settings import DetectSettings, write_settings
+from viadet.inference.detector import read_existing_image
+from viadet.inference.pt2_export import METADATA_NAME, open_pt2
+from viadet.network.boxes import anchors_of
+from viadet.network.detect import ScaledNetwork
 
 from viadet.commands.app import main
 from viadet.commands.export import write_and_open
 from viadet.evaluation.coco_metrics import run_cocoeval
-from viadet.evaluation.detect_settings import DetectSettings, write_settings
 from viadet.inference import export_check
-from viadet.inference.detector import read_existing_image
 from viadet.inference.export_check import check_export, detect_with_torch
 from viadet.inference.onnx_export import open_onnx
-from viadet.inference.pt2_export import METADATA_NAME, open_pt2
-from viadet.network.boxes import anchors_of
 from viadet.network.build import build_network
-from viadet.network.detect import ScaledNetwork
 from viadet.network.weights import save_network
 from viadet.sample.render import render_image
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-
 from viadet.evaluation.augmented_detection import View, detect_views, merge_views, view_sizes_wh
 from viadet.network.detect import detect_coco
+
 from viadet.network.weights import load_network
 from viadet.project.files import read_json
 from viadet.project.params import ViewsParams

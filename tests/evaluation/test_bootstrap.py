@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-
 from viadet.evaluation.bootstrap import ap_interval
-from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 from viadet.evaluation.rankings import ap_by_image, ap_of_images, rank_detections
+
+from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 
 
 def make_results(image_count, quality, seed=0, categories=2):

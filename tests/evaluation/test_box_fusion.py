@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from viadet.evaluation.box_fusion import fuse_boxes
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from viadet.evaluation.matching import MatchCounts, count_matches, matched_annotations, precision_recall_f1
 
 from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 from viadet.evaluation.curves import ap_by_iou_rows, class_rows, image_rows, precision_recall_rows
-from viadet.evaluation.matching import MatchCounts, count_matches, matched_annotations, precision_recall_f1
 from viadet.evaluation.summary import map_with_ids_from_0
 
 BOXES = {1: [[10, 10, 20, 20], [50, 50, 40, 40]], 2: [[0, 0, 100, 100]], 3: []}  # xywh by image

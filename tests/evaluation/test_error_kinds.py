@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from viadet.evaluation.matching import matched_annotations
 
 from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 from viadet.evaluation.error_kinds import (
@@ -14,7 +15,6 @@ from viadet.evaluation.error_kinds import (
     classify_errors,
     error_rows,
 )
-from viadet.evaluation.matching import matched_annotations
 
 SQUARE = [100, 100, 100, 100]
 ELSEWHERE = [400, 400, 50, 50]

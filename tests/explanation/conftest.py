@@ -5,14 +5,14 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from viadet.network.boxes import anchors_of, boxes_xyxy_of, decode, flat_outputs, to_coco_results
+from viadet.network.detect import ScaledNetwork
 
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
 from viadet.explanation.targets import Target, run_forward
 from viadet.images.letterbox import letterbox_image
 from viadet.images.pixels import read_image
-from viadet.network.boxes import anchors_of, boxes_xyxy_of, decode, flat_outputs, to_coco_results
 from viadet.network.build import prepare_images
-from viadet.network.detect import ScaledNetwork
 from viadet.network.weights import load_network
 from viadet.project.files import read_json
 from viadet.project.params import read_recipe

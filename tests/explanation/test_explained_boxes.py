@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from viadet.network.boxes import anchors_of
 
 from viadet.explanation.localisation import masks_of
-from viadet.network.boxes import anchors_of
 
 CPU = torch.device("cpu")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from projects import SMALL, read, write_params
+from viadet.network.detect import detect_images
 
 from stages import grad_cam
 from viadet.explanation.metrics import LOCALISATION
-from viadet.network.detect import detect_images
 from viadet.project.files import read_json, write_json
 
 pytestmark = pytest.mark.xdist_group("grad_cam")  # its tests share the fixtures below

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 from projects import REPOSITORY, read
-
-import viadet
 from viadet.evaluation.augmented_detection import detect_views
 from viadet.evaluation.detect_settings import DetectSettings, write_settings
 from viadet.inference.detector import scaled_wh
 from viadet.network.detect import detect_coco
+
+import viadet
 from viadet.network.weights import load_network
 from viadet.project.errors import UserError
 from viadet.project.params import ViewsParams

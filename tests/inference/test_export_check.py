@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from viadet.network.boxes import MAX_DETECTIONS
 
 from viadet.inference.export_check import ImageArrays, compare
-from viadet.network.boxes import MAX_DETECTIONS
 
 BOXES = np.array([[10, 10, 50, 50], [12, 10, 52, 50], [100, 20, 140, 90]], np.float32)
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from effdet.anchors import decode_box_outputs
 from projects import spec_of
+from viadet.inference.candidates import CandidateNetwork
+from viadet.network.boxes import MAX_DETECTIONS, anchors_of, decode, flat_outputs
 
 from viadet.images.letterbox import letterbox_image, letterbox_of
-from viadet.inference.candidates import CandidateNetwork
 from viadet.inference.onnx_export import letterbox_graph, selection_graph
-from viadet.network.boxes import MAX_DETECTIONS, anchors_of, decode, flat_outputs
 from viadet.network.build import build_network, prepare_images
 
 LEVELS = torch.zeros(1000, dtype=torch.int64)

@@ -5,9 +5,6 @@ import torch
 from effdet import DetBenchPredict
 from projects import spec_of
 from torchvision.ops import box_iou
-
-from viadet.images.letterbox import letterbox_of
-from viadet.network import boxes
 from viadet.network.boxes import (
     Detections,
     anchors_of,
@@ -18,6 +15,9 @@ from viadet.network.boxes import (
     to_coco_results,
     vote,
 )
+
+from viadet.images.letterbox import letterbox_of
+from viadet.network import boxes
 from viadet.network.build import build_network
 
 CPU = torch.device("cpu")

@@ -5,7 +5,6 @@ import weakref
 
 import pytest
 import torch
-
 from viadet.network.detect import (
     batch_results,
     detect_coco,
@@ -16,6 +15,7 @@ from viadet.network.detect import (
     load_scaled,
     read_batches,
 )
+
 from viadet.network.weights import load_network
 from viadet.project.files import read_json
 

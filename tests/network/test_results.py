@@ -5,7 +5,6 @@ import random
 import tracemalloc
 
 import pytest
-
 from viadet.network.results import Results, write_results
 
 

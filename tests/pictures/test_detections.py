@@ -3,8 +3,8 @@
 import pytest
 import torch
 from matplotlib.colors import to_rgba
-
 from viadet.evaluation.matching import MatchCounts
+
 from viadet.pictures.detections import draw_detections
 from viadet.pictures.drawing import GROUND_TRUTH
 

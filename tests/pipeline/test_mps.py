@@ -7,13 +7,13 @@ import torch
 from projects import spec_of
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from viadet.network.detect import detect_inputs, letterboxed, load_scaled
 
 from viadet.augmentation.training_set import TrainingSet, collate
 from viadet.explanation.cams import CHANNEL_METHODS, GRAD_CAM_METHODS, class_activation_maps
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
 from viadet.images.pixels import read_image
 from viadet.network.build import build_network, prepare_images
-from viadet.network.detect import detect_inputs, letterboxed, load_scaled
 from viadet.project.files import read_json
 from viadet.project.params import read_recipe
 from viadet.training.loop import backward, clip_gradients, take_step

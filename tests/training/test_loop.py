@@ -10,11 +10,11 @@ import pytest
 import torch
 from effdet import DetBenchTrain
 from projects import read, spec_of
+from viadet.network.detect import detect_coco
 
 from viadet.augmentation.training_set import TrainingSet, collate, epoch_batches
 from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
 from viadet.network.build import build_network, prepare_images
-from viadet.network.detect import detect_coco
 from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
 from viadet.training.checkpoint import Checkpoints

@@ -3,6 +3,8 @@
 from collections import defaultdict
 from typing import NamedTuple
 
+import numpy as np
+
 
 class ConvertedImage(NamedTuple):
     """One image with its boxes, before ids are given."""
@@ -53,3 +55,9 @@ def by_image(entries: list[dict]) -> dict[int, list[dict]]:
 def category_names(coco: dict) -> dict[int, str]:
     """Give the name of each category by its id, in their order."""
     return {category["id"]: category["name"] for category in coco["categories"]}
+
+
+def boxes_xyxy_of(entries: list[dict]) -> np.ndarray:
+    """Turn the `bbox` (xywh) of COCO annotations or results into boxes, float32 [N, 4]."""
+    boxes_xywh = np.array([entry["bbox"] for entry in entries], np.float64).reshape(-1, 4)
+    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], 1).astype(np.float32)

@@ -16,9 +16,6 @@ from viadet.project.files import replaced_file
 if TYPE_CHECKING:
     import torch
 
-    from viadet.inference.export_check import ExportedDetector
-    from viadet.network.detect import ScaledNetwork
-
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # the extra `export`
 VALIDATION_DIR = Path("data/raw/val")
 CHECKED_IMAGES = 5  # of VALIDATION_DIR
@@ -26,7 +23,7 @@ RENDERED_PX = 640  # side of the picture for the check if there is no photograph
 
 
 @click.command()
-@click.option("--format", "kind", type=click.Choice(["onnx", "pt2"]), required=True, help="ONNX, or torch.export's.")
+@click.option("--format", "kind", type=click.Choice(["onnx"]), default="onnx", show_default=True)
 @click.option("--model", type=click.Path(path_type=Path), default="data/model", show_default=True, help="Model folder.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file.  [default: detector.FORMAT]")
 @click.option("--size", type=int, help="Longer side of the network's input, px.  [default: as evaluated, or trained]")
@@ -35,7 +32,7 @@ RENDERED_PX = 640  # side of the picture for the check if there is no photograph
 def export(
     kind: str, model: Path, out: Path | None, size: int | None, threshold: float | None, images: tuple[str, ...]
 ) -> None:
-    """Write a detector as one file, with letterboxing, normalising, decoding and NMS inside.
+    """Write a detector as one ONNX file, with letterboxing, normalising, decoding and NMS inside.
 
     It takes images of any size, uint8 [batch, height, width, 3] in RGB, and gives boxes_xyxy in px of the images,
     scores and labels. Its detections are compared with PyTorch's, in some images; if they differ, nothing is written.
@@ -43,30 +40,31 @@ def export(
     \b
     Reads   the model folder (model.safetensors, model.json, detect.json if evaluated),
             images for the check
-    Writes  detector.onnx or detector.pt2
+    Writes  detector.onnx
 
     \b
     Examples
       viadet export --format onnx
-      viadet export --format pt2 --model data/model --out balloons.pt2 --images photographs
+      viadet export --model data/model --out balloons.onnx --images photographs
     """
-    require_packages(kind)
+    require_packages()
 
-    from viadet.inference.detector import load_detector
+    from viadet.detection.decoding import MIN_SCORE
+    from viadet.detection.detector import load_detector
     from viadet.inference.export_check import check_export
-    from viadet.network.boxes import MIN_SCORE
+    from viadet.inference.onnx_export import open_onnx, write_onnx
 
     detector = load_detector(model, "cpu", size)
-    (scaled,) = detector.networks
     threshold = max(MIN_SCORE, detector.settings.score_threshold) if threshold is None else threshold
     checked = read_checked_images(images)
     path = out or Path(f"detector.{kind}")
     with replaced_file(path) as temporary:
         temporary.touch()  # before the work: where nothing can be written, it ends here
-        width, height = scaled.spec.input_wh
-        print(f"exporting {scaled.spec.name} at {width} x {height} px, scores from {threshold:g}: takes a minute")
-        exported = write_and_open(kind, scaled, threshold, temporary)
-        agreement = check_export(exported, scaled, threshold, checked)
+        spec = detector.plain_network.spec
+        width, height = spec.input_wh
+        print(f"exporting {spec.name} at {width} x {height} px, scores from {threshold:g}: takes a minute")
+        write_onnx(detector, threshold, temporary)
+        agreement = check_export(open_onnx(temporary), detector, threshold, checked)
     print(
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; {counted(agreement.detections, 'detection')} in "
         f"{counted(len(checked), 'image')} differ from PyTorch's by at most {agreement.box_px:.3f} px and "
@@ -74,13 +72,13 @@ def export(
     )
 
 
-def require_packages(kind: str) -> None:
-    """Check that the packages for a format are installed.
+def require_packages() -> None:
+    """Check that the packages for ONNX are installed.
 
     Raises:
         UserError: some are missing; with the command that installs them.
     """
-    missing = [name for name in ONNX_PACKAGES if kind == "onnx" and importlib.util.find_spec(name) is None]
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"--format onnx needs {', '.join(missing)}; run `pip install {' '.join(missing)}`")
 
@@ -95,7 +93,7 @@ def read_checked_images(arguments: tuple[str, ...]) -> dict[str, torch.Tensor]:
     import torch
 
     from viadet.annotations.data_files import is_image_file
-    from viadet.inference.detector import read_existing_image
+    from viadet.detection.detector import read_existing_image
     from viadet.inference.image_files import find_image_files
     from viadet.sample.render import render_image
 
@@ -108,16 +106,3 @@ def read_checked_images(arguments: tuple[str, ...]) -> dict[str, torch.Tensor]:
         return {str(path): read_existing_image(path) for path in paths}
     picture, _ = render_image(np.random.default_rng(0), RENDERED_PX)
     return {"a rendered picture": torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()}
-
-
-def write_and_open(kind: str, scaled: ScaledNetwork, threshold: float, path: Path) -> ExportedDetector:
-    """Write the file and load it again as a program would that has only the file."""
-    if kind == "onnx":
-        from viadet.inference.onnx_export import open_onnx, write_onnx
-
-        write_onnx(scaled, threshold, path)
-        return open_onnx(path)
-    from viadet.inference.pt2_export import open_pt2, write_pt2
-
-    write_pt2(scaled, threshold, path)
-    return open_pt2(path)

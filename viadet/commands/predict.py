@@ -21,8 +21,8 @@ from viadet.project.errors import INTERRUPTED, UserError
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
-    from viadet.inference.detector import Detector
-    from viadet.inference.file_detection import FileDetections
+    from viadet.detection.detections import Detections
+    from viadet.detection.detector import Detector
     from viadet.inference.image_files import ImageFiles
     from viadet.inference.records import ImageRecord, Records
 
@@ -81,12 +81,12 @@ def predict(
     files = find_images(images)
     detector = load_on_device(model, device, size, views)
     threshold = detector.settings.score_threshold if threshold is None else threshold
-    attribute = checked_attribute(attribute, detector.categories)
+    attribute = checked_attribute(attribute, list(detector.categories))
     workers = workers_for(len(files.names), detector.device) if workers is None else workers
     with deferred_interrupt() as interrupt, new_folder(out), Records(out) as records:
         with worker_pool(workers) as pool:
             problems = detect_all(detector, files, records, threshold, out / PICTURES_NAME, pool, interrupt)
-        write_tables(out, files.root, records, detector.categories, attribute, unsure)
+        write_tables(out, files.root, records, list(detector.categories), attribute, unsure)
     report(out, len(records), len(files.names), problems)
 
 
@@ -110,14 +110,14 @@ def load_on_device(model: Path, device: str, size: int | None, views: bool) -> D
     Raises:
         UserError: there is no such device, or the model folder or the size is bad.
     """
-    from viadet.inference.detector import load_detector
+    from viadet.detection.detector import load_detector
     from viadet.network.device import keep_freed_memory, pick_device
 
     chosen = pick_device(device)
     keep_freed_memory()
     detector = load_detector(model, chosen, size, views)
     sizes = ", ".join(dict.fromkeys(f"{width} x {height} px" for (width, height), _ in detector.views))
-    print(f"{detector.networks[0].spec.name} at {sizes} on {chosen}, classes: {', '.join(detector.categories)}")
+    print(f"{detector.plain_network.spec.name} at {sizes} on {chosen}, classes: {', '.join(detector.categories)}")
     return detector
 
 
@@ -183,25 +183,24 @@ def detect_all(
     """Detect in all images, or until interrupted; adds a record and a picture for each that can be read."""
     from tqdm import tqdm
 
-    from viadet.inference.file_detection import detect_files
     from viadet.pictures.drawing import picture_names
     from viadet.pictures.predictions import save_prediction
 
-    categories = dict(enumerate(detector.categories, start=1))
     pictures = picture_names({"images": [{"id": name, "file_name": name} for name in files.names]})
     errors: list[str] = []
     drawing: deque[Future] = deque()
+    found = detector.detect_ahead(files.paths, detector.views, pool)
     try:
         with tqdm(total=len(files.names), unit="img", desc="predict") as bar:
-            for name, (path, detections) in zip(files.names, detect_files(detector, files.paths, pool), strict=True):
-                if isinstance(detections, UserError):
-                    errors.append(str(detections))
-                    bar.write(f"left out: {detections}", file=sys.stderr)
+            for name, path, image in zip(files.names, files.paths, found, strict=True):
+                if isinstance(image, UserError):
+                    errors.append(str(image))
+                    bar.write(f"left out: {image}", file=sys.stderr)
                 else:
-                    record = record_of(name, path, detections, threshold)
-                    records.add(record)
+                    detections = detector.merge(image.by_view)
+                    records.add(record_of(name, path, image.size_wh, detections, threshold))
                     pictures_dir.mkdir(exist_ok=True)
-                    task = (path, detections.size_wh, record["results"], categories, pictures_dir / pictures[name])
+                    task = (path, image.size_wh, detections.above(threshold), pictures_dir / pictures[name])
                     drawing.append(pool.submit(save_prediction, *task))
                 bar.update()
                 wait_for(drawing, PICTURES_BEHIND)
@@ -213,18 +212,18 @@ def detect_all(
     return Problems(errors, "interrupted" if len(errors) + len(records) < len(files.names) else None)
 
 
-def record_of(name: str, path: Path, detections: FileDetections, threshold: float) -> ImageRecord:
-    """Make the record of an image, with its detections of at least the threshold."""
+def record_of(name: str, path: Path, size_wh: tuple[int, int], detections: Detections, threshold: float) -> ImageRecord:
+    """Make the record of an image of `size_wh` px, with its detections of at least the threshold."""
     from viadet.inference.unsure import unsureness
 
-    (width, height), results = detections
+    width, height = size_wh
     return {
         "file_name": name,
         "bytes": path.stat().st_size,
         "width": width,
         "height": height,
-        "unsureness": unsureness(result["score"] for result in results),
-        "results": [result for result in results if result["score"] >= threshold],
+        "unsureness": unsureness(detections.scores.tolist()),
+        "results": detections.above(threshold).rows(),
     }
 
 

@@ -2,15 +2,19 @@
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from viadet.network.boxes import MAX_DETECTIONS
+from viadet.detection.decoding import MAX_DETECTIONS
+from viadet.detection.detections import Detections
+from viadet.evaluation.average_precision import precision_at_recalls
+from viadet.evaluation.matches import Matches
 
 # COCOeval.stats in its order, under mmdetection's names for AP; AR by the detections of an image that count
 STATS = ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75", "bbox_mAP_s", "bbox_mAP_m", "bbox_mAP_l")
@@ -18,37 +22,37 @@ STATS += ("AR_1", "AR_10", "AR_100", "AR_s", "AR_m", "AR_l")
 MEASURED = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")  # keys of an annotation that COCOeval needs
 
 
-def run_cocoeval(coco: dict, results: Sequence[dict], max_detections: int = MAX_DETECTIONS) -> COCOeval:
-    """Evaluate results against ground truth, both in COCO's formats and left unchanged.
+class CocoMetrics(NamedTuple):
+    """What COCOeval says of detections, and the matches that it found."""
+
+    stats: dict[str, float]  # AP and AR, four decimals; -1 where there is no ground truth of that size
+    precision: NDArray[np.float64]  # [10 IoUs, 101 recalls, categories]; -1 for a category without ground truth
+    recall: NDArray[np.float64]  # [10 IoUs, categories], with all detections; likewise
+    matches: Matches
+
+
+def evaluate_coco(
+    coco: dict, detections: Mapping[int, Detections], max_detections: int = MAX_DETECTIONS
+) -> CocoMetrics:
+    """Evaluate detections against ground truth in COCO's format; both are left unchanged.
 
     Args:
         coco: ground truth.
-        results: detections.
-        max_detections: the best of an image and category that count, at least 10.
-
-    Returns:
-        COCOeval with its figures; of `evalImgs` only the entries for boxes of all sizes are kept, and no boxes.
+        detections: by image id.
+        max_detections: the best of an image and category that count, at least 10; `AR_100` is called by this number.
     """
-    evaluation = SparseCOCOeval(coco, results)
+    evaluation = SparseCOCOeval(coco, detections)
     evaluation.params.maxDets[-1] = max_detections
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    precision, recall = evaluation.eval["precision"][:, :, :, 0, -1], evaluation.eval["recall"][:, :, 0, -1]
     if max_detections != MAX_DETECTIONS and (precision > -1).any():
         evaluation.stats[0] = precision[precision > -1].mean()  # COCOeval finds this one at 100 detections only
-    evaluation.forget_boxes()
-    return evaluation
-
-
-def coco_stats(evaluation: COCOeval) -> dict[str, float]:
-    """AP and AR with four decimals; -1 where there is no ground truth of that size, as in COCOeval.
-
-    `AR_100` is called by the evaluation's own number where that is another one.
-    """
-    names = [name.replace("_100", f"_{evaluation.params.maxDets[-1]}") for name in STATS]
-    return {name: round(float(value), 4) for name, value in zip(names, evaluation.stats, strict=True)}
+    names = [name.replace("_100", f"_{max_detections}") for name in STATS]
+    stats = {name: round(float(value), 4) for name, value in zip(names, evaluation.stats, strict=True)}
+    return CocoMetrics(stats, precision, recall, evaluation.matches())
 
 
 class SparseCOCOeval(COCOeval):
@@ -58,31 +62,31 @@ class SparseCOCOeval(COCOeval):
     IoUs and copies of all detections: minutes, and gigabytes, for thousands of images or hundreds of objects in each.
     """
 
-    def __init__(self, coco: dict, results: Sequence[dict]) -> None:
-        """Take ground truth and detections in COCO's formats."""
+    def __init__(self, coco: dict, detections: Mapping[int, Detections]) -> None:
+        """Take ground truth in COCO's format, and detections by image id."""
         objects = [{key: annotation[key] for key in MEASURED} for annotation in coco["annotations"]]  # keys are added
         super().__init__(_index(coco, objects), iouType="bbox")
-        self.results = results
+        self.detections = detections
 
     def _prepare(self) -> None:
-        """Group objects and detections by image and category; of detections, only their indices."""
+        """Group objects and detections by image and category; of detections, only their places in their image."""
         self.cocoDt = _index(self.cocoGt.dataset, [])
         super()._prepare()
-        for index, result in enumerate(self.results):
-            self._dts[result["image_id"], result["category_id"]].append(index)
+        for image_id, detections in self.detections.items():
+            for category_id in np.unique(detections.labels).tolist():
+                self._dts[image_id, category_id] = np.flatnonzero(detections.labels == category_id)
 
     def computeIoU(self, imgId: int, catId: int) -> list[tuple[int, list[tuple[int, float]]]]:
-        """Sort and cut the detections of an image and category; for each list the objects that it could match.
+        """Cut the detections of an image and category; for each list the objects that it could match.
 
         Returns:
             By detection that overlaps an object: its index, and the index and IoU of each such object.
         """
-        ranked = sorted(self._dts[imgId, catId], key=lambda index: -self.results[index]["score"])
-        boxes = self._dts[imgId, catId] = ranked[: self.params.maxDets[-1]]
+        places = self._dts[imgId, catId] = self._dts[imgId, catId][: self.params.maxDets[-1]]
         objects = self._gts[imgId, catId]
-        if not boxes or not objects:
+        if not len(places) or not objects:
             return []
-        boxes_xywh = np.array([self.results[index]["bbox"] for index in boxes], float)
+        boxes_xywh = self.detections[imgId].boxes_xywh[places]
         objects_xywh = np.array([object_["bbox"] for object_ in objects], float)
         ious = mask.iou(boxes_xywh, objects_xywh, [object_["iscrowd"] for object_ in objects])  # [detections, objects]
         candidates: dict[int, list[tuple[int, float]]] = {}
@@ -92,32 +96,34 @@ class SparseCOCOeval(COCOeval):
 
     def evaluateImg(self, imgId: int, catId: int, aRng: list[float], maxDet: int) -> dict[str, Any] | None:
         """Match the detections of an image and category; the entry has no `gtMatches`, which nothing reads."""
-        boxes, objects = self._dts[imgId, catId], self._gts[imgId, catId]
-        if not boxes and not objects:
+        places, objects = self._dts[imgId, catId], self._gts[imgId, catId]
+        if not len(places) and not objects:
             return None
         ignored = [bool(object_["ignore"]) or is_outside(object_["area"], aRng) for object_ in objects]
-        ranked = sorted(range(len(objects)), key=ignored.__getitem__)
-        shape = len(self.params.iouThrs), len(boxes)
+        shape = len(self.params.iouThrs), len(places)
         ids, is_ignored = np.zeros(shape, np.int32), np.zeros(shape, bool)
         for row, iou in enumerate(self.params.iouThrs):
-            for box, object_ in self.matches(imgId, catId, iou, ignored):
+            for box, object_ in self.candidates_taken(imgId, catId, iou, ignored):
                 ids[row, box], is_ignored[row, box] = objects[object_]["id"], ignored[object_]
-        results = [self.results[index] for index in boxes]
-        outside = np.array([is_outside(result["bbox"][2] * result["bbox"][3], aRng) for result in results], bool)
+        outside, scores = np.zeros(0, bool), np.zeros(0, np.float32)
+        if len(places):
+            boxes_xywh, scores = self.detections[imgId].boxes_xywh[places], self.detections[imgId].scores[places]
+            outside = np.array([is_outside(area, aRng) for area in boxes_xywh[:, 2:].prod(axis=1)])
         return {
             "image_id": imgId,
             "category_id": catId,
             "aRng": aRng,
             "maxDet": maxDet,
-            "dtIds": boxes,
-            "gtIds": [objects[index]["id"] for index in ranked],
+            "dtIds": places,
             "dtMatches": ids,
-            "dtScores": np.array([result["score"] for result in results]),
-            "gtIgnore": np.array([ignored[index] for index in ranked], int),
+            "dtScores": scores,
+            "gtIgnore": np.sort(ignored).astype(int),
             "dtIgnore": is_ignored | ((ids == 0) & outside),
         }
 
-    def matches(self, image_id: int, category_id: int, iou: float, ignored: list[bool]) -> Iterator[tuple[int, int]]:
+    def candidates_taken(
+        self, image_id: int, category_id: int, iou: float, ignored: list[bool]
+    ) -> Iterator[tuple[int, int]]:
         """Match as COCOeval does: the best-scored box first, with the free object of the highest IoU.
 
         An object that counts is preferred to ignored ones, the later one among equal IoUs; yields indices of both.
@@ -133,10 +139,10 @@ class SparseCOCOeval(COCOeval):
                 yield box, index
 
     def accumulate(self) -> None:
-        """Find precision, recall and scores as COCOeval does, but one IoU at a time: a tenth of the memory."""
+        """Find precision and recall as COCOeval does, but one IoU at a time: a tenth of the memory."""
         params = self.params
         shape = len(params.iouThrs), len(params.catIds), len(params.areaRng), len(params.maxDets)
-        recall, (precision, scores) = -np.ones(shape), -np.ones((2, len(params.recThrs), *shape))
+        recall, precision = -np.ones(shape), -np.ones((shape[0], len(params.recThrs), *shape[1:]))
         for category, sizes, most in np.ndindex(*shape[1:]):
             first = (category * len(params.areaRng) + sizes) * len(params.imgIds)
             entries = [entry for entry in self.evalImgs[first : first + len(params.imgIds)] if entry is not None]
@@ -144,30 +150,55 @@ class SparseCOCOeval(COCOeval):
             if objects == 0:
                 continue
             limit = params.maxDets[most]
-            all_scores = np.concatenate([entry["dtScores"][:limit] for entry in entries])
-            order = np.argsort(-all_scores, kind="stable")
+            scores = np.concatenate([entry["dtScores"][:limit] for entry in entries])
+            order = np.argsort(-scores, kind="stable")
             for iou in range(shape[0]):
                 matched, ignored = (
                     np.concatenate([entry[key][iou, :limit] for entry in entries])[order].astype(bool)
                     for key in ("dtMatches", "dtIgnore")
                 )
-                right, wrong = np.cumsum(matched & ~ignored), np.cumsum(~matched & ~ignored)
-                recalls, place = right / objects, (iou, category, sizes, most)
-                recall[place] = recalls[-1] if recalls.size else 0
-                # made monotonic; 0 at recalls that are not reached
-                precisions = np.maximum.accumulate((right / (wrong + right + np.spacing(1)))[::-1])[::-1]
-                reached = np.searchsorted(recalls, params.recThrs, side="left")
-                precision[:, *place] = np.append(precisions, 0)[reached]
-                scores[:, *place] = np.append(all_scores[order], 0)[reached]
-        by_iou = {"precision": precision.swapaxes(0, 1), "recall": recall, "scores": scores.swapaxes(0, 1)}
-        self.eval = {"params": params, **by_iou}
+                ranks = np.flatnonzero(matched[~ignored]) + 1
+                recall[iou, category, sizes, most] = len(ranks) / objects
+                true_positives = np.arange(1, len(ranks) + 1)
+                precision[iou, :, category, sizes, most] = precision_at_recalls(true_positives, ranks, objects)
+        self.eval = {"params": params, "precision": precision, "recall": recall}
 
-    def forget_boxes(self) -> None:
-        """Keep the matches of boxes of all sizes only: the rest has been summed up, and is most of the memory."""
-        all_sizes = self.params.areaRng[0]
-        self.evalImgs = [entry for entry in self.evalImgs if entry is not None and entry["aRng"] == all_sizes]
-        self.cocoGt = self.cocoDt = None
-        self._gts, self._dts, self.ious, self.results = {}, {}, {}, []
+    def matches(self) -> Matches:
+        """Put the matches of boxes of all sizes into one table."""
+        image_ids, category_ids = self.params.imgIds, self.params.catIds
+        image_of = {image_id: index for index, image_id in enumerate(image_ids)}
+        category_of = {category_id: index for index, category_id in enumerate(category_ids)}
+        object_counts = np.zeros((len(image_ids), len(category_ids)), int)
+        columns = [[np.zeros(0, int)] * 3 + [np.zeros(0, np.float32), np.zeros((len(self.params.iouThrs), 0), int)]]
+        for entry in self.evalImgs:
+            if entry is None or entry["aRng"] != self.params.areaRng[0]:
+                continue
+            image, category = image_of[entry["image_id"]], category_of[entry["category_id"]]
+            object_counts[image, category] = len(entry["gtIgnore"])
+            places = entry["dtIds"]
+            columns.append(
+                [
+                    np.full(len(places), image),
+                    np.asarray(places, int),
+                    np.full(len(places), category),
+                    entry["dtScores"],
+                    entry["dtMatches"].astype(int),
+                ]
+            )
+        images, ranks, categories, scores, hits = (
+            np.concatenate(column, axis=-1) for column in zip(*columns, strict=True)
+        )
+        order = np.lexsort([ranks, images])
+        return Matches(
+            image_ids,
+            category_ids,
+            images[order],
+            ranks[order],
+            categories[order],
+            scores[order],
+            hits[:, order],
+            object_counts,
+        )
 
 
 def is_outside(area: float, area_range: list[float]) -> bool:

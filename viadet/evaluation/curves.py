@@ -1,73 +1,66 @@
 """Rows of an evaluation for curves and tables: precision by recall, AP by IoU, by image and by class."""
 
 import numpy as np
-from pycocotools.cocoeval import COCOeval
 
 from viadet.annotations.coco import category_names
-from viadet.evaluation.matching import MatchCounts, count_matches, iou_index
-from viadet.evaluation.rankings import ap_by_image, rank_detections
+from viadet.evaluation.average_precision import RECALLS, ap_by_image
+from viadet.evaluation.coco_metrics import CocoMetrics
+from viadet.evaluation.matches import IOUS, iou_index
 
 CURVE_IOUS = (0.5, 0.75, 0.9)  # of the precision-recall curves
 DECIMALS = 3  # with a few dozen images, one more object detected changes the second
 
 
-def curve_tables(
-    coco: dict, evaluation: COCOeval, counts: dict[int, MatchCounts], score_threshold: float
-) -> dict[str, list[dict]]:
-    """Make the rows of each curve and table, by the name of its file; `counts` by image id, from `count_matches`."""
+def curve_tables(coco: dict, metrics: CocoMetrics, score_threshold: float) -> dict[str, list[dict]]:
+    """Make the rows of each curve and table, by the name of its file."""
     return {
-        "precision_recall": precision_recall_rows(evaluation, CURVE_IOUS),
-        "ap_by_iou": ap_by_iou_rows(evaluation),
-        "by_image": image_rows(coco, evaluation, counts),
-        "by_class": class_rows(coco, evaluation, count_matches(evaluation, score_threshold, by="category_id")),
+        "precision_recall": precision_recall_rows(metrics, CURVE_IOUS),
+        "ap_by_iou": ap_by_iou_rows(metrics),
+        "by_image": image_rows(coco, metrics, score_threshold),
+        "by_class": class_rows(coco, metrics, score_threshold),
     }
 
 
-def precision_recall_rows(evaluation: COCOeval, ious: tuple[float, ...]) -> list[dict[str, float]]:
+def precision_recall_rows(metrics: CocoMetrics, ious: tuple[float, ...]) -> list[dict[str, float]]:
     """Compute precision at COCO's 101 recalls, mean over the categories with ground truth.
 
     Columns are `recall` and one for each IoU, such as `precision_50` for 0.5.
     """
-    with_objects = _with_objects(evaluation)
+    with_objects = _with_objects(metrics)
     columns = {}
     for iou in ious:
-        precision = evaluation.eval["precision"][iou_index(evaluation, iou), :, :, 0, -1][:, with_objects]
+        precision = metrics.precision[iou_index(iou)][:, with_objects]
         name = f"precision_{round(100 * iou)}"
         columns[name] = precision.mean(axis=1) if with_objects.any() else np.zeros(len(precision))
     return [
         {"recall": float(recall)} | {name: float(values[index]) for name, values in columns.items()}
-        for index, recall in enumerate(evaluation.params.recThrs)
+        for index, recall in enumerate(RECALLS)
     ]
 
 
-def ap_by_iou_rows(evaluation: COCOeval) -> list[dict[str, float]]:
+def ap_by_iou_rows(metrics: CocoMetrics) -> list[dict[str, float]]:
     """Compute AP, and recall with all detections, at each COCO IoU threshold; means over categories with ground truth.
 
     Columns are `iou`, `AP` and `recall`.
     """
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [10 IoUs, 101 recalls, categories]
-    recall = evaluation.eval["recall"][:, :, 0, -1]  # [10 IoUs, categories]
-    with_objects = _with_objects(evaluation)
+    with_objects = _with_objects(metrics)
     return [
         {
             "iou": float(iou),
-            "AP": float(precision[index][:, with_objects].mean()) if with_objects.any() else 0.0,
-            "recall": float(recall[index][with_objects].mean()) if with_objects.any() else 0.0,
+            "AP": float(metrics.precision[index][:, with_objects].mean()) if with_objects.any() else 0.0,
+            "recall": float(metrics.recall[index][with_objects].mean()) if with_objects.any() else 0.0,
         }
-        for index, iou in enumerate(evaluation.params.iouThrs)
+        for index, iou in enumerate(IOUS)
     ]
 
 
-def image_rows(coco: dict, evaluation: COCOeval, counts: dict[int, MatchCounts]) -> list[dict]:
-    """List AP and match counts of each image, lowest AP first; columns `image`, `AP`, `objects`, `right`, `wrong`.
+def image_rows(coco: dict, metrics: CocoMetrics, score_threshold: float) -> list[dict]:
+    """List AP of each image, lowest first, and its matches from a score on.
 
-    Args:
-        coco: ground truth of the evaluation.
-        evaluation: of all images, accumulated.
-        counts: by image id, from `count_matches`.
+    Columns are `image`, `AP`, `objects`, `right` and `wrong`.
     """
     file_names = {image["id"]: image["file_name"] for image in coco["images"]}
-    image_ids = evaluation.params.imgIds
+    counts = metrics.matches.above(score_threshold).counts_by_image()
     rows = [
         {
             "image": file_names[image_id],
@@ -76,35 +69,36 @@ def image_rows(coco: dict, evaluation: COCOeval, counts: dict[int, MatchCounts])
             "right": counts[image_id].true_positives,
             "wrong": counts[image_id].false_positives,
         }
-        for image_id, ap in zip(image_ids, ap_by_image(rank_detections(evaluation), len(image_ids)), strict=True)
+        for image_id, ap in zip(metrics.matches.image_ids, ap_by_image(metrics.matches), strict=True)
     ]
     return sorted(rows, key=lambda row: row["AP"])
 
 
-def class_rows(coco: dict, evaluation: COCOeval, counts: dict[int, MatchCounts]) -> list[dict]:
-    """List AP and match counts of each class; AP is -1 for a class without ground truth, as in COCOeval.
+def class_rows(coco: dict, metrics: CocoMetrics, score_threshold: float) -> list[dict]:
+    """List AP of each class, -1 for one without ground truth, as in COCOeval, and its matches from a score on.
 
     Columns are `class`, `objects`, `AP`, `AP_50`, `AP_75`, `right`, `wrong` and `missed`.
-
-    Args:
-        coco: ground truth of the evaluation.
-        evaluation: of all images, accumulated.
-        counts: by category id, from `count_matches`.
     """
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [10 IoUs, 101 recalls, categories]
+    counts = metrics.matches.above(score_threshold).counts_by_category()
     rows = []
-    for index, category_id in enumerate(evaluation.params.catIds):
-        aps = precision[:, :, index].mean(axis=1)
+    for index, category_id in enumerate(metrics.matches.category_ids):
+        aps = metrics.precision[:, :, index].mean(axis=1)
         count = counts[category_id]
-        row = {"class": category_names(coco)[category_id], "objects": count.true_positives + count.missed}
-        row["AP"] = round(float(aps.mean()), DECIMALS)
-        for column, iou in (("AP_50", 0.5), ("AP_75", 0.75)):
-            row[column] = round(float(aps[iou_index(evaluation, iou)]), DECIMALS)
-        rows.append(row | {"right": count.true_positives, "wrong": count.false_positives, "missed": count.missed})
+        rows.append(
+            {
+                "class": category_names(coco)[category_id],
+                "objects": count.true_positives + count.missed,
+                "AP": round(float(aps.mean()), DECIMALS),
+                "AP_50": round(float(aps[iou_index(0.5)]), DECIMALS),
+                "AP_75": round(float(aps[iou_index(0.75)]), DECIMALS),
+                "right": count.true_positives,
+                "wrong": count.false_positives,
+                "missed": count.missed,
+            }
+        )
     return rows
 
 
-def _with_objects(evaluation: COCOeval) -> np.ndarray:
+def _with_objects(metrics: CocoMetrics) -> np.ndarray:
     """Tell which categories have ground truth, bool [categories]; COCOeval's figures of the others are -1."""
-    recall = evaluation.eval["recall"][:, :, 0, -1]  # [10 IoUs, categories]
-    return (recall[0] >= 0) if recall.size else np.zeros(0, bool)
+    return metrics.recall[0] >= 0 if metrics.recall.size else np.zeros(0, bool)

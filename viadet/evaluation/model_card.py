@@ -12,9 +12,11 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from viadet.annotations.coco import category_names
 from viadet.evaluation.summary import main_figures
-from viadet.project.files import write_text
-from viadet.project.params import P3_STRIDE_PX, Recipe
+from viadet.network.weights import WEIGHTS_NAME
+from viadet.project.files import read_json, sha256_of, write_text
+from viadet.project.params import P3_STRIDE_PX, Recipe, read_recipe_name
 
+SPLITS = ("train", "val", "test")
 CARD_NAME = "README.md"
 TEMPLATE_PATH = Path(__file__).with_suffix(".md")
 FEW_OBJECTS = 30  # in validation
@@ -37,8 +39,29 @@ class CardFacts(NamedTuple):
     weights_sha256: str
 
 
-def write_model_card(folder: Path, facts: CardFacts) -> None:
-    """Write the model card into a model folder."""
+def write_model_card(
+    folder: Path, recipe: Recipe, coco_dir: Path, start_path: Path, class_rows: list[dict], metrics: dict[str, float]
+) -> None:
+    """Write the model card into a model folder.
+
+    Args:
+        folder: with the weights.
+        recipe: by which they were trained.
+        coco_dir: folder of the splits in COCO's format.
+        start_path: start.json of the starting weights.
+        class_rows: of the validation images, from `class_rows`.
+        metrics: all figures of the evaluation.
+    """
+    splits = {split: coco_dir / f"{split}.json" for split in SPLITS}
+    facts = CardFacts(
+        recipe_name=read_recipe_name(),
+        recipe=recipe,
+        start=read_json(start_path),
+        splits={split: read_json(path) for split, path in splits.items() if path.exists()},
+        class_rows=class_rows,
+        metrics=metrics,
+        weights_sha256=sha256_of(folder / WEIGHTS_NAME),
+    )
     write_text(folder / CARD_NAME, make_model_card(facts))
 
 

@@ -1,50 +1,46 @@
 """The main figures of an evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from pycocotools.cocoeval import COCOeval
-
-from viadet.evaluation.bootstrap import ap_interval
-from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
+from viadet.detection.detections import Detections
+from viadet.evaluation.average_precision import ap_interval, ap_of_all
+from viadet.evaluation.coco_metrics import CocoMetrics, evaluate_coco
 from viadet.evaluation.curves import DECIMALS
-from viadet.evaluation.matching import MatchCounts, precision_recall_f1
-from viadet.evaluation.rankings import ap_of_images, rank_detections
+from viadet.evaluation.matches import Matches, precision_recall_f1
 from viadet.project.errors import UserError
 from viadet.project.files import read_json
+from viadet.project.params import EvaluateParams
 
 SIZES = ("", "_50", "_75", "_s", "_m", "_l")
 MAIN_FIGURES = (*(f"bbox_mAP{size}" for size in SIZES), "f1", "views_bbox_mAP", "test_bbox_mAP")
 
 
-def summarise(evaluation: COCOeval, counts: dict[int, MatchCounts], bootstrap: int, seed: int) -> dict[str, float]:
-    """Compute COCO metrics, precision, recall, F1 and, with bootstrap samples, AP's confidence interval.
+def summarise(metrics: CocoMetrics, params: EvaluateParams, seed: int) -> dict[str, float]:
+    """Gather COCO metrics, precision, recall, F1 and, with bootstrap samples, AP's confidence interval.
 
     Args:
-        evaluation: from `run_cocoeval`.
-        counts: by image id, from `count_matches`.
-        bootstrap: number of samples; 0: no interval.
+        metrics: of all images.
+        params: score threshold of precision, recall and F1; number of samples, 0: no interval.
         seed: of the samples.
     """
-    metrics = coco_stats(evaluation)
-    metrics["bbox_mAP_ids_from_0"] = map_with_ids_from_0(evaluation)
-    metrics |= precision_recall_f1(list(counts.values()))
-    if bootstrap:
-        low, high = ap_interval(evaluation, bootstrap, seed)
-        metrics |= {"bbox_mAP_low": low, "bbox_mAP_high": high}
-    return {name: round(value, DECIMALS) for name, value in metrics.items()}
+    matches = metrics.matches
+    figures = metrics.stats | {"bbox_mAP_ids_from_0": map_with_ids_from_0(matches)}
+    figures |= precision_recall_f1(list(matches.above(params.score_threshold).counts_by_image().values()))
+    if params.bootstrap:
+        low, high = ap_interval(matches, params.bootstrap, seed)
+        figures |= {"bbox_mAP_low": low, "bbox_mAP_high": high}
+    return {name: round(value, DECIMALS) for name, value in figures.items()}
 
 
-def map_with_ids_from_0(evaluation: COCOeval) -> float:
+def map_with_ids_from_0(matches: Matches) -> float:
     """AP as reported by those who number annotations from 0, so that COCOeval takes the first match for a miss."""
-    lowest = min((id_ for entry in evaluation.evalImgs for id_ in entry["gtIds"]), default=None)
-    return round(ap_of_images(rank_detections(evaluation, lowest), np.ones(len(evaluation.params.imgIds), int)), 4)
+    return round(ap_of_all(matches, lost_id=1), 4)
 
 
-def ap_figures(prefix: str, coco: dict, results: Sequence[dict], max_detections: int) -> dict[str, float]:
+def ap_figures(prefix: str, coco: dict, detections: Mapping[int, Detections], max_detections: int) -> dict[str, float]:
     """Compute AP and its parts, named with a prefix, of other detections than the plain ones."""
-    stats = coco_stats(run_cocoeval(coco, results, max_detections))
+    stats = evaluate_coco(coco, detections, max_detections).stats
     return {f"{prefix}_{name}": round(value, DECIMALS) for name, value in stats.items() if "mAP" in name}
 
 

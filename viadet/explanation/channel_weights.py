@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from viadet.detection.sized_network import inputs_at_once
 from viadet.explanation.targets import ForwardPass, Target
-from viadet.network.boxes import flat_outputs
-from viadet.network.detect import inputs_at_once
+from viadet.network.anchors import flat_outputs
 
 
 def ablation_weights(network: nn.Module, forward_pass: ForwardPass, targets: list[Target], level: int) -> np.ndarray:

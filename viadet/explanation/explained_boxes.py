@@ -6,15 +6,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from viadet.annotations.coco import by_image
-from viadet.evaluation.coco_metrics import run_cocoeval
-from viadet.evaluation.matching import matched_annotations
+from viadet.annotations.coco import boxes_xyxy_of, by_image
+from viadet.detection.detections import Detections
+from viadet.detection.detector import Detector
+from viadet.detection.sized_network import SizedNetwork
+from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.explanation.targets import ForwardPass, Target, gradients_of, nearest_anchors, run_forward
 from viadet.images.letterbox import InputImage, Letterbox
 from viadet.images.pixels import read_image
-from viadet.network.boxes import Detections, boxes_xyxy_of, decode, to_coco_results
-from viadet.network.build import prepare_images
-from viadet.network.detect import ScaledNetwork, letterboxed
 from viadet.project.params import GradCamParams
 
 KINDS = ("right", "wrong", "missed")  # true positives, false positives, objects without a detection
@@ -53,34 +52,32 @@ def single_image_sets(coco: dict) -> list[dict]:
 
 
 def explain_image(
-    scaled: ScaledNetwork,
-    image_dir: Path,
-    image_coco: dict,
-    params: GradCamParams,
-    max_detections: int,
-    seed: int,
+    detector: Detector, image_dir: Path, image_coco: dict, params: GradCamParams, seed: int
 ) -> ExplainedImage:
     """Run the network on one image of a COCO data set and match its detections with the image's annotations.
 
     Args:
-        scaled: the network.
+        detector: whose network is explained, in plain images.
         image_dir: folder of the images.
         image_coco: the data set of this one image, from `single_image_sets`.
         params: score threshold, and which output is explained.
-        max_detections: of the image, as in its evaluation.
         seed: of RandomCAM.
     """
     (entry,) = image_coco["images"]
-    network, spec, (anchors_yxyx, levels) = scaled
-    input_image = letterboxed(read_image(image_dir / entry["file_name"]), spec)
-    letterbox = input_image.letterbox
-    image_seed = (seed, entry["id"])
-    forward_pass = run_forward(network, prepare_images(input_image.canvas[None], spec, anchors_yxyx.device))
+    sized, limit = detector.plain_network, detector.settings.max_detections
+    input_image = sized.letterbox(read_image(image_dir / entry["file_name"]))
+    forward_pass = run_forward(sized.network, sized.normalise(input_image.canvas[None]))
     logits, codes = forward_pass.logits.detach(), forward_pass.codes.detach()
-    detections = decode(logits, codes, anchors_yxyx, levels, letterbox, max_detections).best(params.score_threshold)
-    matched, unmatched = _match_annotations(detections, image_coco, letterbox, max_detections)
-    detected = _detected_boxes(detections, matched, letterbox, params.target, image_seed)
-    missed = _missed_boxes(unmatched, logits, anchors_yxyx, levels, letterbox, params.target, image_seed)
+    detections = sized.decode(logits, codes, input_image.letterbox, limit).above(params.score_threshold)
+
+    matches = evaluate_coco(image_coco, {entry["id"]: detections}, limit).matches
+    annotation_of = {annotation["id"]: annotation for annotation in image_coco["annotations"]}
+    matched = [annotation_of.get(annotation_id) for annotation_id in matches.hits_50.tolist()]
+    unmatched = [annotation for id_, annotation in annotation_of.items() if id_ not in matches.hits_50]
+
+    image_seed = (seed, entry["id"])
+    detected = _detected_boxes(detections, matched, input_image.letterbox, params.target, image_seed)
+    missed = _missed_boxes(unmatched, logits, sized, input_image.letterbox, params.target, image_seed)
     return ExplainedImage(
         input_image, forward_pass, with_gradients(detected, forward_pass), with_gradients(missed, forward_pass)
     )
@@ -91,41 +88,24 @@ def with_gradients(boxes: list[ExplainedBox], forward_pass: ForwardPass) -> list
     return [box._replace(gradients=gradients_of(forward_pass, box.target)) for box in boxes]
 
 
-def _match_annotations(
-    detections: Detections, image_coco: dict, letterbox: Letterbox, max_detections: int
-) -> tuple[list[dict | None], list[dict]]:
-    """Match the detections of one image with its annotations at IoU 0.5, as COCOeval does.
-
-    Returns:
-        The annotation that each detection matches, None for a false positive; the annotations without a detection.
-    """
-    (entry,) = image_coco["images"]
-    annotations = image_coco["annotations"]
-    results = to_coco_results(detections, entry["id"], letterbox)
-    matches = matched_annotations(run_cocoeval(image_coco, results, max_detections))
-    annotation_of = {annotation["id"]: annotation for annotation in annotations}
-    matched = [annotation_of.get(matches.get(index)) for index in range(len(detections.scores))]
-    return matched, [annotation for annotation in annotations if annotation["id"] not in matches.values()]
-
-
 def _detected_boxes(
     detections: Detections, matched: list[dict | None], letterbox: Letterbox, output: str, image_seed: tuple[int, int]
 ) -> list[ExplainedBox]:
     """Explain each detection by the one anchor that made it; gradients are left out."""
     boxes = []
-    for annotation, (box_xyxy, score, label, anchor, level) in zip(matched, zip(*detections, strict=True), strict=True):
+    for row, (box_xyxy, annotation) in enumerate(zip(letterbox.to_input(detections.boxes_xyxy), matched, strict=True)):
         kind, polygon = ("wrong", None) if annotation is None else ("right", _polygon_of(annotation, letterbox))
-        target = Target(anchor[None], int(label), int(level), output)
-        seed = (*image_seed, int(anchor))
-        boxes.append(ExplainedBox(kind, box_xyxy.cpu().numpy(), polygon, float(score), target, [], seed))
+        anchor = detections.anchors[row : row + 1]
+        target = Target(torch.from_numpy(anchor), int(detections.labels[row]), int(detections.levels[row]), output)
+        seed = (*image_seed, int(anchor[0]))
+        boxes.append(ExplainedBox(kind, box_xyxy, polygon, float(detections.scores[row]), target, [], seed))
     return boxes
 
 
 def _missed_boxes(
     annotations: list[dict],
     logits: torch.Tensor,
-    anchors_yxyx: torch.Tensor,
-    levels: torch.Tensor,
+    sized: SizedNetwork,
     letterbox: Letterbox,
     output: str,
     image_seed: tuple[int, int],
@@ -133,14 +113,13 @@ def _missed_boxes(
     """Explain each missed object by the anchors nearest to it, the largest object first; gradients are left out."""
     boxes = []
     for annotation in sorted(annotations, key=lambda annotation: -annotation["area"]):
-        box_xyxy = boxes_xyxy_of([annotation])[0] * torch.tensor(letterbox.scale_xy * 2)
-        anchors = nearest_anchors(anchors_yxyx, box_xyxy.to(anchors_yxyx.device))
+        (box_xyxy,) = letterbox.to_input(boxes_xyxy_of([annotation]))
+        anchors = nearest_anchors(sized.anchors_yxyx, torch.from_numpy(box_xyxy).to(sized.device))
         label = annotation["category_id"]
         score = float(logits[anchors, label - 1].max().sigmoid())
-        target = Target(anchors, label, int(levels[anchors[0]]), output)
+        target = Target(anchors, label, int(sized.levels[anchors[0]]), output)
         seed = (*image_seed, int(anchors[0]))
-        polygon = _polygon_of(annotation, letterbox)
-        boxes.append(ExplainedBox("missed", box_xyxy.numpy(), polygon, score, target, [], seed))
+        boxes.append(ExplainedBox("missed", box_xyxy, _polygon_of(annotation, letterbox), score, target, [], seed))
     return boxes
 
 

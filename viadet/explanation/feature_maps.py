@@ -5,15 +5,15 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch import nn
 
+from viadet.detection.detections import Detections
+from viadet.detection.sized_network import SizedNetwork
 from viadet.explanation.layers import layer_outputs
 from viadet.explanation.maps import crop_cells
-from viadet.images.letterbox import InputImage, Letterbox, letterbox_image
+from viadet.images.letterbox import InputImage, Letterbox
 from viadet.images.pixels import read_image
-from viadet.network.boxes import boxes_xyxy_of
-from viadet.network.build import NetworkSpec, prepare_images
 from viadet.project.params import FeatureMapsParams
 
 
@@ -29,42 +29,31 @@ class ImageMaps(NamedTuple):
     """One image with everything that its picture shows."""
 
     input_image: InputImage
-    boxes_xyxy: torch.Tensor  # float32 [M, 4], detections in px of the input
+    boxes_xyxy: np.ndarray  # float32 [M, 4], detections in px of the input
     labels: list[int]  # [M], from 1
     layer_groups: list[list[LayerMaps]]  # by name in `feature_maps.layers`: a name such as `neck` has several layers
 
 
-def map_image(
-    network: nn.Module,
-    spec: NetworkSpec,
-    image_dir: Path,
-    entry: dict,
-    results: list[dict],
-    params: FeatureMapsParams,
-) -> ImageMaps:
+def map_image(sized: SizedNetwork, path: Path, detections: Detections, params: FeatureMapsParams) -> ImageMaps:
     """Run the network on one image and reduce the outputs of the layers that `params` names.
 
     Args:
-        network: in eval mode.
-        spec: what it was built from.
-        image_dir: folder of the images.
-        entry: of the image, in COCO format.
-        results: the detections of the image, in COCO results format.
+        sized: the network.
+        path: of the image.
+        detections: in the image.
         params: layers, reduction and score threshold.
 
     Raises:
         UserError: the image can't be read, or `params` names a layer that does not exist.
     """
-    input_image = letterbox_image(read_image(image_dir / entry["file_name"]), spec.input_wh, spec.fill_rgb)
-    batch = prepare_images(input_image.canvas[None], spec, next(network.parameters()).device)
+    input_image = sized.letterbox(read_image(path))
+    batch = sized.normalise(input_image.canvas[None])
     layer_groups = [
         [reduce_channels(title, output, params, input_image.letterbox) for title, output in outputs]
-        for outputs in layer_outputs(network, batch, params.layers)
+        for outputs in layer_outputs(sized.network, batch, params.layers)
     ]
-    detections = [result for result in results if result["score"] >= params.score_threshold]
-    boxes_xyxy = boxes_xyxy_of(detections) * torch.tensor(input_image.letterbox.scale_xy * 2)
-    labels = [result["category_id"] for result in detections]
-    return ImageMaps(input_image, boxes_xyxy, labels, layer_groups)
+    shown = detections.above(params.score_threshold)
+    return ImageMaps(input_image, input_image.letterbox.to_input(shown.boxes_xyxy), shown.labels.tolist(), layer_groups)
 
 
 def reduce_channels(title: str, output: torch.Tensor, params: FeatureMapsParams, letterbox: Letterbox) -> LayerMaps:

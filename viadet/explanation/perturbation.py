@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from viadet.detection.sized_network import inputs_at_once
 from viadet.explanation.targets import ForwardPass, Target
-from viadet.network.boxes import flat_outputs
-from viadet.network.detect import inputs_at_once
+from viadet.network.anchors import flat_outputs
 
 CURVES = ("deletion", "insertion")
 FRACTIONS = (0.02, 0.05, 0.1, 0.2, 0.4)  # of the photograph's pixels

@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from torch import nn
 from tqdm import tqdm
 
+from viadet.detection.sized_network import SizedNetwork
 from viadet.explanation.cams import class_activation_maps
 from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage, with_gradients
 from viadet.explanation.localisation import masks_of, measure_localisation
@@ -21,7 +22,7 @@ from viadet.explanation.maps import BoxMaps, crop_cells, enlarge_to_photograph
 from viadet.explanation.measurements import Measurements
 from viadet.explanation.targets import run_forward
 from viadet.images.letterbox import InputImage, Letterbox
-from viadet.network.build import NetworkSpec, build_network, prepare_images
+from viadet.network.build import NetworkSpec, build_network
 
 
 class RandomisationImage(NamedTuple):
@@ -56,23 +57,23 @@ def keep_for_randomisation(image: ExplainedImage, coarse_maps: dict[str, list[Bo
 
 
 def check_randomisation(
-    network: nn.Module, spec: NetworkSpec, images: list[RandomisationImage], methods: list[str], seed: int
+    sized: SizedNetwork, images: list[RandomisationImage], methods: list[str], seed: int
 ) -> Randomisation:
     """Compare the maps of all detections with those of the same network with more and more random weights.
 
     Args:
-        network: in eval mode; stays as it is.
-        spec: what it was built from.
+        sized: the network; stays as it is.
         images: with the maps of all `methods`.
         methods: of class activation maps.
         seed: of the random weights.
     """
-    steps = randomisation_steps(network)
+    steps = randomisation_steps(sized.network)
     correlations, untrained = {method: [] for method in methods}, defaultdict(list)
-    progress = tqdm(randomised_networks(network, spec, seed), desc="random weights", unit="step", total=len(steps))
+    networks = randomised_networks(sized.network, sized.spec, seed)
+    progress = tqdm(networks, desc="random weights", unit="step", total=len(steps))
     for number, random_network in enumerate(progress, start=1):
         step_correlations = defaultdict(list)
-        for pair in _map_pairs(random_network, spec, images, methods):
+        for pair in _map_pairs(random_network, sized, images, methods):
             step_correlations[pair.method].append(_correlation_on_photograph(pair))
             if number == len(steps):
                 for name, value in _localisation(pair).items():
@@ -94,11 +95,10 @@ class _MapPair(NamedTuple):
 
 
 def _map_pairs(
-    random_network: nn.Module, spec: NetworkSpec, images: list[RandomisationImage], methods: list[str]
+    random_network: nn.Module, sized: SizedNetwork, images: list[RandomisationImage], methods: list[str]
 ) -> Iterator[_MapPair]:
-    device = next(random_network.parameters()).device
     for input_image, detections, trained_maps in images:
-        forward_pass = run_forward(random_network, prepare_images(input_image.canvas[None], spec, device))
+        forward_pass = run_forward(random_network, sized.normalise(input_image.canvas[None]))
         boxes = with_gradients(detections, forward_pass)
         for method in methods:
             maps = class_activation_maps(method, random_network, forward_pass, boxes, own_level_only=True)

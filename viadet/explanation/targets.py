@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.ops import box_iou
 
-from viadet.network.boxes import flat_outputs
+from viadet.network.anchors import flat_outputs
 
 ASSIGNED_IOU = 0.5  # IoU from which effdet's training assigns an anchor to an object
 

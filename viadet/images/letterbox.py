@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as F
 
@@ -18,6 +19,10 @@ class Letterbox(NamedTuple):
     height: int
     scale_xy: tuple[float, float]  # input px per original px; both differ only by rounding to whole pixels
     input_wh: tuple[int, int]  # px of the whole input
+
+    def to_input(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """Scale boxes in px of the original image to px of the input, float32 [N, 4]."""
+        return boxes_xyxy * np.array(self.scale_xy * 2, np.float32)
 
 
 class InputImage(NamedTuple):

@@ -7,20 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from viadet.network.boxes import MAX_DETECTIONS
-from viadet.network.detect import ScaledNetwork, detect_inputs, letterboxed
+from viadet.detection.detections import Detections
+from viadet.detection.detector import Detector
 from viadet.project.errors import UserError
 
 BOX_TOLERANCE_PX = 0.5  # of the image
 SCORE_TOLERANCE = 1e-3
-
-
-class ImageArrays(NamedTuple):
-    """Detections of one image, best first."""
-
-    boxes_xyxy: NDArray[np.float32]  # [N, 4], px of the image
-    scores: NDArray[np.float32]  # [N]
-    labels: NDArray[np.int64]  # [N], from 1
 
 
 class Agreement(NamedTuple):
@@ -36,13 +28,13 @@ ExportedDetector = Callable[[NDArray[np.uint8]], tuple[NDArray, NDArray, NDArray
 
 
 def check_export(
-    exported: ExportedDetector, scaled: ScaledNetwork, threshold: float, images: dict[str, torch.Tensor]
+    exported: ExportedDetector, detector: Detector, threshold: float, images: dict[str, torch.Tensor]
 ) -> Agreement:
     """Compare the detections in all images.
 
     Args:
         exported: what is checked.
-        scaled: the network that it was made from, on the CPU.
+        detector: that it was made from, on the CPU, without views.
         threshold: least score that it was made for.
         images: uint8 [3, H, W], by name.
 
@@ -50,11 +42,13 @@ def check_export(
         UserError: they differ by more than BOX_TOLERANCE_PX or SCORE_TOLERANCE in an image.
     """
     agreements = []
+    limit = detector.settings.max_detections
     for name, image in images.items():
-        boxes_xyxy, scores, labels = exported(image.permute(1, 2, 0).contiguous().numpy()[None])
-        result = ImageArrays(boxes_xyxy[0], scores[0], labels[0])
+        rgb = image.permute(1, 2, 0).contiguous().numpy()
+        boxes_xyxy, scores, labels = exported(rgb[None])
+        result = Detections(boxes_xyxy[0], scores[0], labels[0])
         try:
-            agreements.append(compare(detect_with_torch(scaled, threshold, image), result, threshold))
+            agreements.append(compare(detector(rgb, threshold), result, threshold, limit))
         except ValueError as error:
             raise UserError(
                 f"the exported file differs from PyTorch in {name}: {error}; it was not kept, please report this"
@@ -63,30 +57,21 @@ def check_export(
     return Agreement(sum(counts), max(boxes_px), max(scores))
 
 
-def detect_with_torch(scaled: ScaledNetwork, threshold: float, image: torch.Tensor) -> ImageArrays:
-    """Detect objects in an image, uint8 [3, H, W], as the pipeline does."""
-    inputs = [letterboxed(image, scaled.spec)]
-    (detections,) = detect_inputs(scaled, inputs, torch.device("cpu"))
-    best = detections.best(threshold)
-    scale_xyxy = torch.tensor(inputs[0].letterbox.scale_xy).repeat(2)
-    return ImageArrays((best.boxes_xyxy / scale_xyxy).numpy(), best.scores.numpy(), best.labels.numpy())
-
-
-def compare(expected: ImageArrays, result: ImageArrays, threshold: float) -> Agreement:
+def compare(expected: Detections, result: Detections, threshold: float, max_detections: int) -> Agreement:
     """Match each detection with the nearest box of the same label on the other side.
 
-    Only a score within the tolerance of the threshold, or of the last one if MAX_DETECTIONS are reached, needs no
+    Only a score within the tolerance of the threshold, or of the last one if `max_detections` are reached, needs no
     match: there, a difference in the last digit decides whether a detection is kept.
 
     Raises:
         ValueError: a detection has no match, or its match is too far off.
     """
-    floors = [side.scores[-1] for side in (expected, result) if len(side.scores) >= MAX_DETECTIONS]
+    floors = [side.scores[-1] for side in (expected, result) if len(side) >= max_detections]
     needed = max([threshold, *floors]) + SCORE_TOLERANCE
     pairs = []
     for left, right in ((expected, result), (result, expected)):
-        is_free = np.ones(len(right.scores), bool)
-        for box_xyxy, score, label in zip(*left, strict=True):
+        is_free = np.ones(len(right), bool)
+        for box_xyxy, score, label in zip(left.boxes_xyxy, left.scores, left.labels, strict=True):
             off_px = np.where(right.labels == label, np.abs(right.boxes_xyxy - box_xyxy).max(1, initial=0.0), np.inf)
             off_score = np.abs(right.scores - score)
             fits = is_free & (off_px <= BOX_TOLERANCE_PX) & (off_score <= SCORE_TOLERANCE)
@@ -99,4 +84,4 @@ def compare(expected: ImageArrays, result: ImageArrays, threshold: float) -> Agr
                 nearest = f"the nearest box is {off_px.min():.2f} px off" if np.isfinite(off_px).any() else "none"
                 raise ValueError(f"{side} has a detection of score {score:.4f} that the other lacks ({nearest})")
     box_px, score = np.max(pairs, 0) if pairs else (0.0, 0.0)
-    return Agreement(len(expected.scores), float(box_px), float(score))
+    return Agreement(len(expected), float(box_px), float(score))

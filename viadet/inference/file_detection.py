@@ -1,71 +1,20 @@
-"""Detecting in any number of image files: worker processes decode ahead, memory stays bounded."""
+"""Processes that decode image files and draw pictures while the network works."""
 
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
-from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 import torch
 
-from viadet.inference.detector import Detector, InputView, PreparedImage, prepare_image, read_existing_image
 from viadet.network.device import default_workers
-from viadet.project.errors import UserError
 
 FEW_IMAGES = 16
-BATCHES_AHEAD = 2  # decoded while the network works
-
-
-class FileDetections(NamedTuple):
-    """What was detected in one file."""
-
-    size_wh: tuple[int, int]  # px of the upright image
-    results: list[dict]  # as in COCO's format, best first, without image_id
-
-
-def detect_files(
-    detector: Detector, paths: list[Path], pool: Executor
-) -> Iterator[tuple[Path, FileDetections | UserError]]:
-    """Detect objects in image files, in their order; for one that can't be read, give the error instead.
-
-    Args:
-        detector: that detects.
-        paths: of the images.
-        pool: of `worker_pool`.
-    """
-    waiting = iter(paths)
-    ahead: deque[tuple[Path, Future]] = deque()
-    group: list[tuple[Path, PreparedImage | UserError]] = []
-    while True:
-        for path in islice(waiting, (1 + BATCHES_AHEAD) * detector.batch_size - len(ahead)):
-            ahead.append((path, pool.submit(prepare_file, path, detector.views, detector.fill_rgb)))
-        if ahead:
-            path, future = ahead.popleft()
-            group.append((path, future.result()))
-        images = [image for _, image in group if isinstance(image, PreparedImage)]
-        if len(images) == detector.batch_size or not ahead:
-            results = iter(detector.detect(images) if images else [])
-            for path, image in group:
-                yield path, _without_ids(image, next(results)) if isinstance(image, PreparedImage) else image
-            group = []
-        if not ahead and not group:
-            return
-
-
-def prepare_file(path: Path, views: list[InputView], fill_rgb: tuple[int, int, int]) -> PreparedImage | UserError:
-    """Decode an image file and letterbox it for each view; an image that can't be read gives its error."""
-    try:
-        return prepare_image(read_existing_image(path), views, fill_rgb)
-    except UserError as error:
-        return error
 
 
 def workers_for(images: int, device: torch.device) -> int:
@@ -81,7 +30,7 @@ def worker_pool(workers: int) -> Iterator[Executor]:
         start = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         context = multiprocessing.get_context(start)
         if start == "forkserver":
-            context.set_forkserver_preload([__name__])
+            context.set_forkserver_preload(["viadet.detection.detector"])
         pool: Executor = ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),))
     else:
         pool = ThreadPoolExecutor(1)
@@ -102,8 +51,3 @@ def _end_with(pid: int) -> None:
     while psutil.pid_exists(pid):
         time.sleep(1)
     os._exit(1)
-
-
-def _without_ids(image: PreparedImage, results: list[dict]) -> FileDetections:
-    kept = [{key: value for key, value in result.items() if key != "image_id"} for result in results]
-    return FileDetections((image.width, image.height), kept)

@@ -2,53 +2,112 @@
 
 import json
 import logging
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
+from effdet.anchors import decode_box_outputs
 from onnx import ModelProto, compose, inliner, numpy_helper
 from onnxscript import OnnxFunction, optimizer
+from torch import nn
 
-from viadet.inference.candidates import CandidateNetwork
+from viadet.detection.decoding import MIN_SCORE, NMS_IOU, VOTE_IOU, candidates_for
+from viadet.detection.detector import Detector
+from viadet.detection.sized_network import SizedNetwork
 from viadet.inference.export_check import ExportedDetector
-from viadet.inference.export_metadata import export_metadata
 from viadet.inference.onnx_functions import letterbox, select_detections
-from viadet.network.boxes import MAX_DETECTIONS, MIN_SCORE, NMS_IOU, VOTE_IOU
 from viadet.network.build import NetworkSpec
-from viadet.network.detect import ScaledNetwork
 
 OPSET, IR_VERSION = 20, 10  # of 2023 and 2024; onnxruntime 1.18 and newer read them
 CANDIDATES = ["candidates_xyxy", "candidate_scores", "candidate_labels"]
 POWERS_OF_TWO = 2.0 ** np.arange(23)  # torch's weights have at most 22 bits
 
 
-def write_onnx(scaled: ScaledNetwork, threshold: float, path: Path) -> None:
-    """Write an ONNX file for inputs of the network's size.
+def write_onnx(detector: Detector, threshold: float, path: Path) -> None:
+    """Write an ONNX file for inputs of the detector's size.
 
     Args:
-        scaled: the network on the CPU, in eval mode.
+        detector: on the CPU, without views.
         threshold: least score of a detection.
         path: of the file.
     """
     for name in ("torch.onnx", "onnxscript"):  # they report their progress, and what they leave as it is
         logging.getLogger(name).setLevel(logging.ERROR)
-    spec = scaled.spec
-    model = _joined(letterbox_graph(spec), _candidate_graph(CandidateNetwork(scaled.network, spec).eval()), ["canvas"])
-    model = _joined(model, selection_graph(spec, threshold), [*CANDIDATES, "fitted_hw", "image_hw"])
+    network, limit = detector.plain_network, detector.settings.max_detections
+    candidates = CandidateNetwork(network, candidates_for(limit)).eval()
+    model = _joined(letterbox_graph(network.spec), _candidate_graph(candidates), ["canvas"])
+    selection = selection_graph(network.spec, threshold, limit)
+    model = _joined(model, selection, [*CANDIDATES, "fitted_hw", "image_hw"])
     model = optimizer.optimize(model)
-    metadata = export_metadata(spec, threshold)
+    metadata = export_metadata(network.spec, threshold, limit)
     model.producer_name, model.producer_version = "viadet", metadata["viadet_version"]
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
 
 
+def export_metadata(spec: NetworkSpec, threshold: float, max_detections: int) -> dict[str, object]:
+    """Describe an exported detector, in the file itself; label 1 is the first of the categories."""
+    return {
+        "categories": spec.categories,
+        "input_wh": list(spec.input_wh),
+        "score_threshold": threshold,
+        "max_detections": max_detections,
+        "nms_iou": NMS_IOU,
+        "vote_iou": VOTE_IOU,
+        "network": spec.name,
+        "viadet_version": version("via-efficientdet"),
+    }
+
+
 def open_onnx(path: Path) -> ExportedDetector:
     """Load an exported file in onnxruntime on the CPU, to be called with arrays."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {"images": images})
+
+
+class CandidateNetwork(nn.Module):
+    """Normalising, network, and decoding of the best candidates for a batch of any size.
+
+    It does what `SizedNetwork.normalise`, `flat_outputs` and `decode` do for one image after the other, without Python
+    code that depends on the data.
+    """
+
+    def __init__(self, sized: SizedNetwork, candidates: int) -> None:
+        """Take a network on the CPU, and how many candidates an image has at most."""
+        super().__init__()
+        spec = sized.spec
+        self.network = sized.network
+        self.num_classes = len(spec.categories)
+        self.candidates = min(candidates, len(sized.anchors_yxyx) * self.num_classes)
+        self.register_buffer("anchors_yxyx", sized.anchors_yxyx)
+        self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(3, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(spec.std).view(3, 1, 1))
+
+    def forward(self, canvas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Detect candidates.
+
+        Args:
+            canvas: uint8 [B, 3, H, W], letterboxed images.
+
+        Returns:
+            Boxes, float32 [B, N, 4] as xyxy px of the input, not yet clipped; scores, float32 [B, N], best first;
+            labels, int64 [B, N], from 1.
+        """
+        class_out, box_out = self.network((canvas.float() - self.mean) / self.std)
+        # flatten and unflatten: a reshape to len(images) rows would fix the batch's size in the exported file
+        logits = torch.cat([level.permute(0, 2, 3, 1).flatten(1) for level in class_out], 1)
+        codes = torch.cat([level.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4)) for level in box_out], 1)
+        best, places = logits.topk(self.candidates)
+        anchors = places // self.num_classes
+        best_codes = codes.gather(1, anchors.unsqueeze(2).expand(-1, -1, 4))
+        boxes_xyxy = decode_box_outputs(
+            best_codes.flatten(0, 1), self.anchors_yxyx[anchors.flatten()], output_xyxy=True
+        ).unflatten(0, places.shape)
+        return boxes_xyxy, best.sigmoid(), places % self.num_classes + 1
 
 
 def letterbox_graph(spec: NetworkSpec) -> ModelProto:
@@ -61,13 +120,13 @@ def letterbox_graph(spec: NetworkSpec) -> ModelProto:
     )
 
 
-def selection_graph(spec: NetworkSpec, threshold: float) -> ModelProto:
-    """Make the graph from candidates to detections of at least the threshold."""
+def selection_graph(spec: NetworkSpec, threshold: float, max_detections: int) -> ModelProto:
+    """Make the graph from candidates to the best detections of at least the threshold."""
     return _with_constants(
         select_detections,
         classes=np.arange(1, len(spec.categories) + 1).reshape(1, -1, 1),
         limits=np.array([MIN_SCORE, threshold, NMS_IOU, VOTE_IOU], np.float32),
-        max_detections=np.array([MAX_DETECTIONS]),
+        max_detections=np.array([max_detections]),
     )
 
 

@@ -87,7 +87,7 @@ def letterbox(
 
 @script(default_opset=op)
 def vote(boxes_xyxy, scores, labels, kept_xyxy, kept_labels, vote_iou):  # noqa: ANN001, ANN201
-    """Average each kept box with the candidates nearly equal to it, as `viadet.network.boxes.vote`.
+    """Average each kept box with the candidates nearly equal to it, as `viadet.detection.decoding.vote`.
 
     Args:
         boxes_xyxy: [B, N, 4], the candidates.
@@ -118,7 +118,7 @@ def select_detections(
     limits: FLOAT[4],
     max_detections: INT64[1],
 ) -> tuple[FLOAT["batch", "detections", 4], FLOAT["batch", "detections"], INT64["batch", "detections"]]:  # noqa: F821
-    """Clip boxes to the image, then NMS and box voting for each class: the end of `viadet.network.boxes.decode`.
+    """Clip boxes to the image, then NMS and box voting for each class: the end of `viadet.detection.decoding.decode`.
 
     `limits` are the least score of a candidate, that of a detection, and the IoUs of NMS and of voting. The boxes are
     in px of the image. D is the greatest number of detections of an image; other images' rows end in zeros.

@@ -8,7 +8,7 @@ from matplotlib.ticker import NullLocator
 from torch import nn
 
 from viadet.images.letterbox import letterbox_of
-from viadet.network.boxes import anchors_of
+from viadet.network.anchors import anchors_of
 from viadet.network.build import level_names
 
 SIZES_PX = range(0, 641, 16)  # the same in every run, so that the curves of two runs overlay

@@ -57,7 +57,7 @@ def draw_cams(
     if not rows:
         show_image(axes[0], photograph, "nothing to explain")
     grey = grey_image(photograph)
-    detections_xyxy = torch.from_numpy(np.array([box.box_xyxy for box in image.detections]).reshape(-1, 4))
+    detections_xyxy = np.array([box.box_xyxy for box in image.detections]).reshape(-1, 4)
     for cells, row in zip(axes.reshape(-1, columns), rows, strict=False):
         box, maps = image.boxes[row], enlarge_box_maps(coarse_maps[row], letterbox)
         show_image(cells[0], photograph, _box_title(box, names))
@@ -67,7 +67,7 @@ def draw_cams(
             made_here = name == level_names[box.target.level]
             _draw_map(ax, grey, _map_title(name, box, made_here), heat, box, params)
             draw_boxes(ax, detections_xyxy, DETECTION, line_width=0.5)
-            draw_boxes(ax, torch.from_numpy(box.box_xyxy)[None], KIND_COLOURS[box.kind], line_width=1.2)
+            draw_boxes(ax, box.box_xyxy[None], KIND_COLOURS[box.kind], line_width=1.2)
             if made_here:
                 mark_cell(ax, KIND_COLOURS[box.kind])
     return figure
@@ -94,10 +94,10 @@ def _box_title(box: ExplainedBox, names: dict[int, str]) -> str:
     return f"{box.kind}{class_name}, {'best anchor ' if box.kind == 'missed' else ''}{box.score:.2f}"
 
 
-def _draw_box(ax: Axes, box: ExplainedBox, detections_xyxy: torch.Tensor) -> None:
+def _draw_box(ax: Axes, box: ExplainedBox, detections_xyxy: np.ndarray) -> None:
     """Draw a box over the photograph, with its polygon and, in thin lines, all detections."""
     draw_boxes(ax, detections_xyxy, DETECTION, line_width=0.5)
-    draw_boxes(ax, torch.from_numpy(box.box_xyxy)[None], KIND_COLOURS[box.kind])
+    draw_boxes(ax, box.box_xyxy[None], KIND_COLOURS[box.kind])
     if box.polygon is not None:
         draw_polygons(ax, [box.polygon], GROUND_TRUTH)
 

@@ -1,51 +1,53 @@
 """Pictures of evaluated images: ground truth beside detections."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from viadet.annotations.coco import by_image, category_names
-from viadet.evaluation.matching import MatchCounts
+from viadet.annotations.coco import boxes_xyxy_of, by_image, category_names
+from viadet.detection.detections import Detections
+from viadet.evaluation.matches import MatchCounts
 from viadet.images.pixels import read_image
-from viadet.network.boxes import boxes_xyxy_of
 from viadet.pictures.classes import class_colours, class_names
 from viadet.pictures.drawing import DETECTION, DPI, GROUND_TRUTH, draw_boxes, new_figure, picture_names, show_image
-from viadet.project.params import EvaluateParams
 
 CELL_WIDTH_INCHES = 6
 
 
 def draw_data_set(
-    coco: dict, results: Sequence[dict], counts: dict[int, MatchCounts], image_dir: Path, params: EvaluateParams
+    coco: dict,
+    detections: Mapping[int, Detections],
+    counts: Mapping[int, MatchCounts],
+    image_dir: Path,
+    max_images: int,
 ) -> Iterator[tuple[str, Figure]]:
-    """Draw the first images with the detections of at least the score threshold; yields a file name with each.
+    """Draw the first images with their detections; yields a file name with each.
 
     Args:
         coco: ground truth.
-        results: all detections in COCO results format.
-        counts: by image id, from `count_matches`.
+        detections: by image id; all are drawn.
+        counts: of their matches, by image id.
         image_dir: folder that the data set's file names are relative to.
-        params: score threshold and number of images.
+        max_images: that are drawn.
     """
     names, file_names = category_names(coco), picture_names(coco)
     annotations = by_image(coco["annotations"])
-    results_by_image = by_image([result for result in results if result["score"] >= params.score_threshold])
-    for entry in coco["images"][: params.max_images]:
+    for entry in coco["images"][:max_images]:
         id_, size_wh = entry["id"], (entry["width"], entry["height"])
         # a large photograph in full would take most of the time and memory of its picture
         max_side = round(CELL_WIDTH_INCHES * DPI * max(size_wh) / entry["width"])
         image = read_image(image_dir / entry["file_name"], max_side)
-        objects, detections = annotations[id_], results_by_image[id_]
-        yield file_names[id_], draw_detections(image, size_wh, objects, detections, counts[id_], names)
+        yield file_names[id_], draw_image(image, size_wh, annotations[id_], detections[id_], counts[id_], names)
 
 
-def draw_detections(
+def draw_image(
     image: torch.Tensor,
     size_wh: tuple[int, int],
     annotations: list[dict],
-    results: list[dict],
+    detections: Detections,
     counts: MatchCounts,
     names: dict[int, str],
 ) -> Figure:
@@ -55,7 +57,7 @@ def draw_detections(
         image: uint8 [3, H, W], perhaps reduced.
         size_wh: px of the original image.
         annotations: of the image, in COCO format, boxes in px of the original image.
-        results: of the image, in COCO results format, likewise.
+        detections: of the image.
         counts: of true positives, false positives and missed objects, for the title.
         names: of the categories, by id. If there is only one, scores stand alone and colours tell detections from
             ground truth; if there are several, each has its colour.
@@ -70,8 +72,14 @@ def draw_detections(
 
     title = f"{counts.true_positives} right, {counts.false_positives} wrong, {counts.missed} missed"
     show_image(right, image, f"detections: {title}", size_wh)
-    labels = [result["category_id"] for result in results]
-    prefixes = class_names(labels, names) or [""] * len(results)
-    texts = [f"{prefix} {result['score']:.2f}".lstrip() for prefix, result in zip(prefixes, results, strict=True)]
-    draw_boxes(right, boxes_xyxy_of(results), class_colours(labels, names, DETECTION), texts)
+    draw_detections(right, detections)
     return figure
+
+
+def draw_detections(ax: Axes, detections: Detections) -> None:
+    """Draw detections over an image, each with its score, and with its class if there are several."""
+    names, labels = dict(enumerate(detections.categories, start=1)), detections.labels.tolist()
+    prefixes = class_names(labels, names) or [""] * len(labels)
+    scores = detections.scores.tolist()
+    texts = [f"{prefix} {score:.2f}".lstrip() for prefix, score in zip(prefixes, scores, strict=True)]
+    draw_boxes(ax, detections.boxes_xyxy, class_colours(labels, names, DETECTION), texts)

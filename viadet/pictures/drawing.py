@@ -125,7 +125,7 @@ def mark_cell(ax: Axes, colour: str) -> None:
 
 def draw_boxes(
     ax: Axes,
-    boxes_xyxy: torch.Tensor,
+    boxes_xyxy: np.ndarray | torch.Tensor,
     colours: str | list[str],
     labels: list[str] | None = None,
     line_width: float = 2.0,

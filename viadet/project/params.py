@@ -198,23 +198,12 @@ class TrainParams(Section):
     augment: AugmentParams
 
 
-# of a box in a view, the root of its area in px: from, below
-SideRange = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
-
-
 class ViewsParams(Section):
     """Views whose detections are put together (test-time augmentation)."""
 
     scales: Annotated[list[Annotated[float, Field(ge=0.25, le=4)]], Field(min_length=1)]  # of the input's size
     flip: bool  # each scale mirrored as well
     merge: Literal["wbf", "nms"]
-    sides: list[SideRange] | None  # by scale: which boxes count in its views; None: all
-
-    @model_validator(mode="after")
-    def _sides_belong_to_scales(self) -> "ViewsParams":
-        if self.sides is not None and len(self.sides) != len(self.scales):
-            raise ValueError(f"sides has {len(self.sides)} ranges for {len(self.scales)} scales")
-        return self
 
 
 class EvaluateParams(Section):

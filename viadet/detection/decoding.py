@@ -1,0 +1,99 @@
+"""From the network's outputs to detections: the best anchors' boxes, NMS, box voting."""
+
+import torch
+from effdet.anchors import clip_boxes_xyxy, decode_box_outputs
+from torchvision.ops import batched_nms, box_iou
+
+from viadet.detection.detections import Detections
+from viadet.images.letterbox import Letterbox
+
+MIN_SCORE = 0.001  # the usual floor; AP depends on the whole ranking
+MAX_DETECTIONS = 100  # of an image, unless `evaluate.max_detections` says otherwise: COCO's number
+CANDIDATES_PER_DETECTION = 50  # anchors that go into NMS: effdet's 5000 for 100 detections
+NMS_IOU = 0.5  # effdet's number
+VOTE_IOU = 0.8  # chosen on held-out photographs, see docs/trials.md
+
+
+def candidates_for(max_detections: int) -> int:
+    """Count the anchors and classes of an image that go into NMS."""
+    return CANDIDATES_PER_DETECTION * max(max_detections, MAX_DETECTIONS)
+
+
+def decode(
+    logits: torch.Tensor,
+    codes: torch.Tensor,
+    anchors_yxyx: torch.Tensor,
+    levels: torch.Tensor,
+    letterbox: Letterbox,
+    max_detections: int = MAX_DETECTIONS,
+    mirrored: bool = False,
+    categories: tuple[str, ...] = (),
+) -> Detections:
+    """Decode one image's outputs: best candidates, boxes within the photograph, NMS and box voting for each class.
+
+    Args:
+        logits: [A, K].
+        codes: [A, 4].
+        anchors_yxyx: [A, 4], px of the network's input.
+        levels: [A].
+        letterbox: where the photograph lies in the input.
+        max_detections: that are kept, all classes together.
+        mirrored: the photograph was mirrored; the boxes are those of the unmirrored one.
+        categories: names, in the order of the classes.
+    """
+    scores, order = logits.float().sigmoid().flatten().sort(descending=True, stable=True)
+    count = candidates_for(max_detections)
+    kept = scores[:count] >= MIN_SCORE
+    scores, order = scores[:count][kept], order[:count][kept]
+    anchors, labels = order // logits.shape[1], order % logits.shape[1] + 1
+    boxes_xyxy = decode_box_outputs(codes[anchors].float(), anchors_yxyx[anchors], output_xyxy=True)
+    boxes_xyxy = clip_boxes_xyxy(boxes_xyxy, boxes_xyxy.new_tensor([letterbox.width, letterbox.height]))
+    inside = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) > 0).all(1).nonzero().flatten()
+    best = inside[batched_nms(boxes_xyxy[inside], scores[inside], labels[inside], NMS_IOU)[:max_detections]]
+    input_xyxy = vote(boxes_xyxy[inside], scores[inside], labels[inside], boxes_xyxy[best], labels[best])
+    if mirrored:
+        input_xyxy = mirror_boxes_xyxy(input_xyxy, letterbox.width)
+    image_xyxy = input_xyxy.cpu().double() / torch.tensor(letterbox.scale_xy * 2, dtype=torch.float64)
+    return Detections(
+        image_xyxy.float().numpy(),
+        scores[best].cpu().numpy(),
+        labels[best].cpu().numpy(),
+        categories,
+        anchors[best].cpu().numpy(),
+        levels[anchors[best]].cpu().numpy(),
+    )
+
+
+def vote(
+    boxes_xyxy: torch.Tensor,
+    scores: torch.Tensor,
+    labels: torch.Tensor,
+    kept_xyxy: torch.Tensor,
+    kept_labels: torch.Tensor,
+) -> torch.Tensor:
+    """Average each box that NMS kept with those nearly equal to it, weighted by score: box voting.
+
+    Source: Gidaris and Komodakis 2015, Object detection via a multi-region and semantic segmentation-aware CNN model,
+    section 5, with a higher IoU.
+
+    Args:
+        boxes_xyxy: [N, 4], the candidates before NMS.
+        scores: [N].
+        labels: [N].
+        kept_xyxy: [K, 4], those of them that NMS kept.
+        kept_labels: [K].
+
+    Returns:
+        The kept boxes, moved, [K, 4].
+    """
+    voted = [boxes_xyxy.new_zeros(0, 4)]
+    for rows_xyxy, rows_labels in zip(kept_xyxy.split(MAX_DETECTIONS), kept_labels.split(MAX_DETECTIONS), strict=True):
+        is_voter = (box_iou(rows_xyxy, boxes_xyxy) >= VOTE_IOU) & (rows_labels[:, None] == labels)
+        weights = is_voter * scores
+        voted.append(weights @ boxes_xyxy / weights.sum(1, keepdim=True))
+    return torch.cat(voted)
+
+
+def mirror_boxes_xyxy(boxes_xyxy: torch.Tensor, width: float) -> torch.Tensor:
+    """Mirror boxes [N, 4] from left to right within a `width`; twice is where they were."""
+    return torch.stack([width - boxes_xyxy[:, 2], boxes_xyxy[:, 1], width - boxes_xyxy[:, 0], boxes_xyxy[:, 3]], 1)
