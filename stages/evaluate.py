@@ -11,7 +11,7 @@ from pathlib import Path
 
 from viadet.annotations.coco import category_names
 from viadet.detection.detections import write_detections
-from viadet.detection.detector import Detector, detect_data_set
+from viadet.detection.detector import Detector, detect_data_set, detect_plain
 from viadet.detection.settings import DetectSettings, write_settings
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.evaluation.confusion import confusion_matrix, confusion_rows
@@ -45,13 +45,13 @@ def main() -> None:
     params, limit = recipe.evaluate, recipe.evaluate.max_detections
     settings = DetectSettings.of_recipe(recipe)
     coco, figures = read_json(COCO_DIR / "val.json"), {}
+    test_coco = read_test_split(COCO_DIR / "test.json") if params.test_set else None
     detector = Detector(*load_network(MODEL_DIR, train_device(recipe.train), settings.test_wh), settings)
     detections, merged = detect_data_set(detector, coco, IMAGE_DIR)
     if params.test_time:
         figures |= ap_figures("views", coco, merged, limit)
-    if params.test_set:
-        test_coco = read_test_split(COCO_DIR / "test.json")
-        figures |= ap_figures("test", test_coco, detect_data_set(detector, test_coco, IMAGE_DIR)[0], limit)
+    if test_coco:
+        figures |= ap_figures("test", test_coco, detect_plain(detector, test_coco, IMAGE_DIR), limit)
     metrics = evaluate_coco(coco, detections, limit)
     figures |= summarise(metrics, params, recipe.train.seed)
     analysis = analyse_errors(coco, detections, metrics.matches, params.score_threshold)
@@ -73,9 +73,8 @@ def main() -> None:
     write_json(DETAILS_PATH, figures)
     write_model_card(MODEL_DIR, recipe, COCO_DIR, START_PATH, tables["by_class"], figures)
     write_settings(MODEL_DIR, settings)
-    print(
-        f"bbox_mAP {figures['bbox_mAP']:.3f}; detections: {len(metrics.matches.scores)}, images: {len(coco['images'])}"
-    )
+    count = sum(map(len, detections.values()))
+    print(f"bbox_mAP {figures['bbox_mAP']:.3f}; detections: {count}, images: {len(coco['images'])}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from viadet.augmentation.training_set import TrainingSet
-from viadet.detection.detector import Detector, detect_data_set
+from viadet.detection.detector import Detector, detect_plain
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.network.build import build_network, make_spec
 from viadet.network.device import describe_device, keep_freed_memory, train_device
@@ -83,8 +83,7 @@ def train_and_write() -> None:
     )
 
     def validate(average: nn.Module) -> dict[str, float]:
-        detections, _ = detect_data_set(Detector(average, spec), val_coco, IMAGE_DIR)
-        return evaluate_coco(val_coco, detections).stats
+        return evaluate_coco(val_coco, detect_plain(Detector(average, spec), val_coco, IMAGE_DIR)).stats
 
     settings = {"model": spec._asdict(), "train": params.model_dump(exclude={"device", "workers", "processes"})}
     settings |= {"device": group.from_first(lambda: device_name)}

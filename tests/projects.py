@@ -188,5 +188,13 @@ def spec_of(image_size: int | list[int], categories: list[str] | None = None, na
     return make_spec(model, categories or ["balloon"])
 
 
+def found(results: list[dict]) -> dict:
+    """Detections by image id of rows in COCO's results format."""
+    from viadet.annotations.coco import by_image
+    from viadet.detection.detections import Detections
+
+    return {image_id: Detections.from_rows(rows) for image_id, rows in by_image(results).items()}
+
+
 def read(path: str) -> dict:
     return json.loads(Path(path).read_text(encoding="utf-8"))

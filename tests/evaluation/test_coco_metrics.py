@@ -5,12 +5,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from projects import found
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from viadet.evaluation.matching import MatchCounts, count_matches, matched_annotations, precision_recall_f1
 
-from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
+from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.evaluation.curves import ap_by_iou_rows, class_rows, image_rows, precision_recall_rows
+from viadet.evaluation.matches import MatchCounts, precision_recall_f1
 from viadet.evaluation.summary import map_with_ids_from_0
 
 BOXES = {1: [[10, 10, 20, 20], [50, 50, 40, 40]], 2: [[0, 0, 100, 100]], 3: []}  # xywh by image
@@ -31,6 +32,18 @@ def ground_truth():
 
 def detections(*rows):
     return [{"image_id": i, "category_id": 1, "bbox": box, "score": score} for i, box, score in rows]
+
+
+def evaluate(coco, results, limit=100):
+    return evaluate_coco(coco, found(results), limit)
+
+
+def stats_of(coco, results, limit=100):
+    return evaluate(coco, results, limit).stats
+
+
+def counts_by_image(coco, results, threshold):
+    return evaluate(coco, results).matches.above(threshold).counts_by_image()
 
 
 def random_boxes(categories=1, images=4, objects=15, found=60, crowds=False):
@@ -72,31 +85,35 @@ def plain_cocoeval(coco, results, max_detections=100):
 @pytest.mark.parametrize(("categories", "limit"), [(1, 100), (3, 100), (1, 20)])
 def test_figures_and_matches_equal_those_of_pycocotools(categories, limit):
     coco, results = random_boxes(categories, crowds=True)
-    ours, plain = run_cocoeval(coco, results, limit), plain_cocoeval(coco, results, limit)
-    for name in ("precision", "recall", "scores"):
-        np.testing.assert_array_equal(ours.eval[name], plain.eval[name])
+    ours, plain = evaluate(coco, results, limit), plain_cocoeval(coco, results, limit)
+    for name, index in (("precision", np.s_[:, :, :, 0, -1]), ("recall", np.s_[:, :, 0, -1])):
+        np.testing.assert_array_equal(getattr(ours, name), plain.eval[name][index])
+    assert list(ours.stats.values())[1:] == [round(value, 4) for value in plain.stats[1:].tolist()]
+    matches = ours.matches
     entries = [entry for entry in plain.evalImgs if entry is not None and entry["aRng"] == plain.params.areaRng[0]]
-    assert len(ours.evalImgs) == len(entries)
-    for entry, expected in zip(ours.evalImgs, entries, strict=True):
-        numbered = entry | {"dtIds": [index + 1 for index in entry["dtIds"]]}  # pycocotools numbers detections from 1
-        for key, value in numbered.items():
-            np.testing.assert_array_equal(value, expected[key], err_msg=key)
-    assert 0.1 < ours.eval["recall"].mean() < 0.9
+    for entry in entries:
+        image, category = entry["image_id"] - 1, entry["category_id"] - 1
+        rows = (matches.images == image) & (matches.categories == category)
+        np.testing.assert_array_equal(matches.hits[:, rows], entry["dtMatches"])
+        np.testing.assert_array_equal(matches.scores[rows], np.array(entry["dtScores"], np.float32))
+        assert matches.object_counts[image, category] == len(entry["gtIds"])
+    assert len(matches.scores) == sum(len(entry["dtIds"]) for entry in entries)
+    assert 0.1 < ours.recall.mean() < 0.9
 
 
 PERFECT = detections(*((i, box, 0.9) for i, boxes in BOXES.items() for box in boxes))
 
 
 def test_perfect_detections_score_exactly_1_at_every_size():
-    stats = coco_stats(run_cocoeval(ground_truth(), PERFECT))
+    stats = stats_of(ground_truth(), PERFECT)
     # 20² is small, 40² medium, 100² large
     assert [stats[name] for name in ("bbox_mAP", "bbox_mAP_s", "bbox_mAP_m", "bbox_mAP_l", "AR_100")] == [1.0] * 5
 
 
 def test_without_detections_all_metrics_are_0():
-    stats = coco_stats(run_cocoeval(ground_truth(), []))
+    stats = stats_of(ground_truth(), [])
     assert stats["bbox_mAP"] == 0.0
-    assert precision_recall_f1(list(count_matches(run_cocoeval(ground_truth(), []), 0.5).values())) == {
+    assert precision_recall_f1(list(counts_by_image(ground_truth(), [], 0.5).values())) == {
         "precision": 0.0,
         "recall": 0.0,
         "f1": 0.0,
@@ -106,14 +123,14 @@ def test_without_detections_all_metrics_are_0():
 def test_a_size_without_ground_truth_is_minus_1():
     coco = ground_truth()
     coco["annotations"] = [a for a in coco["annotations"] if a["area"] > 32**2]
-    assert coco_stats(run_cocoeval(coco, PERFECT))["bbox_mAP_s"] == -1
+    assert stats_of(coco, PERFECT)["bbox_mAP_s"] == -1
 
 
 @pytest.mark.parametrize(("coco", "results"), [(ground_truth(), PERFECT), random_boxes(categories=2)])
 def test_with_ids_from_0_cocoeval_loses_the_first_object(coco, results):
     from_0 = coco | {"annotations": [annotation | {"id": annotation["id"] - 1} for annotation in coco["annotations"]]}
     expected = round(float(plain_cocoeval(from_0, results).stats[0]), 4)
-    assert map_with_ids_from_0(run_cocoeval(coco, results)) == expected
+    assert map_with_ids_from_0(evaluate(coco, results).matches) == expected
     assert expected < (0.7 if results is PERFECT else 1)
 
 
@@ -125,7 +142,7 @@ def test_matches_are_counted_by_image_above_the_threshold():
         (2, [0, 0, 100, 45], 0.7),  # IoU 0.45: wrong
         (3, [5, 5, 9, 9], 0.6),  # no object there: wrong
     )
-    counts = count_matches(run_cocoeval(ground_truth(), results), 0.5)
+    counts = counts_by_image(ground_truth(), results, 0.5)
     assert counts == {1: MatchCounts(1, 1, 1), 2: MatchCounts(0, 1, 1), 3: MatchCounts(0, 1, 0)}
     # precision 1 / 4, recall 1 / 3, F1 2 * 1/4 * 1/3 / (7/12) = 2/7
     assert precision_recall_f1(list(counts.values())) == {"precision": 0.25, "recall": 0.3333, "f1": 0.2857}
@@ -138,13 +155,16 @@ def test_each_true_positive_is_mapped_to_its_annotation():
         (1, [11, 11, 20, 20], 0.8),  # a duplicate of the next, which scores higher
         (1, [10, 10, 20, 20], 0.9),  # the first annotation
     )
-    assert matched_annotations(run_cocoeval(ground_truth(), results)) == {1: 2, 3: 1}
-    assert matched_annotations(run_cocoeval(ground_truth(), [])) == {}
+    matches = evaluate(ground_truth(), results).matches
+    rows = zip(matches.images.tolist(), matches.ranks.tolist(), matches.hits_50.tolist(), strict=True)
+    # by image, in it the best first
+    assert list(rows) == [(0, 0, 1), (0, 1, 0), (0, 2, 2), (1, 0, 0)]
+    assert len(evaluate(ground_truth(), []).matches.scores) == 0
 
 
 def test_precision_has_101_recalls_and_a_column_for_each_iou():
     results = detections((1, [10, 10, 20, 20], 0.9), (2, [0, 0, 100, 60], 0.8))
-    rows = precision_recall_rows(run_cocoeval(ground_truth(), results), (0.5, 0.75))
+    rows = precision_recall_rows(evaluate(ground_truth(), results), (0.5, 0.75))
     assert len(rows) == 101
     assert [row["recall"] for row in rows[:2]] == pytest.approx([0, 0.01])
     # two of three objects detected at IoU 0.5 (the second with 0.6), one of three at 0.75
@@ -157,14 +177,14 @@ def test_categories_without_ground_truth_are_left_out_of_all_curves():
     several = ground_truth()
     several["categories"] += [{"id": 2, "name": "kite"}, {"id": 3, "name": "bird"}]
     results = [*detections((1, [10, 10, 20, 20], 0.9)), detections((2, [0, 0, 9, 9], 0.8))[0] | {"category_id": 3}]
-    one, evaluation = run_cocoeval(ground_truth(), results[:1]), run_cocoeval(several, results)
+    one, evaluation = evaluate(ground_truth(), results[:1]), evaluate(several, results)
     assert precision_recall_rows(evaluation, (0.5, 0.9)) == precision_recall_rows(one, (0.5, 0.9))
     assert ap_by_iou_rows(evaluation) == ap_by_iou_rows(one)
 
 
 def test_ap_by_iou_is_calculated_at_each_threshold():
     results = detections((1, [10, 10, 20, 20], 0.9), (2, [0, 0, 100, 60], 0.8))
-    rows = ap_by_iou_rows(run_cocoeval(ground_truth(), results))
+    rows = ap_by_iou_rows(evaluate(ground_truth(), results))
     assert [row["iou"] for row in rows] == pytest.approx([0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95])
     assert [row["recall"] for row in rows] == pytest.approx([2 / 3] * 3 + [1 / 3] * 7)
     assert [row["AP"] for row in rows] == pytest.approx([67 / 101] * 3 + [34 / 101] * 7)
@@ -172,8 +192,8 @@ def test_ap_by_iou_is_calculated_at_each_threshold():
 
 def test_images_are_listed_by_ap_with_their_counts():
     results = detections((1, [10, 10, 20, 20], 0.9), (2, [0, 0, 100, 100], 0.8), (2, [5, 5, 9, 9], 0.7))
-    evaluation = run_cocoeval(ground_truth(), results)
-    rows = image_rows(ground_truth(), evaluation, count_matches(evaluation, 0.5))
+    evaluation = evaluate(ground_truth(), results)
+    rows = image_rows(ground_truth(), evaluation, 0.5)
     columns = ("image", "AP", "objects", "right", "wrong")
     assert [tuple(row[column] for column in columns) for row in rows] == [
         ("3.png", -1.0, 0, 0, 0),  # no object
@@ -190,8 +210,8 @@ def test_classes_are_listed_in_order_with_ap_and_counts():
         (1, [10, 10, 20, 20], 0.9), (1, [0, 0, 9, 9], 0.8), (2, [0, 0, 100, 60], 0.7), (3, [1, 1, 5, 5], 0.3)
     )
     results[2]["category_id"] = 2
-    evaluation = run_cocoeval(coco, results)
-    balloon, kite, bird = class_rows(coco, evaluation, count_matches(evaluation, 0.5, by="category_id"))
+    evaluation = evaluate(coco, results)
+    balloon, kite, bird = class_rows(coco, evaluation, 0.5)
     assert balloon == {
         "class": "balloon",
         "objects": 2,
@@ -218,27 +238,28 @@ def crowd(count):
 
 def test_more_objects_than_max_detections_lower_ap_until_it_is_raised():
     coco, results = crowd(150)
-    at_100, at_200 = (coco_stats(run_cocoeval(coco, results, limit)) for limit in (100, 200))
+    at_100, at_200 = (stats_of(coco, results, limit) for limit in (100, 200))
     assert at_100["bbox_mAP"] == pytest.approx(67 / 101, abs=1e-4)  # recall up to 100 / 150
     assert at_100["AR_100"] == pytest.approx(2 / 3, abs=1e-4)
     assert at_200["bbox_mAP"] == at_200["AR_200"] == 1
     assert "AR_100" not in at_200
-    assert map_with_ids_from_0(run_cocoeval(coco, results, 200)) > 0.9
-    assert coco_stats(run_cocoeval(*crowd(600), 600))["bbox_mAP"] == 1
+    assert map_with_ids_from_0(evaluate(coco, results, 200).matches) > 0.9
+    assert stats_of(*crowd(600), 600)["bbox_mAP"] == 1
 
 
 def test_metrics_of_few_objects_do_not_depend_on_max_detections():
     results = detections((1, [10, 10, 20, 20], 0.9), (2, [0, 0, 100, 60], 0.8))
-    at_100, at_200 = (coco_stats(run_cocoeval(ground_truth(), results, limit)) for limit in (100, 200))
+    at_100, at_200 = (stats_of(ground_truth(), results, limit) for limit in (100, 200))
     assert list(at_100.values()) == list(at_200.values())
-    assert coco_stats(run_cocoeval(ground_truth() | {"annotations": []}, results, 200))["bbox_mAP"] == -1
+    assert stats_of(ground_truth() | {"annotations": []}, results, 200)["bbox_mAP"] == -1
 
 
 def test_a_detection_takes_less_than_a_kilobyte_of_memory():
     coco, results = random_boxes(images=200, objects=5, found=100)
+    boxes = found(results)
     tracemalloc.start()
     try:
-        run_cocoeval(coco, results)
+        evaluate_coco(coco, boxes)
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -248,6 +269,6 @@ def test_a_detection_takes_less_than_a_kilobyte_of_memory():
 
 def test_the_callers_data_are_left_unchanged():
     coco, results = ground_truth(), copy.deepcopy(PERFECT)
-    map_with_ids_from_0(run_cocoeval(coco, results))
+    map_with_ids_from_0(evaluate(coco, results).matches)
     assert coco == ground_truth()
     assert results == PERFECT

@@ -1,6 +1,10 @@
 """The confusion matrix of images small enough to count by hand."""
 
+from projects import found
+
+from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.evaluation.confusion import confusion_matrix, confusion_rows
+from viadet.evaluation.error_kinds import analyse_errors
 
 LEFT, RIGHT, FAR = [0, 0, 40, 40], [100, 0, 40, 40], [300, 300, 20, 20]
 
@@ -9,7 +13,10 @@ def coco_of(*objects):
     """Two images; objects are (image, category, xywh)."""
     return {
         "images": [{"id": 1}, {"id": 2}],
-        "annotations": [{"image_id": image, "category_id": category, "bbox": box} for image, category, box in objects],
+        "annotations": [
+            {"id": i, "image_id": image, "category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+            for i, (image, category, box) in enumerate(objects, start=1)
+        ],
         "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}, {"id": 3, "name": "objects"}],
     }
 
@@ -19,9 +26,14 @@ def detections(*rows):
     return [{"image_id": image, "category_id": c, "bbox": box, "score": score} for image, c, box, score in rows]
 
 
+def matrix_of(coco, results):
+    matches = evaluate_coco(coco, found(results)).matches
+    return confusion_matrix(coco, analyse_errors(coco, found(results), matches, 0.5))
+
+
 def counts(coco, results):
     """Cells that are not 0, by row and column."""
-    rows = confusion_rows(coco, confusion_matrix(coco, results, 0.5))
+    rows = confusion_rows(coco, matrix_of(coco, results))
     return {(row["(objects)"], name): n for row in rows for name, n in row.items() if name != "(objects)" and n}
 
 
@@ -45,10 +57,17 @@ def test_each_object_and_detection_is_counted_once():
     }
 
 
-def test_the_closest_detection_is_matched_whatever_its_class_and_score():
+def test_matches_within_a_class_come_first_so_that_the_diagonal_is_what_other_figures_count():
     coco = coco_of((1, 1, LEFT))
     results = detections((1, 1, [4, 0, 40, 40], 0.9), (1, 2, LEFT, 0.6))
-    assert counts(coco, results) == {("cat", "dog"): 1, ("(background)", "cat"): 1}
+    assert counts(coco, results) == {("cat", "cat"): 1, ("(background)", "dog"): 1}
+
+
+def test_an_object_beside_one_of_the_other_class_is_taken_for_the_class_that_was_detected_on_it():
+    """The dog overlaps the cat a little (IoU 0.14): for TIDE the detection on the dog is a localisation error."""
+    coco = coco_of((1, 1, LEFT), (1, 2, [30, 0, 40, 40]))
+    results = detections((1, 1, LEFT, 0.9), (1, 1, [30, 0, 40, 40], 0.8), (1, 1, [31, 0, 40, 40], 0.7))
+    assert counts(coco, results) == {("cat", "cat"): 1, ("dog", "cat"): 1, ("(background)", "cat"): 1}
 
 
 def test_a_detection_matches_one_object_only():
@@ -57,7 +76,7 @@ def test_a_detection_matches_one_object_only():
 
 
 def test_rows_and_columns_are_all_classes_in_order_without_any_object_or_detection():
-    rows = confusion_rows(coco_of(), confusion_matrix(coco_of(), [], 0.5))
+    rows = confusion_rows(coco_of(), matrix_of(coco_of(), []))
     assert [row["(objects)"] for row in rows] == ["cat", "dog", "objects", "(background)"]
     assert list(rows[0]) == ["(objects)", "cat", "dog", "objects", "(missed)"]
     assert counts(coco_of(), []) == {}

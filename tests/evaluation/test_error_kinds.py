@@ -2,15 +2,13 @@
 
 import numpy as np
 import pytest
-from viadet.evaluation.matching import matched_annotations
+from projects import found
 
-from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
+from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.evaluation.error_kinds import (
     ERROR_KINDS,
     analyse_errors,
     ap50s_without,
-    as_array,
-    average_precision,
     class_error_rows,
     classify_errors,
     error_rows,
@@ -38,8 +36,14 @@ def detections(*rows):
     return [{"image_id": 1, "category_id": c, "bbox": box, "score": score} for c, box, score in rows]
 
 
-def matches_of(coco, results):
-    return matched_annotations(run_cocoeval(coco, results))
+def errors_of(coco, results):
+    """The errors of all detections, and the table of matches."""
+    matches = evaluate_coco(coco, found(results)).matches
+    return classify_errors(coco, found(results), matches), matches
+
+
+def analysis_of(coco, results):
+    return analyse_errors(coco, found(results), evaluate_coco(coco, found(results)).matches, 0.4)
 
 
 @pytest.mark.parametrize(
@@ -57,15 +61,14 @@ def matches_of(coco, results):
 )
 def test_the_kind_depends_on_class_overlap_and_matches(rows, expected):
     coco, results = ground_truth((1, SQUARE)), detections(*rows)
-    assert [error.kind for error in classify_errors(coco, results, matches_of(coco, results))] == expected
+    assert [error.kind for error in errors_of(coco, results)[0]] == expected
 
 
 def test_ap50_without_a_kind_of_error_is_calculated_by_hand():
     # The background detection (0.9) ranks above the hit (0.8); the second object has a box of IoU 0.25, the third none.
     coco = ground_truth((1, SQUARE), (1, [300, 100, 100, 100]), (1, [100, 300, 100, 100]))
     results = detections((1, ELSEWHERE, 0.9), (1, SQUARE, 0.8), (1, [360, 100, 100, 100], 0.7))
-    matches = matches_of(coco, results)
-    errors = classify_errors(coco, results, matches)
+    errors, matches = errors_of(coco, results)
     assert [error.kind for error in errors] == ["background", "localisation", "missed"]
     at_recalls = [34, 67, 101]  # of COCO's 101 recalls, how many lie at or below 1/3, 2/3 and 1
     expected = {
@@ -77,24 +80,22 @@ def test_ap50_without_a_kind_of_error_is_calculated_by_hand():
     }
     assert at_recalls == [int(np.sum(np.linspace(0, 1, 101) <= k / 3 + 1e-9)) for k in (1, 2, 3)]
     for kind, total in expected.items():
-        assert ap50s_without(kind, errors, coco, as_array(results), matches) == {1: pytest.approx(total / 101)}, kind
+        assert ap50s_without(kind, errors, coco, matches) == {1: pytest.approx(total / 101)}, kind
 
 
 def test_a_fixed_class_error_counts_for_the_right_class():
     coco = ground_truth((1, SQUARE), (2, [300, 300, 80, 80]))
     results = detections((2, SQUARE, 0.9), (2, [300, 300, 80, 80], 0.8))
-    matches = matches_of(coco, results)
-    errors = classify_errors(coco, results, matches)
-    assert ap50s_without(None, errors, coco, as_array(results), matches) == pytest.approx({1: 0, 2: 0.5})
-    assert ap50s_without("class", errors, coco, as_array(results), matches) == pytest.approx({1: 1, 2: 1})
+    errors, matches = errors_of(coco, results)
+    assert ap50s_without(None, errors, coco, matches) == pytest.approx({1: 0, 2: 0.5})
+    assert ap50s_without("class", errors, coco, matches) == pytest.approx({1: 1, 2: 1})
 
 
 def test_of_two_localisation_errors_the_better_scored_is_fixed_and_the_other_removed():
     coco = ground_truth((1, SQUARE))
     results = detections((1, [160, 100, 100, 100], 0.6), (1, [100, 160, 100, 100], 0.9), (1, ELSEWHERE, 0.7))
-    matches = matches_of(coco, results)
-    errors = classify_errors(coco, results, matches)
-    assert ap50s_without("localisation", errors, coco, as_array(results), matches) == pytest.approx({1: 1})
+    errors, matches = errors_of(coco, results)
+    assert ap50s_without("localisation", errors, coco, matches) == pytest.approx({1: 1})
 
 
 def test_average_precision_equals_cocoevals():
@@ -108,31 +109,29 @@ def test_average_precision_equals_cocoevals():
             for i, ((dx, dy), score) in enumerate(zip(jitter, rng.random(60), strict=True))
         )
     )
-    evaluation = run_cocoeval(coco, results)
-    matches = matched_annotations(evaluation)
-    ap50s = ap50s_without(None, classify_errors(coco, results, matches), coco, as_array(results), matches)
+    metrics = evaluate_coco(coco, found(results))
+    ap50s = ap50s_without(None, [], coco, metrics.matches)
     ap50 = np.mean(list(ap50s.values()))
     assert 0.1 < ap50 < 0.9
-    assert round(ap50, 4) == coco_stats(evaluation)["bbox_mAP_50"]
-    assert average_precision(np.empty(0), np.empty(0, bool), 3) == 0
+    assert round(ap50, 4) == metrics.stats["bbox_mAP_50"]
 
 
 def test_rows_count_errors_at_the_threshold_but_compute_the_cost_from_all_detections():
     coco = ground_truth((1, SQUARE), (1, [300, 100, 100, 100]))
     results = detections((1, [300, 100, 100, 100], 0.1), (1, ELSEWHERE, 0.9), (1, SQUARE, 0.8))
-    rows = error_rows(analyse_errors(coco, results, matches_of(coco, results), 0.4))
+    rows = error_rows(analysis_of(coco, results))
     assert [row["error"] for row in rows] == list(ERROR_KINDS)
     by_kind = {row["error"]: row for row in rows}
     assert by_kind["missed"] == {"error": "missed", "count": 1, "AP50_lost": 0.0}  # detected, but below the threshold
     assert {kind: row["count"] for kind, row in by_kind.items() if row["count"]} == {"background": 1, "missed": 1}
     assert by_kind["background"]["AP50_lost"] == pytest.approx(1 - 2 / 3, abs=1e-4)
-    assert error_rows(analyse_errors(ground_truth(), [], {}, 0.4))[-1]["AP50_lost"] == 0
+    assert error_rows(analysis_of(ground_truth(), []))[-1]["AP50_lost"] == 0
 
 
 def test_errors_by_class_are_those_of_the_detections_class_or_of_the_missed_objects():
     coco = ground_truth((1, SQUARE), (2, [300, 300, 80, 80]))
     results = detections((1, SQUARE, 0.9), (1, ELSEWHERE, 0.95), (2, [300, 100, 80, 80], 0.8))
-    analysis = analyse_errors(coco, results, matches_of(coco, results), 0.4)
+    analysis = analysis_of(coco, results)
     rows = class_error_rows(coco, analysis)
     assert [(row["class"], row["error"]) for row in rows] == [(n, kind) for n in ("cat", "dog") for kind in ERROR_KINDS]
     counted = {(row["class"], row["error"]): row["AP50_lost"] for row in rows if row["count"]}

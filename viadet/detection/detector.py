@@ -224,6 +224,13 @@ def wh_of_longer_side(input_wh: tuple[int, int], longer_side: int) -> tuple[int,
     return scaled_wh(input_wh, longer_side / max(input_wh))
 
 
+def detect_plain(detector: Detector, coco: dict, image_dir: Path) -> dict[int, Detections]:
+    """Detect objects in all images of a COCO data set, in plain images only; arguments as for `detect_data_set`."""
+    paths = [image_dir / image["file_name"] for image in coco["images"]]
+    found = detector.detect_all(paths, [detector.plain])
+    return {image["id"]: by_view[detector.plain] for image, by_view in zip(coco["images"], found, strict=True)}
+
+
 def detect_data_set(
     detector: Detector, coco: dict, image_dir: Path
 ) -> tuple[dict[int, Detections], dict[int, Detections]]:

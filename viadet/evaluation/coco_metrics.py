@@ -165,7 +165,7 @@ class SparseCOCOeval(COCOeval):
 
     def matches(self) -> Matches:
         """Put the matches of boxes of all sizes into one table."""
-        image_ids, category_ids = self.params.imgIds, self.params.catIds
+        image_ids, category_ids = (list(map(int, ids)) for ids in (self.params.imgIds, self.params.catIds))
         image_of = {image_id: index for index, image_id in enumerate(image_ids)}
         category_of = {category_id: index for index, category_id in enumerate(category_ids)}
         object_counts = np.zeros((len(image_ids), len(category_ids)), int)
