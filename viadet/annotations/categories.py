@@ -5,9 +5,9 @@ import re
 from collections import Counter
 from typing import Any, NamedTuple
 
-from viadet.annotations.via import BadRegionError, short_repr
 from viadet.project.errors import UserError
 from viadet.project.params import ConvertParams
+from viadet.via.images import BadRegionError, short_repr
 
 ONLY_CATEGORY = "object"  # of regions without attributes
 MIN_SHARE = 0.5  # of the regions that have a value of an attribute which holds the category
