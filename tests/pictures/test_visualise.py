@@ -131,10 +131,11 @@ def test_the_stage_prints_and_writes_warnings_also_of_the_test_split(sample, cap
     coco = read("data/coco/train.json")
     [annotation, *_] = coco["annotations"]
     coco["annotations"] = [annotation | {"id": number} for number in range(1, 12)]
+    coco["images"] = [image | {"file_name": f"test/{image['id']}.jpg"} for image in coco["images"]]
     write_json(Path("data/coco/test.json"), coco)
     write_params(SMALL | {"evaluate.max_detections": 10})
     visualise.main()
     warnings = read("plots/visualise/warnings.json")
-    assert warnings[0].startswith("1 image with more objects than evaluate.max_detections (10), up to 11: train/")
+    assert warnings[0].startswith("1 image with more objects than evaluate.max_detections (10), up to 11: test/")
     assert warnings[1].endswith("would fit 95%")
     assert capsys.readouterr().out.splitlines()[-2:] == [f"warning: {line}" for line in warnings]

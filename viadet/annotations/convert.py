@@ -3,7 +3,7 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from viadet.annotations.categories import (
     ONLY_CATEGORY,
@@ -47,14 +47,6 @@ class DataSet(NamedTuple):
     faults: list[Fault]  # what was left out, or is an error
 
 
-class ImageLook(NamedTuple):
-    """What an image file itself tells."""
-
-    width: int  # px, upright
-    height: int
-    sha256: str
-
-
 def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSet:
     """Convert all annotated images below a folder; boxes are xywh in px of the upright image.
 
@@ -75,16 +67,10 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
     annotated, faults = _merge_files(files, index)
     categories, values = _find_categories(annotated, params, faults)
     images, emptied = [], []
-    for entry, look in zip(annotated, _look_at_images(annotated, folder), strict=True):
-        if isinstance(look, Fault):
-            faults.append(look)
-            continue
-        image = _convert_image(entry, look, categories, params, faults)
-        is_emptied = bool(entry.regions) and not image.annotations
-        if is_emptied:
-            emptied.append(entry.file_name)
-        if not is_emptied or params.emptied_images == "keep":
-            images.append(image)
+    for entry, image in zip(annotated, _convert_images(annotated, folder, categories, params, faults), strict=True):
+        is_emptied = image is not None and bool(entry.regions) and not image.annotations
+        emptied += [entry.file_name] * is_emptied
+        images += [] if image is None or (is_emptied and params.emptied_images == "drop") else [image]
     return DataSet(
         origin=origin,
         annotation_files=list(files.images),
@@ -116,22 +102,6 @@ def check_has_boxes(data_set: DataSet, params: ConvertParams) -> None:
         reason = f"all regions were left out ({left_out}) by convert.{keys}; draw shapes with an area, or fix these"
     files = ", ".join(user_path(data_set.origin, name) for name in data_set.annotation_files)
     raise UserError(f"{files}: no boxes in {counted(count, 'image')}; {reason}")
-
-
-def convert_region(
-    region: Any, width: int, height: int, categories: Categories, params: ConvertParams
-) -> tuple[dict, bool]:
-    """Convert one region of an image of `width` x `height` px.
-
-    Returns:
-        A COCO annotation without ids, and whether the outline was clipped at the image's edge.
-
-    Raises:
-        BadRegionError: the region gives no box.
-    """
-    outline = outline_of(region, polyline=params.polyline)
-    clipped = clip_outline(outline, width, height)
-    return {"category_id": category_of(region, categories)} | box_and_outline(clipped), clipped != outline
 
 
 def _index(folder: Path, origin: str) -> FileIndex:
@@ -175,41 +145,51 @@ def _find_categories(
     return categories, values.get(categories.attribute, Counter())
 
 
-def _look_at_images(images: list[AnnotatedImage], folder: Path) -> list[ImageLook | Fault]:
-    """Decode images below a folder for their sizes; a fault for each one that can't be read."""
-
-    def look(image: AnnotatedImage) -> ImageLook | Fault:
-        path = folder / image.file_name
-        try:
-            return ImageLook(*decode_image(path).size, sha256_of(path))
-        except FileError as error:
-            return Fault("image", "unreadable image", error.reason, "bad_images", image.file_name)
-
+def _convert_images(
+    entries: list[AnnotatedImage], folder: Path, categories: Categories, params: ConvertParams, faults: list[Fault]
+) -> list[ConvertedImage | None]:
+    """Convert images below a folder, adding to `faults`; None for each one that can't be read."""
     with ThreadPoolExecutor(DECODERS) as pool:
-        return list(pool.map(look, images))
+        converted = list(pool.map(lambda entry: _convert_image(entry, folder, categories, params), entries))
+    for _, found in converted:
+        faults += found
+    return [image for image, _ in converted]
 
 
 def _convert_image(
-    entry: AnnotatedImage, look: ImageLook, categories: Categories, params: ConvertParams, faults: list[Fault]
-) -> ConvertedImage:
-    """Convert the regions of one image, adding to `faults`."""
+    entry: AnnotatedImage, folder: Path, categories: Categories, params: ConvertParams
+) -> tuple[ConvertedImage | None, list[Fault]]:
+    """Decode an image for its size, and convert its regions; the faults are what can't be used."""
+    path = folder / entry.file_name
+    try:
+        width, height = decode_image(path).size
+        digest = sha256_of(path)
+    except FileError as error:
+        return None, [Fault("image", "unreadable image", error.reason, "bad_images", entry.file_name)]
     annotations: dict[str, dict] = {}
-    skipped, clipped = 0, 0
+    faults, clipped_regions = [], 0
     for number, region in enumerate(entry.regions):
         try:
-            annotation, is_clipped = convert_region(region, look.width, look.height, categories, params)
+            outline = outline_of(region, params.polyline)
+            clipped = clip_outline(outline, width, height)
+            annotation = {"category_id": category_of(region, categories)} | box_and_outline(clipped)
         except BadRegionError as error:
             is_category = isinstance(error, BadCategoryError)
             param = "other_categories" if is_category else REGION_PARAMS.get(error.reason, "bad_regions")
             place = {"file": entry.source, "image": entry.file_name, "region": number}
             faults.append(Fault("region", error.reason, str(error), param, **place))
-            skipped += 1
         else:
             annotations.setdefault(str(annotation), annotation)  # equal regions once
-            clipped += is_clipped
-    image = {"file_name": entry.file_name, "width": look.width, "height": look.height}
-    duplicates = len(entry.regions) - skipped - len(annotations)
-    return ConvertedImage(image, list(annotations.values()), skipped, clipped, duplicates, look.sha256)
+            clipped_regions += clipped != outline
+    image = ConvertedImage(
+        {"file_name": entry.file_name, "width": width, "height": height},
+        list(annotations.values()),
+        skipped_regions=len(faults),
+        clipped_regions=clipped_regions,
+        duplicate_regions=len(entry.regions) - len(faults) - len(annotations),
+        sha256=digest,
+    )
+    return image, faults
 
 
 def _unlisted_images(index: FileIndex, listed: set[str]) -> list[str]:

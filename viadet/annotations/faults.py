@@ -81,16 +81,12 @@ def group_faults(faults: list[Fault], params: ConvertParams) -> list[FaultGroup]
     groups: dict[tuple[str, str], list[Fault]] = {}
     for fault in faults:
         groups.setdefault((fault.kind, fault.reason), []).append(fault)
-    listed = [
-        FaultGroup(kind, reason, members[0].param, is_error(members[0].param, params), members)
-        for (kind, reason), members in groups.items()
-    ]
+    listed = []
+    for (kind, reason), members in groups.items():
+        param = members[0].param
+        is_error = param is None or getattr(params, param) == "error"
+        listed.append(FaultGroup(kind, reason, param, is_error, members))
     return sorted(listed, key=lambda group: (not group.is_error, -len(group.faults), group.reason))
-
-
-def is_error(param: str | None, params: ConvertParams) -> bool:
-    """Tell whether faults that this param decides end the run."""
-    return param is None or getattr(params, param) == "error"
 
 
 def raise_faults(groups: list[FaultGroup], origin: str) -> None:

@@ -128,12 +128,12 @@ def _parts(name: str) -> tuple[str, ...]:
 
 def _hint(file_name: str, index: FileIndex) -> str:
     """Name a file whose name differs only in case or suffix, or say that no such file could be read."""
-    for parts in _spellings(file_name)[-1:]:
-        similar = index.by_plain_stem.get(_plain_stem(parts[-1]), [])
-        same_case = [file for file in similar if file.parts[-1].casefold() == parts[-1].casefold()]
-        for file in same_case or similar:
-            return f", but {'/'.join(file.parts)} is there"
-    suffix = Path(_spellings(file_name)[-1][-1]).suffix
+    name = _spellings(file_name)[-1][-1]
+    similar = index.by_plain_stem.get(_plain_stem(name), [])
+    if similar:
+        nearest = min(similar, key=lambda file: file.parts[-1].casefold() != name.casefold())
+        return f", but {'/'.join(nearest.parts)} is there"
+    suffix = Path(name).suffix
     return f", and {suffix} images can't be read; save it as JPEG or PNG" if suffix.lower() in UNREAD_SUFFIXES else ""
 
 

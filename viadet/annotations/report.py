@@ -12,7 +12,7 @@ from viadet.annotations.convert import DAMAGED_FILE, DataSet
 from viadet.annotations.data_warnings import warnings_of
 from viadet.annotations.faults import LISTED_PLACES, PRINTED_REASONS, FaultGroup, group_faults, user_path
 from viadet.annotations.splits import Splits
-from viadet.project.counting import counted
+from viadet.project.counting import counted, first_names
 from viadet.project.params import ConvertParams
 
 PRINTED_CATEGORIES = 20
@@ -73,8 +73,7 @@ def count_sizes(annotations: list[dict]) -> dict[str, Any]:
 def describe_data_set(data_set: DataSet) -> str:
     """Say how many images there are, and where they and their annotations are."""
     files = [user_path(data_set.origin, name) for name in data_set.annotation_files]
-    shown = ", ".join(files[:PRINTED_NAMES]) + ", ..." * (len(files) > PRINTED_NAMES)
-    return f"{counted(len(data_set.images), 'image')} of {data_set.origin}, annotated in {shown}"
+    return f"{counted(len(data_set.images), 'image')} of {data_set.origin}, annotated in {first_names(files)}"
 
 
 def report_metrics(report: Report) -> dict[str, int]:
@@ -171,8 +170,7 @@ def _images_and_boxes(counts: dict[str, Any]) -> tuple[str, str]:
 
 def _name_line(text: str, names: list[str]) -> list[str]:
     """Give a line with the count of images and the first names, or none without names."""
-    more = ", ..." if len(names) > PRINTED_NAMES else ""
-    return [f"{text.format(counted(len(names), 'image'))}: {', '.join(names[:PRINTED_NAMES])}{more}"] if names else []
+    return [f"{text.format(counted(len(names), 'image'))}: {first_names(names)}"] if names else []
 
 
 def _found_params(data_set: DataSet, params: ConvertParams) -> list[str]:
