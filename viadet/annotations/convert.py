@@ -66,11 +66,10 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
         raise UserError(_describe_contents(index, files, origin))
     annotated, faults = _merge_files(files, index)
     categories, values = _find_categories(annotated, params, faults)
-    images, emptied = [], []
-    for entry, image in zip(annotated, _convert_images(annotated, folder, categories, params, faults), strict=True):
-        is_emptied = image is not None and bool(entry.regions) and not image.annotations
-        emptied += [entry.file_name] * is_emptied
-        images += [] if image is None or (is_emptied and params.emptied_images == "drop") else [image]
+    images, image_faults = _convert_images(annotated, folder, categories, params)
+    emptied = [image for image in images if image.skipped_regions and not image.annotations]
+    if params.emptied_images == "drop":
+        images = [image for image in images if image.annotations or not image.skipped_regions]
     return DataSet(
         origin=origin,
         annotation_files=list(files.images),
@@ -78,10 +77,10 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
         categories=categories,
         values=values,
         images=images,
-        emptied=emptied,
+        emptied=[image.file_name for image in emptied],
         unlisted=_unlisted_images(index, {image.file_name for image in annotated}),
         filled=[image.file_name for image in annotated if image.empty_in],
-        faults=faults,
+        faults=faults + image_faults,
     )
 
 
@@ -146,14 +145,13 @@ def _find_categories(
 
 
 def _convert_images(
-    entries: list[AnnotatedImage], folder: Path, categories: Categories, params: ConvertParams, faults: list[Fault]
-) -> list[ConvertedImage | None]:
-    """Convert images below a folder, adding to `faults`; None for each one that can't be read."""
+    entries: list[AnnotatedImage], folder: Path, categories: Categories, params: ConvertParams
+) -> tuple[list[ConvertedImage], list[Fault]]:
+    """Convert the images below a folder that can be read; the faults are what can't be used of them."""
     with ThreadPoolExecutor(DECODERS) as pool:
         converted = list(pool.map(lambda entry: _convert_image(entry, folder, categories, params), entries))
-    for _, found in converted:
-        faults += found
-    return [image for image, _ in converted]
+    images = [image for image, _ in converted if image is not None]
+    return images, [fault for _, faults in converted for fault in faults]
 
 
 def _convert_image(
@@ -176,8 +174,8 @@ def _convert_image(
         except BadRegionError as error:
             is_category = isinstance(error, BadCategoryError)
             param = "other_categories" if is_category else REGION_PARAMS.get(error.reason, "bad_regions")
-            place = {"file": entry.source, "image": entry.file_name, "region": number}
-            faults.append(Fault("region", error.reason, str(error), param, **place))
+            fault = Fault("region", error.reason, str(error), param, entry.source, image=entry.file_name, region=number)
+            faults.append(fault)
         else:
             annotations.setdefault(str(annotation), annotation)  # equal regions once
             clipped_regions += clipped != outline
