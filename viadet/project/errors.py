@@ -20,8 +20,12 @@ class FileError(UserError):
     """A file or folder that can't be used; its text is the path and the reason, for who knows the file by that path."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path} {reason}")
+        super().__init__(path, reason)  # as worker processes need it, which send it pickled
         self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"{self.path} {self.reason}"
 
 
 class Terminated(KeyboardInterrupt):
