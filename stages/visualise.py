@@ -1,32 +1,53 @@
 """Show the training set: as annotated, as the network sees it, and its boxes against the anchors.
 
-Reads   data/coco/{train,val}.json, data/raw/ (the training images)
-Writes  plots/visualise/images/{training_set,augmented,box_shapes}.png, plots/visualise/box_sizes.csv
+Warns of objects that the network's sizes and evaluate.max_detections would leave out.
+
+Reads   data/coco/{train,val}.json (and test.json, for the warnings), data/raw/ (the training images)
+Writes  plots/visualise/images/{training_set,augmented,box_shapes}.png, plots/visualise/{box_sizes.csv,warnings.json}
 Run     dvc repro visualise
 """
 
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from viadet.annotations.coco import category_names
 from viadet.augmentation.scenes import read_scenes
 from viadet.augmentation.training_set import TrainingSet
 from viadet.network.build import build_network, make_spec
 from viadet.network.device import pick_device
-from viadet.pictures.box_sizes import anchor_sizes_wh, box_sizes_wh, draw_box_sizes, size_rows
+from viadet.pictures.box_sizes import (
+    anchor_sizes_wh,
+    box_sizes_wh,
+    crowded_images,
+    draw_box_sizes,
+    size_rows,
+    small_boxes,
+)
 from viadet.pictures.drawing import save_figure
 from viadet.pictures.training_set import COLUMNS, ROWS, draw_augmented, draw_training_set
 from viadet.project.counting import counted
 from viadet.project.errors import run_stage
-from viadet.project.files import read_json, replaced_dir, write_csv
-from viadet.project.params import read_recipe
+from viadet.project.files import read_json, replaced_dir, write_csv, write_json
+from viadet.project.params import Recipe, read_recipe
 
 COCO_PATHS = {split: Path(f"data/coco/{split}.json") for split in ("train", "val")}
+TEST_PATH = Path("data/coco/test.json")
 IMAGE_DIR = Path("data/raw")
 PICTURES_DIR = Path("plots/visualise/images")
 SIZES_PATH = Path("plots/visualise/box_sizes.csv")
+WARNINGS_PATH = Path("plots/visualise/warnings.json")
 DRAWN_IMAGES = COLUMNS * ROWS  # the first of the training set
 DRAWN_SIDE_PX = 800  # larger photographs are reduced
+
+
+def find_warnings(cocos: list[dict], recipe: Recipe) -> list[str]:
+    """Warn of images with too many objects, and of boxes below the smallest anchor."""
+    input_wh, anchor_scale = recipe.model.input_wh, recipe.model.anchor_scale
+    boxes_wh = np.concatenate([box_sizes_wh(coco, input_wh) for coco in cocos])
+    crowded = crowded_images(cocos, recipe.evaluate.max_detections)
+    return crowded + small_boxes(boxes_wh, input_wh, anchor_scale)
 
 
 def main() -> None:
@@ -46,11 +67,16 @@ def main() -> None:
         save_figure(draw_augmented(samples, names), folder / "augmented.png")
         save_figure(draw_box_sizes(boxes_wh["train"], anchors_wh, spec.input_wh), folder / "box_shapes.png")
     write_csv(SIZES_PATH, size_rows(boxes_wh), ["size", *boxes_wh])
+    test_cocos = [read_json(TEST_PATH)] if TEST_PATH.exists() else []
+    warnings = find_warnings([*cocos.values(), *test_cocos], recipe)
+    write_json(WARNINGS_PATH, warnings)
     boxes, cut_outs = len(boxes_wh["train"]), len(training_set.cut_outs)
     print(
         f"{counted(len(training_set), 'image')}, {counted(boxes, 'box', 'boxes')}, "
         f"{counted(cut_outs, 'object')} to paste"
     )
+    for line in warnings:
+        print(f"warning: {line}")
 
 
 if __name__ == "__main__":

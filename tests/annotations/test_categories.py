@@ -140,4 +140,4 @@ def test_another_value_is_refused_with_the_categories(attributes, text, reason):
 
 def test_the_most_frequent_values_are_listed_first():
     assert describe_counts({f"k{number}": number for number in range(1, 11)}).startswith("k10 10, k9 9, ")
-    assert describe_counts({f"k{number}": number for number in range(1, 11)}).endswith(", k3 3, and 2 more")
+    assert describe_counts({f"k{number}": number for number in range(1, 11)}).endswith(", k3 3 and 2 more")

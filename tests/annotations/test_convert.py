@@ -1,7 +1,7 @@
 """Converting folders of images with VIA files, and the stage convert."""
 
 import json
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image
 from projects import REPOSITORY, polygon, read, stage_error, via_entry, write_params
 
 from stages import convert
-from viadet.annotations.convert import DataSet, as_user_knows, check_has_boxes, convert_data_set
+from viadet.annotations.convert import DataSet, check_has_boxes, convert_data_set
 from viadet.annotations.faults import group_faults
 from viadet.project.errors import UserError
 
@@ -46,7 +46,7 @@ def converted(folder: Path, **changes) -> DataSet:
 
 
 def faults_of(data_set: DataSet) -> list[str]:
-    return [f"{fault.reason}: {fault.place} {fault.text}" for fault in data_set.faults]
+    return [f"{fault.reason}: {fault.sentence(data_set.origin)}" for fault in data_set.faults]
 
 
 def error_of(folder: Path, **changes) -> str:
@@ -156,8 +156,8 @@ def test_files_that_contradict_each_other_are_a_group_of_their_own_beside_other_
             '{"shape_attributes": ',
             " is not valid JSON: Expecting value at line 1, column 22; export it again",
         ),
-        ("a.json", '[{"filename": " ", "regions": []}]', " has an image with the file name ' '; give it the name of"),
-        ("a.json", '[{"filename": "a\\n", "regions": []}]', ": the file name 'a\\n' has control characters"),
+        ("a.json", '[{"filename": " ", "regions": []}]', ", image 1 has the file name ' '; give the image the name of"),
+        ("a.json", '[{"filename": "a\\n", "regions": []}]', ", image 1 has control characters in the file name 'a\\n'"),
         (
             "a.csv",
             COLUMNS + "\na.png,1\nb.png,1",
@@ -225,7 +225,7 @@ def test_images_and_files_that_are_not_used_are_named(folder):
     (folder / "config.json").write_text("{}", encoding="utf-8")
     data_set = converted(folder)
     assert (len(data_set.images), data_set.unlisted) == (2, ["unlisted.png"])
-    assert data_set.other_files == ["data/own/config.json (JSON without VIA's annotations)"]
+    assert data_set.other_files == {"config.json": "JSON without VIA's annotations"}
 
 
 def test_a_missing_image_is_named_with_a_similar_one(folder):
@@ -368,9 +368,3 @@ def test_the_balloon_data_give_the_known_counts(project):
     assert (counts["val_images"], counts["val_boxes"]) == (13, 50)
     sizes = read("metrics/dataset_report.json")["splits"]["val"]
     assert [sizes[size] for size in ("small", "medium", "large")] == [2, 12, 36]
-
-
-def test_paths_are_told_with_slashes_on_windows_too():
-    folder, separator = PureWindowsPath("data/raw"), "\\"
-    text = "data\\raw\\train\\via.json, C:\\photos\\a.jpg is missing"
-    assert as_user_knows(text, folder, "a.zip", separator) == "a.zip/train/via.json, C:\\photos\\a.jpg is missing"

@@ -1,5 +1,5 @@
 from viadet.annotations.coco import ConvertedImage
-from viadet.annotations.counts import count_split
+from viadet.annotations.report import count_split
 
 
 def test_boxes_are_counted_by_cocos_size_classes_and_by_category():

@@ -3,11 +3,9 @@
 from viadet.annotations.coco import ConvertedImage
 from viadet.annotations.data_warnings import (
     contradicting_boxes,
-    crowded_images,
     equal_images,
     missing_categories,
     rare_categories,
-    small_boxes,
 )
 
 
@@ -45,29 +43,3 @@ def test_equal_images_in_two_splits_are_named():
     splits = {"train": [image("a", content="x"), image("b", content="x")], "val": [image("c", content="x"), image("d")]}
     assert equal_images(splits) == ["1 group of equal images in several splits: a = b = c"]
     assert equal_images({"train": splits["train"], "val": []}) == []
-
-
-def test_images_with_more_objects_than_detections_are_named():
-    splits = {"train": [image("a", *[(9, 1)] * 133)], "val": [image("b", *[(9, 1)] * 100)]}
-    assert crowded_images(splits, 100) == [
-        "1 image with more objects than evaluate.max_detections (100), up to 133: a; set it to 200 or more"
-    ]
-    assert crowded_images(splits, 133) == []
-
-
-def test_small_boxes_are_counted_with_the_sizes_that_would_fit():
-    # In an input of 320 px, boxes of 32 px have 16.
-    splits = {"train": [image("a", *[(32, 1)] * 3)], "val": [image("b", (100, 1))]}
-    assert small_boxes(splits, (320, 320), 4.0) == [
-        "3 of 4 boxes are smaller than the smallest anchor, which has 32 px in the input of 320 x 320 px "
-        "(95% have at least 16.0 px); model.image_size 640 or model.anchor_scale 2.0 would fit 95%"
-    ]
-    assert small_boxes(splits, (640, 640), 4.0) == []
-    assert small_boxes(splits, (320, 320), 2.0) == []
-
-
-def test_boxes_that_no_size_fits_need_smaller_images():
-    [line] = small_boxes({"train": [image("a", (4, 1))]}, (640, 640), 4.0)
-    assert line.endswith("(95% have at least 4.0 px); model.anchor_scale 0.5 would fit 95%")
-    [line] = small_boxes({"train": [image("a", (2, 1))]}, (640, 640), 4.0)
-    assert line.endswith("; cut the images into smaller ones")

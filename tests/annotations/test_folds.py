@@ -3,7 +3,7 @@
 import pytest
 
 from viadet.annotations.coco import ConvertedImage
-from viadet.annotations.folds import split_by_fold
+from viadet.annotations.splits import split_by_fold
 from viadet.project.errors import UserError
 
 NAMES = [f"train/{number}.png" for number in range(6)] + [f"val/{number}.png" for number in range(3)]

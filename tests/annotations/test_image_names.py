@@ -15,8 +15,8 @@ def write(folder, *names: str) -> None:
 
 
 def resolve(folder, name: str, via_folder: str = "", size: int | None = None) -> str:
-    path = resolve_image(name, folder / via_folder, index_files(folder), size)
-    return path.relative_to(folder).as_posix()
+    source = f"{via_folder}/via.json" if via_folder else "via.json"
+    return resolve_image(name, source, index_files(folder), size)
 
 
 def error_of(folder, name: str, via_folder: str = "") -> tuple[str, str]:

@@ -1,13 +1,11 @@
 """Merging the images of several annotation files."""
 
-from pathlib import Path
-
 from annotations.via_files import SQUARE
 
 from viadet.annotations.merging import merge_annotations
-from viadet.annotations.via import ViaImage
+from viadet.via.images import ViaImage
 
-ONE, TWO, THREE = Path("one.json"), Path("two.csv"), Path("three.json")
+ONE, TWO, THREE = "one.json", "two.csv", "three.json"
 REGION = {"shape_attributes": SQUARE, "region_attributes": {"kind": "kite"}}
 MOVED = {"shape_attributes": SQUARE | {"all_points_x": [11, 50, 50, 10]}, "region_attributes": {"kind": "kite"}}
 OTHER = {"shape_attributes": SQUARE, "region_attributes": {"kind": "balloon"}}
@@ -46,7 +44,7 @@ def test_of_each_image_with_contradicting_entries_the_region_that_one_lacks_is_n
     files[THREE].append(ViaImage("three.png", [OTHER]))
     images, contradictions = merge_annotations(files)
     assert [image.regions for image in images] == [[REGION, OTHER]] * 4 + [[REGION]]
-    assert contradictions == [
+    assert [(fault.file, fault.image, fault.region, fault.other_file) for fault in contradictions] == [
         (TWO, "changed.png", 0, ONE),
         (ONE, "fewer.png", 1, THREE),
         (TWO, "more.png", 1, ONE),

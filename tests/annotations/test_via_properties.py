@@ -25,14 +25,14 @@ from PIL import Image
 from projects import REPOSITORY, polygon, via_entry
 from pycocotools.coco import COCO
 
-from viadet.annotations.annotation_files import read_annotation_file
 from viadet.annotations.coco import box_and_outline, to_coco
 from viadet.annotations.convert import check_has_boxes, convert_data_set
 from viadet.annotations.faults import group_faults, raise_faults
-from viadet.annotations.shapes import clip_outline, outline_of
-from viadet.annotations.via import BadRegionError
 from viadet.project.errors import UserError
 from viadet.project.files import write_json
+from viadet.via.annotation_files import read_annotation_file
+from viadet.via.images import BadRegionError
+from viadet.via.shapes import clip_outline, outline_of
 
 SIZES_WH = {"a.png": (64, 48), "b.png": (30, 40)}
 CORPUS = REPOSITORY / "tests/annotations/corpus/via"
@@ -149,8 +149,9 @@ def check(folder: Path, content: bytes, name: str = "via.json", **changes: str |
     try:
         data_set = convert_data_set(folder, "data/own", params)
         for fault in data_set.faults:
-            assert fault.place.startswith("data/own")
-            assert len(f"{fault.place} {fault.text}".splitlines()) == 1
+            sentence = fault.sentence(data_set.origin)
+            assert sentence.startswith("data/own")
+            assert len(sentence.splitlines()) == 1
         raise_faults(group_faults(data_set.faults, params), data_set.origin)
         check_has_boxes(data_set, params)
     except UserError as error:
@@ -288,4 +289,4 @@ def test_the_same_regions_in_every_format_give_the_same_boxes(tmp_path, images):
     expected = boxes["via1.json"]
     assert len(expected) == sum(len(image.regions) for image in images)
     assert boxes == dict.fromkeys(contents, expected)
-    assert set(files_of(tmp_path).images) == {tmp_path / name for name in contents}
+    assert set(files_of(tmp_path).images) == set(contents)

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from PIL import Image
 from projects import polygon
 
-from viadet.annotations.annotation_files import AnnotationFiles, read_annotation_files
-from viadet.annotations.data_files import files_below
 from viadet.project.params import ConvertParams
+from viadet.via.annotation_files import AnnotationFiles, OtherFileError, read_annotation_file, read_annotation_files
+from viadet.via.data_files import files_below
+from viadet.via.images import DamagedFileError
 
 SQUARE = polygon((10, 20), (50, 20), (50, 80), (10, 80))
 
@@ -36,7 +37,19 @@ def write_split(folder: Path, entries: list[dict], size_wh: tuple[int, int] = (2
 
 def files_of(folder: Path) -> AnnotationFiles:
     """Read the annotation files of a folder."""
-    return read_annotation_files(files_below(folder))
+    return read_annotation_files(folder, [path.relative_to(folder).as_posix() for path in files_below(folder)])
+
+
+def problem_of(path: Path) -> str:
+    """What is wrong with a damaged file of VIA, with the places in it, or what another file is."""
+    try:
+        read_annotation_file(path)
+    except DamagedFileError as error:
+        line = "".join(f", {place}" for place in error.places) + f" {error}"
+    except OtherFileError as error:
+        line = f" is not a VIA file: {error}"
+    assert len(line.splitlines()) == 1
+    return line
 
 
 class Drawn(NamedTuple):

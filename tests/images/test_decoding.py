@@ -1,5 +1,6 @@
 """Image files of all formats and damaged ones: decoded correctly, or refused by name."""
 
+import pickle
 import struct
 import zlib
 from pathlib import Path
@@ -140,6 +141,8 @@ def test_a_damaged_or_malicious_file_is_refused_by_name(damage, reason, tmp_path
         decode_image(path)
     assert str(error.value).startswith(f"{path} can't be read as an image (")
     assert reason in str(error.value).lower()
+    assert str(path) not in error.value.reason
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)  # worker processes send it
     assert "\n" not in str(error.value)
     assert not recwarn.list
 

@@ -1,10 +1,10 @@
-"""Photographs as tensors, and the pixels inside a polygon."""
+"""Photographs as tensors."""
 
 import pytest
 import torch
 from PIL import Image
 
-from viadet.images.pixels import blank_canvas, polygon_mask, read_image
+from viadet.images.pixels import blank_canvas, read_image
 from viadet.project.errors import UserError
 
 
@@ -33,12 +33,3 @@ def test_a_canvas_has_one_colour():
     canvas = blank_canvas((5, 4), (1, 2, 3))
     assert canvas.shape == (3, 4, 5)
     assert [channel.unique().tolist() for channel in canvas] == [[1], [2], [3]]
-
-
-def test_a_polygon_that_extends_beyond_the_image_is_clipped():
-    polygon = torch.tensor([[-5.0, 2.0], [4.0, 2.0], [4.0, 50.0], [-5.0, 50.0]])
-    mask = polygon_mask(polygon, width=8, height=6)
-    assert mask.dtype == torch.bool
-    assert mask.shape == (6, 8)
-    assert mask[2:, :4].all()
-    assert mask.sum() == 4 * 4

@@ -8,9 +8,9 @@ from annotations.via_files import convert_params
 from PIL import Image
 from projects import via_entry
 
-from viadet.annotations.annotation_files import read_annotation_file
 from viadet.annotations.convert import convert_data_set
 from viadet.inference.via_files import class_attribute, write_via_project, write_via_regions
+from viadet.via.annotation_files import read_annotation_file
 
 CATEGORIES = ["cat", "dog"]
 

@@ -1,4 +1,4 @@
-"""The stage, and box sizes against anchor sizes."""
+"""The stage, box sizes against anchor sizes, and warnings of what the network's settings leave out."""
 
 import csv
 import shutil
@@ -12,7 +12,8 @@ from projects import SMALL, read, spec_of, write_params
 
 from stages import visualise
 from viadet.network.build import build_network
-from viadet.pictures.box_sizes import anchor_sizes_wh, box_sizes_wh, size_rows
+from viadet.pictures.box_sizes import anchor_sizes_wh, box_sizes_wh, crowded_images, size_rows, small_boxes
+from viadet.project.files import write_json
 from viadet.project.params import read_recipe
 
 PICTURES = ["augmented.png", "box_shapes.png", "training_set.png"]
@@ -92,3 +93,49 @@ def test_each_level_has_nine_anchor_sizes_twice_those_of_the_level_below():
     for below, above in pairwise(areas):
         assert len(above) == len(below) == 9
         np.testing.assert_allclose(above, 2 * below, rtol=0.02)
+
+
+def crowd(name: str, count: int) -> dict:
+    return {"images": [{"id": 1, "file_name": name}], "annotations": [{"image_id": 1}] * count}
+
+
+def test_images_with_more_objects_than_detections_are_named():
+    cocos = [crowd("a", 133), crowd("b", 100)]
+    assert crowded_images(cocos, 100) == [
+        "1 image with more objects than evaluate.max_detections (100), up to 133: a; set it to 200 or more"
+    ]
+    assert crowded_images(cocos, 133) == []
+    [line] = crowded_images([crowd(name, count) for name, count in zip("abcde", (5, 7, 6, 8, 3), strict=True)], 4)
+    assert line.startswith("4 images with") and "up to 8: d, b, c and 1 more;" in line
+
+
+def test_small_boxes_are_counted_with_the_sizes_that_would_fit():
+    boxes_wh = np.array([(16, 16), (32, 8), (16, 16), (50, 50)])
+    assert small_boxes(boxes_wh, (320, 320), 4.0) == [
+        "3 of 4 boxes are smaller than the smallest anchor, which has 32 px in the input of 320 x 320 px "
+        "(95% have at least 16.0 px); model.image_size 640 or model.anchor_scale 2.0 would fit 95%"
+    ]
+    assert small_boxes(2 * boxes_wh, (640, 640), 4.0) == []
+    assert small_boxes(boxes_wh, (320, 320), 2.0) == []
+    assert small_boxes(np.zeros((0, 2)), (320, 320), 4.0) == []
+
+
+def test_boxes_that_no_size_fits_need_smaller_images():
+    [line] = small_boxes(np.array([(4.0, 4.0)]), (640, 640), 4.0)
+    assert line.endswith("(95% have at least 4.0 px); model.anchor_scale 0.5 would fit 95%")
+    [line] = small_boxes(np.array([(2.0, 2.0)]), (640, 640), 4.0)
+    assert line.endswith("; cut the images into smaller ones")
+
+
+def test_the_stage_prints_and_writes_warnings_also_of_the_test_split(sample, capsys):
+    coco = read("data/coco/train.json")
+    [annotation, *_] = coco["annotations"]
+    coco["annotations"] = [annotation | {"id": number} for number in range(1, 12)]
+    coco["images"] = [image | {"file_name": f"test/{image['id']}.jpg"} for image in coco["images"]]
+    write_json(Path("data/coco/test.json"), coco)
+    write_params(SMALL | {"evaluate.max_detections": 10})
+    visualise.main()
+    warnings = read("plots/visualise/warnings.json")
+    assert warnings[0].startswith("1 image with more objects than evaluate.max_detections (10), up to 11: test/")
+    assert warnings[1].endswith("would fit 95%")
+    assert capsys.readouterr().out.splitlines()[-2:] == [f"warning: {line}" for line in warnings]

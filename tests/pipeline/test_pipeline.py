@@ -88,6 +88,7 @@ def stages_to_run(clone):
         ("sample.train.augment.flip", 0.4, ["visualise", "train", "evaluate"]),
         ("sample.train.small_share", 0.5, ["visualise", "train", "evaluate"]),
         ("sample.convert.bad_regions", "skip", ["convert"]),
+        ("sample.evaluate.max_detections", 200, ["visualise", "evaluate", "grad_cam"]),
         ("balloon.train.epochs", 3, []),
     ],
 )
@@ -105,7 +106,7 @@ def test_a_changed_param_changes_its_stage_and_no_other(experiment, key, value, 
         ("viadet/commands/repeat.py", []),
         ("viadet/training/loop.py", ["train"]),
         ("viadet/sample/balloons.py", ["fetch"]),
-        ("viadet/annotations/shapes.py", ["convert"]),
+        ("viadet/via/shapes.py", ["convert"]),
         ("uv.lock", ["fetch"]),  # what follows runs if a version has changed that it depends on
     ],
 )

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from viadet.images.polygons import polygon_area
 from viadet.sample.balloons import MIN_VISIBLE, body_mask, place_balloons
-from viadet.sample.polygons import polygon_area
 
 CANVAS_WH = (160, 120)
 

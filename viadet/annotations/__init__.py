@@ -1,4 +1,4 @@
-"""VIA annotations as COCO annotations: files of all VIA versions, image names, shapes, categories, splits, counts.
+"""A data set of VIA annotations as COCO annotations: image names, categories, faults, splits, the report.
 
 In: a folder with annotation files and images. Out: COCO JSON; boxes are xywh in px of the upright image.
 """

@@ -5,9 +5,10 @@ import re
 from collections import Counter
 from typing import Any, NamedTuple
 
-from viadet.annotations.via import BadRegionError, short_repr
+from viadet.project.counting import first_names
 from viadet.project.errors import UserError
 from viadet.project.params import ConvertParams
+from viadet.via.images import BadRegionError, short_repr
 
 ONLY_CATEGORY = "object"  # of regions without attributes
 MIN_SHARE = 0.5  # of the regions that have a value of an attribute which holds the category
@@ -171,5 +172,4 @@ def _describe(values: Values) -> str:
 def describe_counts(counts: Counter[str]) -> str:
     """List the most frequent values, each with its count."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    more = f", and {len(ordered) - SHOWN_VALUES} more" if len(ordered) > SHOWN_VALUES else ""
-    return ", ".join(f"{_shown(name)} {count}" for name, count in ordered[:SHOWN_VALUES]) + more
+    return first_names([f"{_shown(name)} {count}" for name, count in ordered], SHOWN_VALUES)

@@ -16,6 +16,11 @@ class ConvertedImage(NamedTuple):
     duplicate_regions: int = 0  # left out: equal to another one
     sha256: str = ""  # of the file: equal images stay in one split
 
+    @property
+    def file_name(self) -> str:
+        """Name of the file, relative to the folder of all images."""
+        return self.image["file_name"]
+
 
 def box_and_outline(outline: list[tuple[float, float]]) -> dict:
     """Describe an outline as COCO does: raw minima and maxima, nothing added for the width of a pixel."""

@@ -4,13 +4,13 @@ import re
 import unicodedata
 from collections import defaultdict
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from viadet.annotations.data_files import files_below
+from viadet.project.counting import first_names
+from viadet.via.data_files import files_below
 
-SHOWN_CANDIDATES = 3
 URL_START = re.compile(r"(?:https?|file)://[^/\\]*", re.IGNORECASE)  # scheme and host
 # What browsers may show, but `decode_image` does not read.
 UNREAD_SUFFIXES = {".avif", ".heic", ".heif", ".jxl", ".svg"}
@@ -28,35 +28,38 @@ class ImageNameError(ValueError):
 class FileBelow(NamedTuple):
     """A file below the indexed folder."""
 
-    parts: tuple[str, ...]  # of the path relative to the folder, in Unicode's composed form
-    path: Path
+    parts: tuple[str, ...]  # of its name, in Unicode's composed form
+    name: str  # its path relative to the folder, with `/`
 
 
 class FileIndex(NamedTuple):
-    """All files below a folder, by name."""
+    """All files below a folder."""
 
     folder: Path
-    paths: list[Path]  # in the order of files_below
-    by_name: dict[str, list[FileBelow]]
-    by_plain_stem: dict[str, list[FileBelow]]  # the stem in lower case, for hints
+    names: list[str]  # relative to the folder, with `/`, in the order of files_below
+    by_name: dict[str, list[FileBelow]]  # by the last part of the name
+    by_plain_stem: dict[str, list[FileBelow]]  # by the stem in lower case, for hints
 
 
 def index_files(folder: Path) -> FileIndex:
     """Index the files below a folder, once for all its images; links that lead nowhere are left out.
 
     Raises:
-        UserError: a folder is missing or can't be read.
+        FileError: a folder is missing or can't be read.
     """
-    by_name, by_plain_stem = defaultdict(list), defaultdict(list)
-    paths = [path for path in files_below(folder) if path.is_file()]
-    for path in paths:
-        file = FileBelow(tuple(_composed(part) for part in path.relative_to(folder).parts), path)
-        by_name[file.parts[-1]].append(file)
-        by_plain_stem[_plain_stem(file.parts[-1])].append(file)
-    return FileIndex(folder, paths, dict(by_name), dict(by_plain_stem))
+    index = FileIndex(folder, [], defaultdict(list), defaultdict(list))
+    for path in files_below(folder):
+        if not path.is_file():
+            continue
+        name = path.relative_to(folder).as_posix()
+        file = FileBelow(_composed_parts(name), name)
+        index.names.append(name)
+        index.by_name[file.parts[-1]].append(file)
+        index.by_plain_stem[_plain_stem(file.parts[-1])].append(file)
+    return index
 
 
-def resolve_image(file_name: str, via_folder: Path, index: FileIndex, size: int | None = None) -> Path:
+def resolve_image(file_name: str, source: str, index: FileIndex, size: int | None = None) -> str:
     """Find the image below the indexed folder that an annotation file names.
 
     The longest end of the name's path that some file's path has decides: the whole path first, the bare name last.
@@ -66,9 +69,12 @@ def resolve_image(file_name: str, via_folder: Path, index: FileIndex, size: int 
 
     Args:
         file_name: as written: a name, a relative or absolute path of any system, or a URL.
-        via_folder: folder of the annotation file, the indexed folder or one below it.
+        source: the annotation file, relative to the indexed folder.
         index: of the folder with all data.
         size: bytes of the image, if VIA knew it.
+
+    Returns:
+        The image's name in the index.
 
     Raises:
         ImageNameError: there is no such file, or more than one.
@@ -79,29 +85,27 @@ def resolve_image(file_name: str, via_folder: Path, index: FileIndex, size: int 
             end = parts[start:]
             candidates = [file for file in named if file.parts[-len(end) :] == end]
             if candidates:
-                return _only_one(candidates, end, via_folder, index, size).path
+                return _only_one(candidates, end, source, index, size).name
     raise ImageNameError(f"is missing{_hint(file_name, index)}", "missing image")
 
 
 def _only_one(
-    candidates: list[FileBelow], end: tuple[str, ...], via_folder: Path, index: FileIndex, size: int | None
+    candidates: list[FileBelow], end: tuple[str, ...], source: str, index: FileIndex, size: int | None
 ) -> FileBelow:
     if len(candidates) == 1:
         return candidates[0]
-    via_parts = tuple(_composed(part) for part in _relative_parts(via_folder, index.folder))
-    for depth in range(len(via_parts), -1, -1):
+    folders = _composed_parts(source)[:-1]
+    for depth in range(len(folders), -1, -1):
         for file in candidates:
-            if file.parts == via_parts[:depth] + end:
+            if file.parts == folders[:depth] + end:
                 return file
-    same_size = [file for file in candidates if size is not None and file.path.stat().st_size == size]
-    candidates = same_size or candidates
-    shared = [_shared_folders(file.parts[:-1], via_parts) for file in candidates]
+    if size is not None:
+        candidates = [f for f in candidates if (index.folder / f.name).stat().st_size == size] or candidates
+    shared = [_shared_folders(file.parts[:-1], folders) for file in candidates]
     nearest = [file for file, count in zip(candidates, shared, strict=True) if count == max(shared)]
     if len(nearest) > 1:
         names = ["/".join(file.parts) for file in nearest]
-        others = f" and {len(names) - SHOWN_CANDIDATES} more" if len(names) > SHOWN_CANDIDATES else ""
-        shown = ", ".join(names[:SHOWN_CANDIDATES])
-        raise ImageNameError(f"could be any of {len(names)} images: {shown}{others}", "ambiguous name")
+        raise ImageNameError(f"could be any of {len(names)} images: {first_names(names)}", "ambiguous name")
     return nearest[0]
 
 
@@ -124,12 +128,12 @@ def _parts(name: str) -> tuple[str, ...]:
 
 def _hint(file_name: str, index: FileIndex) -> str:
     """Name a file whose name differs only in case or suffix, or say that no such file could be read."""
-    for parts in _spellings(file_name)[-1:]:
-        similar = index.by_plain_stem.get(_plain_stem(parts[-1]), [])
-        same_case = [file for file in similar if file.parts[-1].casefold() == parts[-1].casefold()]
-        for file in same_case or similar:
-            return f", but {'/'.join(file.parts)} is there"
-    suffix = Path(_spellings(file_name)[-1][-1]).suffix
+    name = _spellings(file_name)[-1][-1]
+    similar = index.by_plain_stem.get(_plain_stem(name), [])
+    if similar:
+        nearest = min(similar, key=lambda file: file.parts[-1].casefold() != name.casefold())
+        return f", but {'/'.join(nearest.parts)} is there"
+    suffix = Path(name).suffix
     return f", and {suffix} images can't be read; save it as JPEG or PNG" if suffix.lower() in UNREAD_SUFFIXES else ""
 
 
@@ -137,8 +141,8 @@ def _shared_folders(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def _relative_parts(folder: Path, top: Path) -> tuple[str, ...]:
-    return folder.relative_to(top).parts if folder.is_relative_to(top) else ()
+def _composed_parts(name: str) -> tuple[str, ...]:
+    return tuple(_composed(part) for part in PurePosixPath(name).parts)
 
 
 def _composed(text: str) -> str:

@@ -1,9 +1,11 @@
-"""Splitting a data set into train, val and test: by the names of its folders, or by shares."""
+"""Splitting a data set into train, val and test: by the names of its folders, by shares, or into folds."""
 
 import posixpath
 from collections import Counter
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import PurePosixPath
+from typing import Literal
 
 from viadet.annotations.coco import ConvertedImage
 from viadet.project.counting import counted
@@ -51,7 +53,7 @@ def split_data_set(
 
 def _split(images: list[ConvertedImage], unlisted: list[str], params: SplitParams | None) -> tuple[Splits, str]:
     """Split as `split_data_set` does, in any order and whether there are boxes or not."""
-    names = [image.image["file_name"] for image in images]
+    names = [image.file_name for image in images]
     folders = split_folders([*names, *unlisted])
     splits: Splits = {}
     if any(folders.values()):
@@ -98,11 +100,51 @@ def split_by_shares(images: list[ConvertedImage], params: SplitParams | None) ->
         raise UserError("convert.split is null, but the images are not in the folders train and val; set val: 0.2")
     shares = {"train": 1 - params.val - params.test, "val": params.val, "test": params.test}
     shares = {split: share for split, share in shares.items() if share > 0}
-    groups = _equal_images(images, params.seed)
+    groups = group_equal_images(sorted(images, key=lambda image: image.file_name))
+    groups.sort(key=lambda group: _digest(f"{params.seed} {group[0].file_name} {group[0].sha256}"))
     if len(groups) < len(shares):
         raise UserError(f"convert.split needs at least {len(shares)} different images, found {len(groups)}; add some")
     split_of = _stratify(groups, shares)
-    return {split: [image for image in images if split_of[image.sha256] == split] for split in shares}
+    return {split: [image for image in images if split_of[image.file_name] == split] for split in shares}
+
+
+def split_by_fold(splits: Splits, folds: int, fold: int, folds_of: Literal["all", "train"] = "all") -> Splits:
+    """Split images into train and val for cross-validation: each image is in val in exactly one of the folds.
+
+    The assignment depends on names and contents, not on a seed or the order of the images. Images of equal content
+    stay together. Test images stay as they are.
+
+    Args:
+        splits: the images of train, val and, if there is one, test.
+        folds: number of folds, k.
+        fold: number of the fold that validates, from 0.
+        folds_of: "all" splits the images of train and val; "train" those of train, and leaves those of val out, so
+            that what is chosen by the folds is chosen without them.
+
+    Raises:
+        UserError: there are fewer different images than folds, or one of the new splits has no boxes.
+    """
+    images = splits["train"] if folds_of == "train" else [*splits["train"], *splits["val"]]
+    groups = group_equal_images(sorted(images, key=lambda image: _digest(image.file_name)))
+    if len(groups) < folds:
+        raise UserError(f"convert.folds is {folds}, but the data set has {counted(len(groups), 'different image')}")
+    val = {image.file_name for group in groups[fold::folds] for image in group}
+    new_splits = {
+        "train": [image for image in images if image.file_name not in val],
+        "val": [image for image in images if image.file_name in val],
+    }
+    for name, split_images in new_splits.items():
+        if not any(image.annotations for image in split_images):
+            raise UserError(f"fold {fold} of {folds} has no boxes in {name}; set convert.folds lower")
+    return splits | new_splits
+
+
+def group_equal_images(images: Iterable[ConvertedImage]) -> list[list[ConvertedImage]]:
+    """Group images of equal content, in the order of the first of each group."""
+    groups: dict[str, list[ConvertedImage]] = {}
+    for image in images:
+        groups.setdefault(image.sha256 or image.file_name, []).append(image)
+    return list(groups.values())
 
 
 def check_boxes(splits: Splits) -> None:
@@ -133,16 +175,8 @@ def _check_folders(folders: dict[str, str | None], annotated: set[str]) -> None:
         )
 
 
-def _equal_images(images: list[ConvertedImage], seed: int) -> list[list[ConvertedImage]]:
-    """Group images of equal content, in an order that the seed shuffles."""
-    groups = {}
-    for image in sorted(images, key=lambda image: image.image["file_name"]):
-        groups.setdefault(image.sha256, []).append(image)
-
-    def shuffled_key(group: list[ConvertedImage]) -> bytes:
-        return sha256(f"{seed} {group[0].image['file_name']} {group[0].sha256}".encode()).digest()
-
-    return sorted(groups.values(), key=shuffled_key)
+def _digest(text: str) -> bytes:
+    return sha256(text.encode()).digest()
 
 
 def _categories_of(group: list[ConvertedImage]) -> set[int]:
@@ -150,23 +184,23 @@ def _categories_of(group: list[ConvertedImage]) -> set[int]:
 
 
 def _stratify(groups: list[list[ConvertedImage]], shares: dict[str, float]) -> dict[str, str]:
-    """Assign each group of equal images, by their sha256, to a split."""
+    """Assign the images of each group, by their names, to a split."""
     categories = [_categories_of(group) for group in groups]
     counts = Counter(category for ids in categories for category in ids)
     lacking = {split: {category: share * n for category, n in counts.items()} for split, share in shares.items()}
     lacking_groups = {split: share * len(groups) for split, share in shares.items()}
-    split_of: dict[str, str] = {}
+    split_of: dict[int, str] = {}  # by the place of a group
     while len(split_of) < len(groups):
-        left = [index for index, group in enumerate(groups) if group[0].sha256 not in split_of]
+        left = [index for index in range(len(groups)) if index not in split_of]
         left_counts = Counter(category for index in left for category in categories[index])
         rarest = min(left_counts, key=lambda category: (left_counts[category], category))
         for index in (index for index in left if rarest in categories[index]):
             split = max(shares, key=lambda split: (lacking[split][rarest], lacking_groups[split]))
-            split_of[groups[index][0].sha256] = split
+            split_of[index] = split
             lacking_groups[split] -= 1
             for category in categories[index]:
                 lacking[split][category] -= 1
     for split in sorted(shares.keys() - set(split_of.values())):  # a small share of few images
         largest = max(shares, key=lambda split: list(split_of.values()).count(split))
-        split_of[[key for key, value in split_of.items() if value == largest][-1]] = split
-    return split_of
+        split_of[[index for index, value in split_of.items() if value == largest][-1]] = split
+    return {image.file_name: split_of[index] for index, group in enumerate(groups) for image in group}

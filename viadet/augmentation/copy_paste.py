@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as F
 
 from viadet.augmentation.objects import Object, Scene
 from viadet.augmentation.randomness import uniform
-from viadet.images.pixels import polygon_mask
+from viadet.images.polygons import polygon_mask
 from viadet.project.params import AugmentParams
 
 MIN_CUT_OUT_PX = 12  # shorter side; smaller objects and slivers are not worth copying
@@ -56,7 +56,8 @@ class CutOuts(Sequence):
         scene = self.scenes[scene_number]
         polygon = scene.polygons[index]
         left, top, right, bottom = _surroundings(polygon)
-        mask = polygon_mask(polygon - torch.tensor([left, top]), right - left, bottom - top)
+        points = (polygon - torch.tensor([left, top])).numpy()
+        mask = torch.from_numpy(polygon_mask(points, right - left, bottom - top))
         alpha = mask.to(torch.uint8) * 255
         return CutOut(torch.cat([scene.image[:, top:bottom, left:right], alpha[None]]), scene.labels[index])
 

@@ -33,12 +33,6 @@ class Object(NamedTuple):
     bounds_xyxy: tuple[float, float, float, float]  # finer than whole pixels; its box never exceeds them
 
 
-def polygon_area(polygon: torch.Tensor) -> float:
-    """Area of a polygon [points, 2] in px (shoelace formula)."""
-    x, y = polygon.double().unbind(1)
-    return abs(float((x * y.roll(-1) - y * x.roll(-1)).sum())) / 2
-
-
 def visible_box_xyxy(object_: Object) -> tuple[float, float, float, float] | None:
     """Compute the box around the visible part of an object, or None if too little is visible."""
     count = int(object_.mask.sum())

@@ -3,9 +3,10 @@
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from viadet.augmentation.objects import Object, Scene, polygon_area
+from viadet.augmentation.objects import Object, Scene
 from viadet.augmentation.randomness import uniform
-from viadet.images.pixels import blank_canvas, polygon_mask
+from viadet.images.pixels import blank_canvas
+from viadet.images.polygons import polygon_area, polygon_mask
 from viadet.project.params import AugmentParams
 
 MOSAIC_CENTRE = (0.3, 0.7)  # where the four views of a mosaic meet, as a share of the input's sides
@@ -36,9 +37,10 @@ def place_view(
     objects = []
     for polygon, label in zip(view.polygons, view.labels, strict=True):
         mask = torch.zeros(image.shape[1:], dtype=torch.bool)
-        mask[y0:y1, x0:x1] = polygon_mask(polygon, x1 - x0, y1 - y0)
+        points = polygon.numpy()
+        mask[y0:y1, x0:x1] = torch.from_numpy(polygon_mask(points, x1 - x0, y1 - y0))
         placed = polygon + torch.tensor([x0, y0])
-        objects.append(Object(label, mask, polygon_area(polygon), (*placed.amin(0).tolist(), *placed.amax(0).tolist())))
+        objects.append(Object(label, mask, polygon_area(points), (*placed.amin(0).tolist(), *placed.amax(0).tolist())))
     return image, objects
 
 

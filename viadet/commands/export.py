@@ -92,10 +92,10 @@ def read_checked_images(arguments: tuple[str, ...]) -> dict[str, torch.Tensor]:
     import numpy as np
     import torch
 
-    from viadet.annotations.data_files import is_image_file
     from viadet.detection.detector import read_existing_image
     from viadet.inference.image_files import find_image_files
     from viadet.sample.render import render_image
+    from viadet.via.data_files import is_image_file
 
     if arguments:
         paths = find_image_files(arguments).paths

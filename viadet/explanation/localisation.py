@@ -5,7 +5,7 @@ import numpy as np
 from viadet.explanation.explained_boxes import ExplainedBox
 from viadet.explanation.maps import inside_box
 from viadet.images.letterbox import Letterbox
-from viadet.images.pixels import polygon_mask
+from viadet.images.polygons import polygon_mask
 
 
 def masks_of(box: ExplainedBox, letterbox: Letterbox) -> dict[str, np.ndarray]:
@@ -16,7 +16,7 @@ def masks_of(box: ExplainedBox, letterbox: Letterbox) -> dict[str, np.ndarray]:
     """
     masks = {"box": inside_box((letterbox.height, letterbox.width), box.box_xyxy)}
     if box.polygon is not None:
-        masks["polygon"] = polygon_mask(box.polygon, letterbox.width, letterbox.height).numpy()
+        masks["polygon"] = polygon_mask(box.polygon.numpy(), letterbox.width, letterbox.height)
     return masks
 
 

@@ -4,9 +4,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from viadet.project.errors import UserError
+from viadet.project.errors import FileError
 
 # What annotators' browsers show, and TIFF. No others: EPS, for example, would start another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -28,7 +28,7 @@ def decode_image(path: Path, max_side: int | None = None) -> Image.Image:
         max_side: a larger photograph is reduced, in proportion, until its longer side is this many px.
 
     Raises:
-        UserError: the file is missing, damaged, huge (Pillow's limit of 179 million px) or has several frames.
+        FileError: the file is missing, damaged, huge (Pillow's limit of 179 million px) or has several frames.
     """
     try:
         with Image.open(path, formats=FORMATS) as file:
@@ -40,11 +40,14 @@ def decode_image(path: Path, max_side: int | None = None) -> Image.Image:
             ImageOps.exif_transpose(file, in_place=True)  # copies of a large photograph take much memory
             image = _to_rgb(file)
     except FileNotFoundError:
-        raise UserError(f"{path} is annotated but missing; add it, or delete its entry from the VIA file") from None
+        raise FileError(path, "is annotated but missing; add it, or delete its entry from the VIA file") from None
     except MemoryError:
-        raise UserError(f"{path} does not fit into memory; scale it down") from None
+        raise FileError(path, "does not fit into memory; scale it down") from None
+    except UnidentifiedImageError:
+        raise FileError(path, "can't be read as an image (cannot identify its format); replace it") from None
     except Exception as error:  # damaged files make Pillow's decoders fail in many ways
-        raise UserError(f"{path} can't be read as an image ({' '.join(str(error).split())}); replace it") from None
+        problem = " ".join(str(getattr(error, "strerror", None) or error).split())  # strerror: without the path
+        raise FileError(path, f"can't be read as an image ({problem}); replace it") from None
     if max_side is not None and max(image.size) > max_side:
         image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     return image

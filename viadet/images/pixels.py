@@ -1,10 +1,9 @@
-"""Photographs as tensors, empty canvases, the pixels inside a polygon."""
+"""Photographs as tensors, and empty canvases."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
-from pycocotools import mask as mask_tools
 
 from viadet.images.decoding import decode_image
 
@@ -20,7 +19,7 @@ def read_image(path: Path, max_side: int | None = None) -> torch.Tensor:
         uint8 [3, H, W].
 
     Raises:
-        UserError: the file is missing or can't be decoded.
+        FileError: the file is missing or can't be decoded.
     """
     return torch.from_numpy(np.array(decode_image(path, max_side))).permute(2, 0, 1).contiguous()
 
@@ -28,9 +27,3 @@ def read_image(path: Path, max_side: int | None = None) -> torch.Tensor:
 def blank_canvas(size_wh: tuple[int, int], fill_rgb: tuple[int, int, int]) -> torch.Tensor:
     """Make an empty image of one colour, uint8 [3, height, width]."""
     return torch.tensor(fill_rgb, dtype=torch.uint8).view(3, 1, 1).repeat(1, size_wh[1], size_wh[0])
-
-
-def polygon_mask(polygon: torch.Tensor, width: int, height: int) -> torch.Tensor:
-    """Mark the pixels inside a polygon [points, 2], which may reach beyond the image; bool [height, width]."""
-    outline = mask_tools.frPyObjects([polygon.double().flatten().tolist()], height, width)
-    return torch.from_numpy(mask_tools.decode(outline)[:, :, 0].astype(bool))

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from viadet.annotations.data_files import files_below, is_image_file
 from viadet.images.decoding import SUFFIXES
 from viadet.project.counting import counted
 from viadet.project.errors import UserError
+from viadet.via.data_files import files_below, is_image_file
 
 PICTURES_NAME = "pictures"  # of the folder that `viadet predict` draws into
 PREDICTION_FILES = ("coco_images.json", "via_project.json")  # beside it

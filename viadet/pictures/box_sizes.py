@@ -1,4 +1,7 @@
-"""Sizes of the ground-truth boxes against those of the anchors, as rows and as a plot; all in px of the input."""
+"""Sizes of the ground-truth boxes against those of the anchors: rows, a plot, warnings; all in px of the input."""
+
+import math
+from collections import Counter
 
 import numpy as np
 import torch
@@ -10,8 +13,11 @@ from torch import nn
 from viadet.images.letterbox import letterbox_of
 from viadet.network.anchors import anchors_of
 from viadet.network.build import level_names
+from viadet.project.counting import counted, first_names
+from viadet.project.params import P3_STRIDE_PX, SIDE_PX
 
 SIZES_PX = range(0, 641, 16)  # the same in every run, so that the curves of two runs overlay
+FITTED_SHARE = 0.95  # of the boxes that the proposed sizes fit
 TICKS_PX = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 
 
@@ -41,6 +47,50 @@ def size_rows(boxes_wh: dict[str, np.ndarray]) -> list[dict[str, float]]:
         | {split: float(np.mean(sizes <= size)) if len(sizes) else 0.0 for split, sizes in box_sizes.items()}
         for size in SIZES_PX
     ]
+
+
+def crowded_images(cocos: list[dict], max_detections: int) -> list[str]:
+    """Warn, in at most one line, of images with more objects than the detector gives detections."""
+    counts = Counter()
+    for coco in cocos:
+        names = {image["id"]: image["file_name"] for image in coco["images"]}
+        counts.update(names[annotation["image_id"]] for annotation in coco["annotations"])
+    crowded = [name for name, count in counts.most_common() if count > max_detections]
+    if not crowded:
+        return []
+    most = counts[crowded[0]]
+    return [
+        f"{counted(len(crowded), 'image')} with more objects than evaluate.max_detections ({max_detections}), "
+        f"up to {most}: {first_names(crowded)}; set it to {math.ceil(most / 100) * 100} or more"
+    ]
+
+
+def small_boxes(boxes_wh: np.ndarray, input_wh: tuple[int, int], anchor_scale: float) -> list[str]:
+    """Warn, in at most one line, of boxes smaller than the smallest anchor; propose sizes that fit them.
+
+    Args:
+        boxes_wh: from `box_sizes_wh`.
+        input_wh: size of the input in training, px.
+        anchor_scale: side of the smallest anchor, in strides.
+    """
+    sizes = sorted(np.sqrt(boxes_wh.prod(axis=1)).tolist())
+    anchor_px = anchor_scale * P3_STRIDE_PX
+    small = sum(size < anchor_px for size in sizes)
+    if not small:
+        return []
+    size = sizes[int((1 - FITTED_SHARE) * len(sizes))]
+    line = (
+        f"{small} of {len(sizes)} boxes {'is' if small == 1 else 'are'} smaller than the smallest anchor, "
+        f"which has {anchor_px:g} px in the input of {input_wh[0]} x {input_wh[1]} px"
+    )
+    if size >= anchor_px:
+        return [line]
+    sides = [math.ceil(side * anchor_px / size / 128) * 128 for side in input_wh]
+    scale = math.floor(size / P3_STRIDE_PX * 2) / 2
+    choices = [f"model.image_size {sides[0] if len(set(sides)) == 1 else sides}"] if max(sides) <= SIDE_PX[1] else []
+    choices += [f"model.anchor_scale {scale}"] if scale >= 0.5 else []
+    proposal = f"{' or '.join(choices)} would fit {FITTED_SHARE:.0%}" if choices else "cut the images into smaller ones"
+    return [f"{line} ({FITTED_SHARE:.0%} have at least {size:.1f} px); {proposal}"]
 
 
 def draw_box_sizes(boxes_wh: np.ndarray, anchors_wh: dict[str, np.ndarray], input_wh: tuple[int, int]) -> Figure:

@@ -1,4 +1,6 @@
-"""Counts in messages: "1 image", "2 images"."""
+"""Counts in messages: "1 image", "2 images", and lists of names: "a, b, c and 4 more"."""
+
+from collections.abc import Sequence
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
@@ -10,3 +12,9 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
         plural: of several; None: the noun with an s.
     """
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def first_names(names: Sequence[str], shown: int = 3) -> str:
+    """Write the first names, and how many more there are."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

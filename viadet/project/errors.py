@@ -16,6 +16,18 @@ class UserError(Exception):
     """Something that the user can fix: its text names what is wrong, where, and what to do, in one line."""
 
 
+class FileError(UserError):
+    """A file or folder that can't be used; its text is the path and the reason, for who knows the file by that path."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)  # as worker processes need it, which send it pickled
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"{self.path} {self.reason}"
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, as `kill` and batch systems send it; ends a stage or command as Ctrl-C does, its files tidied up."""
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from viadet.images.polygons import polygon_area
 from viadet.sample.colours import Colour, bright_colour
-from viadet.sample.polygons import polygon_area
 
 COUNT_CHANCES = [0.08, 0.20, 0.19, 0.16, 0.12, 0.10, 0.07, 0.05, 0.03]  # of 0 to 8 balloons in an image
 # Length of a balloon as a share of the image's longer side: at 256 px these are COCO's small, medium and large.

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from viadet.images.polygons import clip_polygon
 from viadet.sample.backdrops import BACKDROPS
 from viadet.sample.balloons import place_balloons
 from viadet.sample.clutter import draw_clutter
 from viadet.sample.painting import add_camera_effects, draw_body, draw_shadows, draw_string
-from viadet.sample.polygons import clip_polygon
 
 SUPERSAMPLE = 2
 

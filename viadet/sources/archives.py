@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from viadet.annotations.data_files import is_data_file, is_hidden
 from viadet.project.errors import UserError
+from viadet.via.data_files import is_data_file, is_hidden
 
 MAX_UNPACKED_BYTES = 50 * 2**30  # far above any such data set; stops an archive made to fill the disk
 REFUSED_BY_WINDOWS = re.compile(  # as a file's name, or it would write to a device or a hidden stream

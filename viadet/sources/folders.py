@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from viadet.annotations.data_files import files_below, is_data_file
 from viadet.project.errors import UserError
+from viadet.via.data_files import files_below, is_data_file
 
 
 def copy_data_set(source: Path, folder: Path) -> list[str]:

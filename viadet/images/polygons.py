@@ -1,15 +1,25 @@
-"""The area of a polygon, and clipping it at the borders of an image."""
+"""Polygons in px of an image: area, the part inside the image, the pixels inside.
+
+Arrays of numpy, as some who use them know no torch.
+"""
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pycocotools import mask as mask_tools
 
 ON_LINE_PX = 1e-6  # distance of a computed crossing from the line that it lies on
 
 
-def polygon_area(points: NDArray[np.float64]) -> float:
-    """Give the area of a polygon, [points, 2], by the shoelace formula."""
-    return abs(_signed_area(points))
+def polygon_area(points: NDArray[np.floating]) -> float:
+    """Give the area of a polygon, [points, 2], in px² by the shoelace formula."""
+    return abs(_signed_area(points.astype(np.float64)))
+
+
+def polygon_mask(points: NDArray[np.floating], width: int, height: int) -> NDArray[np.bool_]:
+    """Mark the pixels inside a polygon, [points, 2], which may reach beyond the image; [height, width]."""
+    outline = mask_tools.frPyObjects([points.astype(np.float64).ravel().tolist()], height, width)
+    return mask_tools.decode(outline)[:, :, 0].astype(bool)
 
 
 def clip_polygon(points: NDArray[np.float64], width: float, height: float) -> NDArray[np.float64]:

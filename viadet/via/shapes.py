@@ -1,6 +1,7 @@
 """The shapes of VIA regions as polygons: polygon, polyline, rectangle, circle, ellipse.
 
-Outlines are lists of points (x, y) in px of the upright image.
+Outlines are lists of points (x, y) in px of the upright image. All functions raise BadRegionError where a value is
+missing or not a number, or the shape has no area.
 """
 
 import math
@@ -9,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from viadet.annotations.via import BadRegionError, short_repr
+from viadet.images.polygons import clip_polygon
 from viadet.project.counting import counted
-from viadet.sample.polygons import clip_polygon
+from viadet.via.images import BadRegionError, short_repr
 
 ELLIPSE_POINTS = 64
 MAX_PX = 1e9  # beyond any image; larger numbers would overflow further on
@@ -35,118 +36,25 @@ def outline_of(region: Any, polyline: Polyline = "nearly_closed") -> Points:
         raise BadRegionError("has no shape_attributes", "no shape")
     match shape.get("name"):
         case "polygon":
-            return polygon_outline(shape)
+            return _polygon_outline(shape)
         case "polyline":
-            return polyline_outline(shape, polyline)
+            return _polyline_outline(shape, polyline)
         case "rect":
-            return rectangle_outline(shape)
+            return _rectangle_outline(shape)
         case "circle":
-            return circle_outline(shape)
+            return _circle_outline(shape)
         case "ellipse":
-            return ellipse_outline(shape)
+            return _ellipse_outline(shape)
         case "extreme_rectangle":
-            return extreme_rectangle_outline(shape)
+            return _extreme_rectangle_outline(shape)
         case "extreme_circle":
-            return extreme_circle_outline(shape)
+            return _extreme_circle_outline(shape)
         case ("point" | "line") as name:
             raise BadRegionError(f"is a {name}, which has no area", name)
         case None:
             raise BadRegionError("has no shape", "no shape")
         case name:
             raise BadRegionError(f"is a {short_repr(name)}, which is not a shape of VIA", "unknown shape")
-
-
-def polygon_outline(shape: dict) -> Points:
-    """Read a VIA polygon.
-
-    Raises:
-        BadRegionError: it has fewer than 3 points, or a coordinate is missing or not a number.
-    """
-    points = _points(shape)
-    if len(points) < 3:
-        raise BadRegionError(
-            f"is a {shape['name']} of {counted(len(points), 'point')}, expected at least 3", "too few points"
-        )
-    return points
-
-
-def polyline_outline(shape: dict, polyline: Polyline) -> Points:
-    """Read a VIA polyline as the outline that closes it.
-
-    Raises:
-        BadRegionError: it is no outline according to `polyline`, or no polygon would be one.
-    """
-    if polyline == "never":
-        raise BadRegionError("is a polyline, which has no area", "polyline")
-    points = polygon_outline(shape)
-    length = sum(math.dist(*ends) for ends in pairwise(points))
-    gap = math.dist(points[0], points[-1])
-    if polyline == "nearly_closed" and gap > MAX_GAP * length:
-        advice = "convert.polyline: always would close it"
-        raise BadRegionError(f"is an open polyline, its ends are {gap:.0f} px apart ({advice})", "open polyline")
-    return points
-
-
-def rectangle_outline(shape: dict) -> Points:
-    """Give the four corners of a VIA rect.
-
-    Raises:
-        BadRegionError: a value is missing or not a number, or a side is not above 0 px.
-    """
-    x, y = _number(shape, "x"), _number(shape, "y")
-    width, height = _length(shape, "width"), _length(shape, "height")
-    return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
-
-
-def circle_outline(shape: dict) -> Points:
-    """Approximate a VIA circle by a polygon with the same box.
-
-    Raises:
-        BadRegionError: a value is missing or not a number, or the radius is not above 0 px.
-    """
-    radius = _length(shape, "r")
-    return _ellipse_points(_number(shape, "cx"), _number(shape, "cy"), radius, radius, 0.0)
-
-
-def ellipse_outline(shape: dict) -> Points:
-    """Approximate a VIA ellipse, turned by theta rad, by a polygon with the same box.
-
-    Raises:
-        BadRegionError: a value is missing (theta may be) or not a number, or a radius is not above 0 px.
-    """
-    theta = _number(shape, "theta") if "theta" in shape else 0.0
-    centre = _number(shape, "cx"), _number(shape, "cy")
-    return _ellipse_points(*centre, _length(shape, "rx"), _length(shape, "ry"), theta)
-
-
-def extreme_rectangle_outline(shape: dict) -> Points:
-    """Give the corners of the box around the extreme points of a VIA 3 rectangle.
-
-    Raises:
-        BadRegionError: there are fewer than 3 points, a coordinate is not a number, or the box has no area.
-    """
-    xs, ys = zip(*polygon_outline(shape), strict=True)
-    box = {"x": min(xs), "y": min(ys), "width": max(xs) - min(xs), "height": max(ys) - min(ys)}
-    return rectangle_outline(box)
-
-
-def extreme_circle_outline(shape: dict) -> Points:
-    """Approximate the circle through the three points that VIA 3 stores.
-
-    Raises:
-        BadRegionError: there are not 3 points, a coordinate is not a number, or the points lie on one line.
-    """
-    points = _points(shape)
-    if len(points) != 3:
-        raise BadRegionError(f"is a circle through {counted(len(points), 'point')}, expected 3", "too few points")
-    (x, y), *others = points
-    (x1, y1), (x2, y2) = ((other_x - x, other_y - y) for other_x, other_y in others)
-    twice_area = 2 * (x1 * y2 - x2 * y1)
-    if twice_area == 0:
-        raise BadRegionError("is a circle through 3 points on one line", "no area")
-    square1, square2 = x1**2 + y1**2, x2**2 + y2**2
-    dx, dy = (y2 * square1 - y1 * square2) / twice_area, (x1 * square2 - x2 * square1) / twice_area
-    return circle_outline({"cx": x + dx, "cy": y + dy, "r": math.hypot(dx, dy)})
 
 
 def clip_outline(outline: Points, width: int, height: int) -> Points:
@@ -168,7 +76,69 @@ def clip_outline(outline: Points, width: int, height: int) -> Points:
     return clipped
 
 
+def _polygon_outline(shape: dict) -> Points:
+    points = _points(shape)
+    if len(points) < 3:
+        found = counted(len(points), "point")
+        raise BadRegionError(f"is a {shape['name']} of {found}, expected at least 3", "too few points")
+    return points
+
+
+def _polyline_outline(shape: dict, polyline: Polyline) -> Points:
+    """Read a polyline as the outline that closes it, if it is one according to `polyline`."""
+    if polyline == "never":
+        raise BadRegionError("is a polyline, which has no area", "polyline")
+    points = _polygon_outline(shape)
+    length = sum(math.dist(*ends) for ends in pairwise(points))
+    gap = math.dist(points[0], points[-1])
+    if polyline == "nearly_closed" and gap > MAX_GAP * length:
+        advice = "convert.polyline: always would close it"
+        raise BadRegionError(f"is an open polyline, its ends are {gap:.0f} px apart ({advice})", "open polyline")
+    return points
+
+
+def _rectangle_outline(shape: dict) -> Points:
+    x, y = _number(shape, "x"), _number(shape, "y")
+    width, height = _length(shape, "width"), _length(shape, "height")
+    return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
+
+
+def _circle_outline(shape: dict) -> Points:
+    radius = _length(shape, "r")
+    return _ellipse_points(_number(shape, "cx"), _number(shape, "cy"), radius, radius, 0.0)
+
+
+def _ellipse_outline(shape: dict) -> Points:
+    """Read an ellipse, turned by theta rad; only VIA 2 has that."""
+    theta = _number(shape, "theta") if "theta" in shape else 0.0
+    centre = _number(shape, "cx"), _number(shape, "cy")
+    return _ellipse_points(*centre, _length(shape, "rx"), _length(shape, "ry"), theta)
+
+
+def _extreme_rectangle_outline(shape: dict) -> Points:
+    """Give the corners of the box around the extreme points of a VIA 3 rectangle."""
+    xs, ys = zip(*_polygon_outline(shape), strict=True)
+    box = {"x": min(xs), "y": min(ys), "width": max(xs) - min(xs), "height": max(ys) - min(ys)}
+    return _rectangle_outline(box)
+
+
+def _extreme_circle_outline(shape: dict) -> Points:
+    """Approximate the circle through the three points that VIA 3 stores."""
+    points = _points(shape)
+    if len(points) != 3:
+        raise BadRegionError(f"is a circle through {counted(len(points), 'point')}, expected 3", "too few points")
+    (x, y), *others = points
+    (x1, y1), (x2, y2) = ((other_x - x, other_y - y) for other_x, other_y in others)
+    twice_area = 2 * (x1 * y2 - x2 * y1)
+    if twice_area == 0:
+        raise BadRegionError("is a circle through 3 points on one line", "no area")
+    square1, square2 = x1**2 + y1**2, x2**2 + y2**2
+    dx, dy = (y2 * square1 - y1 * square2) / twice_area, (x1 * square2 - x2 * square1) / twice_area
+    return _circle_outline({"cx": x + dx, "cy": y + dy, "r": math.hypot(dx, dy)})
+
+
 def _ellipse_points(cx: float, cy: float, rx: float, ry: float, theta: float) -> Points:
+    """Approximate an ellipse, turned by theta rad, by a polygon with the same box."""
     # The outermost points of a turned ellipse lie between regularly spaced ones: add them, so that the box is exact.
     angles = [2 * math.pi * step / ELLIPSE_POINTS for step in range(ELLIPSE_POINTS)]
     sine, cosine = math.sin(theta), math.cos(theta)

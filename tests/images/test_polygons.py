@@ -1,9 +1,11 @@
+"""Areas, clipped polygons and masks."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from viadet.sample.polygons import clip_polygon, polygon_area
+from viadet.images.polygons import clip_polygon, polygon_area, polygon_mask
 
 SQUARE = np.array([(0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0)])
 WIDTH, HEIGHT = 60, 40
@@ -114,3 +116,12 @@ def test_any_outline_can_be_clipped_even_if_it_crosses_itself(corners):
     clipped = clip_polygon(np.array(corners, float), WIDTH, HEIGHT)
     assert (clipped >= 0).all()
     assert (clipped <= (WIDTH, HEIGHT)).all()
+
+
+def test_the_mask_of_a_polygon_ends_at_the_image():
+    polygon = np.array([[-5.0, 2.0], [4.0, 2.0], [4.0, 50.0], [-5.0, 50.0]], np.float32)
+    mask = polygon_mask(polygon, width=8, height=6)
+    assert mask.dtype == bool
+    assert mask.shape == (6, 8)
+    assert mask[2:, :4].all()
+    assert mask.sum() == 4 * 4

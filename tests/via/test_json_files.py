@@ -3,21 +3,12 @@
 import json
 
 import pytest
-from annotations.via_files import SQUARE, Drawn, via2_project, via_json
+from annotations.via_files import SQUARE, Drawn, problem_of, via2_project, via_json
 from projects import via_entry
 
-from viadet.annotations.annotation_files import read_annotation_file
-from viadet.project.errors import UserError
+from viadet.via.annotation_files import read_annotation_file
 
 DRAWN = [Drawn("b.png", [(SQUARE, {"kind": "kite"}), (SQUARE, {})]), Drawn("a.png", [])]
-
-
-def error_of(path) -> str:
-    with pytest.raises(UserError) as error:
-        read_annotation_file(path)
-    assert str(error.value).startswith(str(path))
-    assert "\n" not in str(error.value)
-    return str(error.value).removeprefix(str(path))
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
@@ -63,29 +54,38 @@ def test_names_in_any_script_paths_and_urls_are_kept_as_written(tmp_path, name):
         ('{"a": {"filename": "a.png"}}', " is not a VIA file: JSON without VIA's annotations"),
         (
             '[{"filename": "a.png", "regions": []}, 1, {"filename": "a.png"}]',
-            " is not a VIA file: expected filename and regions, got 1 (and 1 more such place)",
+            ", image 2 is 1, expected filename and regions (and 1 more such place)",
         ),
         (
             '{"_via_img_metadata": 1}',
             " is not a VIA file: expected one entry per image, each with filename and regions",
         ),
-        ('[{"filename": "a\\nb.png", "regions": []}]', ": the file name 'a\\nb.png' has control characters"),
-        ('[{"filename": "\\ud800", "regions": []}]', ": the file name '\\ud800' has control characters"),
-        ('[{"filename": " ", "regions": []}]', " has an image with the file name ' '"),
-        ('{"a": {"filename": "a.png", "regions": 3}}', ", 'a.png': regions is 3, expected a list or an object"),
+        (
+            '[{"filename": "a\\nb.png", "regions": []}]',
+            ", image 1 has control characters in the file name 'a\\nb.png'; rename the image",
+        ),
+        (
+            '[{"filename": "\\ud800", "regions": []}]',
+            ", image 1 has control characters in the file name '\\ud800'; rename the image",
+        ),
+        ('[{"filename": " ", "regions": []}]', ", image 1 has the file name ' '"),
+        (
+            '{"a": {"filename": "a.png", "regions": 3}}',
+            ", image 1, 'a.png' has 3 in regions, expected a list or an object",
+        ),
         (
             '{"v": {"filename": "a.png", "filename": "b.png", "shape_attributes": {}}}',
             " has the key 'filename' twice in one object; delete one",
         ),
         ('["shape_attributes", ' + "[" * 100_000, " can't be read as JSON"),
         ('["shape_attributes", ' + "9" * 5000 + "]", " can't be read as JSON"),
-        ('{"_via_img_metadata": {"a": 1}}', " is not a VIA file: expected filename and regions, got 1"),
+        ('{"_via_img_metadata": {"a": 1}}', ", image 1 is 1, expected filename and regions"),
     ],
     ids=range(16),
 )
 def test_a_file_that_is_not_a_via_file_is_named_with_the_reason(text, reason, tmp_path):
     (tmp_path / "via.json").write_text(text, encoding="utf-8")
-    assert error_of(tmp_path / "via.json").startswith(reason)
+    assert problem_of(tmp_path / "via.json").startswith(reason)
 
 
 def test_a_value_nested_to_the_limit_is_named(tmp_path):
@@ -93,12 +93,12 @@ def test_a_value_nested_to_the_limit_is_named(tmp_path):
         (tmp_path / "via.json").write_text(
             '{"_via_img_metadata": {"a": ' + "[" * depth + "]" * depth + "}}", encoding="utf-8"
         )
-        assert error_of(tmp_path / "via.json").startswith((" is not a VIA file: expected", " can't be read as JSON"))
+        assert problem_of(tmp_path / "via.json").startswith((", image 1 is ", " can't be read as JSON"))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1"])
 def test_a_file_that_is_not_utf_8_or_missing_is_named(tmp_path, encoding):
     (tmp_path / "via.json").write_bytes(via_json([Drawn("Bäume.png", [(SQUARE, {})])]).encode(encoding))
-    error = error_of(tmp_path / "via.json")
+    error = problem_of(tmp_path / "via.json")
     assert error.startswith(" can't be read as UTF-8") and error.endswith("export it again, or save it as UTF-8")
-    assert "No such file" in error_of(tmp_path / "missing.json")
+    assert "No such file" in problem_of(tmp_path / "missing.json")

@@ -8,8 +8,8 @@ from annotations.via_files import SQUARE
 from projects import polygon
 
 from viadet.annotations.coco import box_and_outline
-from viadet.annotations.shapes import clip_outline, outline_of
-from viadet.annotations.via import BadRegionError
+from viadet.via.images import BadRegionError
+from viadet.via.shapes import clip_outline, outline_of
 
 QUARTER = math.pi / 2
 # An ellipse turned by 45 degrees reaches sqrt((rx² + ry²) / 2) px to each side.

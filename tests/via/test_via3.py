@@ -3,12 +3,11 @@
 import json
 
 import pytest
-from annotations.via_files import SQUARE, Drawn, dump, via3_csv, via3_project, via_json
+from annotations.via_files import SQUARE, Drawn, dump, problem_of, via3_csv, via3_project, via_json
 from projects import polygon
 
-from viadet.annotations.annotation_files import read_annotation_file
-from viadet.annotations.shapes import outline_of
-from viadet.project.errors import UserError
+from viadet.via.annotation_files import read_annotation_file
+from viadet.via.shapes import outline_of
 
 SHAPES = [
     SQUARE,
@@ -28,17 +27,18 @@ def project_of(**changes) -> dict:
     return json.loads(via3_project([Drawn("a.png", [(SQUARE, {"kind": "kite"})])])) | changes
 
 
-def read(folder, content: str | dict, name: str = "via.json"):
+def write(folder, content: str | dict, name: str) -> None:
     (folder / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+
+
+def read(folder, content: str | dict, name: str = "via.json"):
+    write(folder, content, name)
     return read_annotation_file(folder / name)
 
 
 def error_of(folder, content: str | dict, name: str = "via.json") -> str:
-    with pytest.raises(UserError) as error:
-        read(folder, content, name)
-    assert str(error.value).startswith(str(folder / name))
-    assert "\n" not in str(error.value)
-    return str(error.value).removeprefix(str(folder / name))
+    write(folder, content, name)
+    return problem_of(folder / name)
 
 
 def test_a_project_and_its_csv_give_the_regions_of_via_2(tmp_path):
@@ -97,7 +97,10 @@ def test_extreme_points_give_their_rectangle_and_circle(tmp_path):
             {"file": {"1": {"fname": "a.mp4", "type": 4}}},
             ", view '1' shows 'a.mp4', which is video or audio; only images can be used",
         ),
-        ({"file": {"1": {"type": 2, "loc": 1}}}, " has an image with the file name None"),
+        (
+            {"file": {"1": {"type": 2, "loc": 1}}},
+            ", view '1' has the file name None; give the image the name of its file",
+        ),
         (
             {"metadata": {"m": {"vid": "9", "xy": []}}},
             ", metadata 'm' is {'vid': '9', 'xy': []}, expected vid, xy and av",
@@ -123,12 +126,18 @@ HEADER = "# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,spatia
             HEADER.replace("file_list,", ""),
             " is changed: its CSV_HEADER lacks the columns file_list; export",
         ),
-        (HEADER + "# ATTRIBUTE = {\n", ": its comment ATTRIBUTE is not valid JSON"),
-        (HEADER + "# ATTRIBUTE = 3\n", ": its comment ATTRIBUTE is 3, expected an object"),
+        (HEADER + "# ATTRIBUTE = {\n", ", the comment ATTRIBUTE is not valid JSON"),
+        (HEADER + "# ATTRIBUTE = 3\n", ", the comment ATTRIBUTE is 3, expected an object"),
         (HEADER + '"m","[""a.png""]",0', ", row 1 below the comments has 3 cells, expected 6"),
-        (HEADER + '"m","[""a"",""b""]",0,[],[],{}', ", row 1 below the comments has ['a', 'b'] in file_list"),
+        (
+            HEADER + '"m","[""a"",""b""]",0,[],[],{}',
+            ", row 1 below the comments, file_list is ['a', 'b'], expected",
+        ),
         (HEADER + '"m","[""a.mp4""]",0,[1.5],"[1,2,3]",{}', ", row 1 below the comments is a part of a video"),
-        (HEADER + '"m","[""a.png""]",0,[],{},{}', ", row 1 below the comments has {} in spatial_coordinates"),
+        (
+            HEADER + '"m","[""a.png""]",0,[],{},{}',
+            ", row 1 below the comments, spatial_coordinates is {}, expected",
+        ),
     ],
     ids=range(7),
 )

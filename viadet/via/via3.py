@@ -3,14 +3,11 @@
 Regions become regions of VIA 2: `xy` is [shape, coordinates, …], attributes and their options have ids.
 """
 
-from pathlib import Path
 from typing import Any
 
-from viadet.annotations.via import ViaImage, checked_file_name, read_all, short_repr
-from viadet.annotations.via_csv import csv_rows, json_cell
-from viadet.annotations.via_json import parse_json
-from viadet.project.counting import counted
-from viadet.project.errors import UserError
+from viadet.via.csv_files import cells_of, csv_rows, json_cell
+from viadet.via.images import DamagedFileError, ViaImage, checked_file_name, read_all, short_repr
+from viadet.via.json_files import parse_json
 
 PARTS = ("file", "view", "metadata", "attribute")  # of a project
 CSV_COLUMNS = ("file_list", "temporal_coordinates", "spatial_coordinates", "metadata")
@@ -40,29 +37,26 @@ def is_via3_csv(text: str) -> bool:
     return "# CSV_HEADER" in text and "spatial_coordinates" in text
 
 
-def images_of_project(project: dict[str, dict], path: Path) -> list[ViaImage]:
+def images_of_project(project: dict[str, dict]) -> list[ViaImage]:
     """Give the images of a VIA 3 project.
 
     Raises:
-        UserError: names the file and the view, in the order that VIA shows them.
+        DamagedFileError: names the view or the entry of the metadata.
     """
     views = ((f"view {short_repr(view_id)}", view) for view_id, view in project["view"].items())
-    names = read_all(path, views, lambda view: _file_name_of(view, project["file"]))
-    images = {
-        view_id: ViaImage(checked_file_name(name, path), [])
-        for view_id, name in zip(project["view"], names, strict=True)
-    }
+    names = read_all(views, lambda view: _file_name_of(view, project["file"]))
+    images = {view_id: ViaImage(name, []) for view_id, name in zip(project["view"], names, strict=True)}
     metadata = ((f"metadata {short_repr(key)}", entry) for key, entry in project["metadata"].items())
-    for view_id, region in read_all(path, metadata, lambda entry: _entry_of(entry, images, project["attribute"])):
+    for view_id, region in read_all(metadata, lambda entry: _entry_of(entry, images, project["attribute"])):
         images[view_id].regions.extend(region)
     return list(images.values())
 
 
-def images_of_via3_csv(text: str, path: Path) -> list[ViaImage]:
+def images_of_via3_csv(text: str) -> list[ViaImage]:
     """Give the images of a VIA 3 CSV file, which has a row for each region and none for an image without metadata.
 
     Raises:
-        UserError: names the file and the row below the comments, counted from 1.
+        DamagedFileError: columns are missing, or a row can't be read; names it, counted from 1 below the comments.
     """
     lines = text.replace("\r\n", "\n").split("\n")  # not splitlines: values may hold its other line ends
     comments = [line.lstrip("# ").partition(" = ") for line in lines if line.startswith("#")]
@@ -70,72 +64,57 @@ def images_of_via3_csv(text: str, path: Path) -> list[ViaImage]:
     columns = [column.strip() for column in values.get("CSV_HEADER", "").split(",")]
     missing = [name for name in CSV_COLUMNS if name not in columns]
     if missing:
-        raise UserError(f"{path} is changed: its CSV_HEADER lacks the columns {', '.join(missing)}; export it again")
-    attributes = _attributes_of(values.get("ATTRIBUTE", "{}"), path)
-    rows = csv_rows("\n".join(line for line in lines if not line.startswith("#")), path)
+        raise DamagedFileError(f"is changed: its CSV_HEADER lacks the columns {', '.join(missing)}; export it again")
+    comment = [("the comment ATTRIBUTE", values.get("ATTRIBUTE", "{}"))]
+    [attributes] = read_all(comment, _attributes_of)
+    rows = csv_rows("\n".join(line for line in lines if not line.startswith("#")))
     places = ((f"row {number} below the comments", row) for number, row in enumerate(rows, start=1))
     images: dict[str, list[Any]] = {}
-    for name, region in read_all(path, places, lambda row: _row_of(row, columns, attributes)):
+    for name, region in read_all(places, lambda row: _row_of(row, columns, attributes)):
         images.setdefault(name, []).extend(region)
-    return [ViaImage(checked_file_name(name, path), regions) for name, regions in images.items()]
+    return [ViaImage(name, regions) for name, regions in images.items()]
 
 
-def _file_name_of(view: Any, files: dict) -> Any:
-    """Give the name of the one image that a view shows.
-
-    Raises:
-        ValueError: it shows something else; the text follows the view's id.
-    """
+def _file_name_of(view: Any, files: dict) -> str:
+    """Give the name of the one image that a view shows."""
     file_ids = view.get("fid_list") if isinstance(view, dict) else None
     if not isinstance(file_ids, list) or len(file_ids) != 1:
-        raise ValueError(f"shows {short_repr(file_ids)}, expected one file")
+        raise DamagedFileError(f"shows {short_repr(file_ids)}, expected one file")
     file = files.get(str(file_ids[0]))
     if not isinstance(file, dict):
-        raise ValueError(f"shows the file {short_repr(file_ids[0])}, which the project lacks")
+        raise DamagedFileError(f"shows the file {short_repr(file_ids[0])}, which the project lacks")
     if file.get("type") in (VIDEO, AUDIO):
-        raise ValueError(f"shows {short_repr(file.get('fname'))}, which is video or audio; only images can be used")
+        name = short_repr(file.get("fname"))
+        raise DamagedFileError(f"shows {name}, which is video or audio; only images can be used")
     keys = ("fname", "src") if file.get("loc") in (LOCAL, INLINE) else ("src", "fname")
-    return file.get(keys[0]) or file.get(keys[1])
+    return checked_file_name(file.get(keys[0]) or file.get(keys[1]))
 
 
 def _entry_of(entry: Any, images: dict[str, ViaImage], attributes: dict) -> tuple[str, list[dict]]:
-    """Give the id of the view that an entry of the metadata belongs to, and its region as `_row_of` does.
-
-    Raises:
-        ValueError: the text follows the entry's key.
-    """
+    """Give the id of the view that an entry of the metadata belongs to, and its region as `_row_of` does."""
     view_id = str(entry.get("vid")) if isinstance(entry, dict) else None
     if view_id not in images or not isinstance(entry.get("xy"), list) or not isinstance(entry.get("av", {}), dict):
-        raise ValueError(f"is {short_repr(entry)}, expected vid, xy and av of a view")
+        raise DamagedFileError(f"is {short_repr(entry)}, expected vid, xy and av of a view")
     return view_id, [_region_of(entry["xy"], entry.get("av", {}), attributes)] if entry["xy"] else []
 
 
 def _row_of(row: list[str], columns: list[str], attributes: dict) -> tuple[str, list[dict]]:
-    """Give a row's file name, and its region in a list, which is empty for metadata of the image.
-
-    Raises:
-        ValueError: the text follows the row's number.
-    """
-    if len(row) != len(columns):
-        raise ValueError(f"has {counted(len(row), 'cell')}, expected {len(columns)}; export the file again")
-    cells = dict(zip(columns, row, strict=True))
-    names = json_cell(cells["file_list"], "file_list", list)
-    if len(names) != 1 or not isinstance(names[0], str) or not names[0].strip():
-        raise ValueError(f"has {short_repr(names)} in file_list, expected one file name")
-    if json_cell(cells["temporal_coordinates"], "temporal_coordinates", list):
-        raise ValueError("is a part of a video; only images can be used")
-    xy = json_cell(cells["spatial_coordinates"], "spatial_coordinates", list)
-    values_by_id = json_cell(cells["metadata"], "metadata", dict)
-    return names[0], [_region_of(xy, values_by_id, attributes)] if xy else []
+    """Give a row's file name, and its region in a list, which is empty for metadata of the image."""
+    cells = cells_of(row, columns)
+    names = json_cell(cells, "file_list", list)
+    if len(names) != 1:
+        raise DamagedFileError(f"is {short_repr(names)}, expected one file name", "file_list")
+    if json_cell(cells, "temporal_coordinates", list):
+        raise DamagedFileError("is a part of a video; only images can be used")
+    xy = json_cell(cells, "spatial_coordinates", list)
+    values_by_id = json_cell(cells, "metadata", dict)
+    return checked_file_name(names[0]), [_region_of(xy, values_by_id, attributes)] if xy else []
 
 
-def _attributes_of(text: str, path: Path) -> dict:
-    try:
-        attributes = parse_json(text)
-    except (KeyError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: its comment ATTRIBUTE is not valid JSON ({error}); export it again") from None
+def _attributes_of(text: str) -> dict:
+    attributes = parse_json(text)
     if not isinstance(attributes, dict):
-        raise UserError(f"{path}: its comment ATTRIBUTE is {short_repr(attributes)}, expected an object")
+        raise DamagedFileError(f"is {short_repr(attributes)}, expected an object")
     return attributes
 
 

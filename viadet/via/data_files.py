@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 from viadet.images.decoding import SUFFIXES
-from viadet.project.errors import UserError
+from viadet.project.errors import FileError
 
 ANNOTATION_SUFFIXES = {".json", ".csv"}
 
@@ -36,7 +36,7 @@ def files_below(folder: Path) -> Iterator[Path]:
     Links to folders are followed, each folder once. Links that lead nowhere are given, too.
 
     Raises:
-        UserError: a folder is missing or can't be read.
+        FileError: a folder is missing or can't be read.
     """
     visited = set()
     for top, folders, names in os.walk(folder, onerror=_raise_unreadable, followlinks=True):
@@ -50,4 +50,4 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def _raise_unreadable(error: OSError) -> None:
-    raise UserError(f"{error.filename} can't be read ({error.strerror})")
+    raise FileError(Path(error.filename), f"can't be read ({error.strerror})")

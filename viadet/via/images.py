@@ -1,15 +1,13 @@
-"""What all readers of annotation files give: images with regions as the VGG Image Annotator (VIA) 2 writes them.
+"""What all readers of annotation files give, images with regions as VIA 2 writes them, and how they refuse a file.
 
 VIA: https://www.robots.ox.ac.uk/~vgg/software/via/.
 """
 
 import unicodedata
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from viadet.project.counting import counted
-from viadet.project.errors import UserError
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -24,6 +22,14 @@ class ViaImage(NamedTuple):
     size: int | None = None  # bytes of the image file, where VIA knew it
 
 
+class DamagedFileError(Exception):
+    """A file of VIA that can't be read; the text follows the name of the file and the places in it."""
+
+    def __init__(self, text: str, *places: str) -> None:
+        super().__init__(text)
+        self.places = places  # from the outermost, such as "row 2"
+
+
 class BadRegionError(ValueError):
     """A region that gives no box.
 
@@ -35,16 +41,16 @@ class BadRegionError(ValueError):
         self.reason = reason
 
 
-def checked_file_name(name: Any, path: Path) -> str:
+def checked_file_name(name: Any) -> str:
     """Return the name of an image.
 
     Raises:
-        UserError: it is not a text of one line.
+        DamagedFileError: it is not a text of one line.
     """
     if not isinstance(name, str) or not name.strip():
-        raise UserError(f"{path} has an image with the file name {short_repr(name)}; give it the name of its file")
+        raise DamagedFileError(f"has the file name {short_repr(name)}; give the image the name of its file")
     if any(unicodedata.category(sign) in LINE_BREAKING for sign in name):
-        raise UserError(f"{path}: the file name {short_repr(name)} has control characters; rename the image")
+        raise DamagedFileError(f"has control characters in the file name {short_repr(name)}; rename the image")
     return name
 
 
@@ -57,29 +63,24 @@ def short_repr(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def read_all(path: Path, parts: Iterable[tuple[str, Part]], read: Callable[[Part], Result]) -> list[Result]:
+def read_all(parts: Iterable[tuple[str, Part]], read: Callable[[Part], Result]) -> list[Result]:
     """Read all parts of an annotation file.
 
     Args:
-        path: the file.
         parts: the place of each part in the file, such as "row 2", and the part.
-        read: reads one part; the text of its ValueError follows the place in a message.
+        read: reads one part.
 
     Raises:
-        UserError: parts can't be read; names the first and the number of the others.
+        DamagedFileError: parts can't be read; names the first and the number of the others.
     """
     results, problems = [], []
     for place, part in parts:
         try:
             results.append(read(part))
-        except ValueError as error:
-            problems.append(f", {place} {error}")
-    raise_all(path, problems)
-    return results
-
-
-def raise_all(path: Path, problems: list[str]) -> None:
-    """Raise a UserError with the first of a file's problems and the number of the others; nothing without problems."""
+        except DamagedFileError as error:
+            problems.append((error, place))
     if problems:
+        error, place = problems[0]
         others = f" (and {counted(len(problems) - 1, 'more such place')})" if len(problems) > 1 else ""
-        raise UserError(f"{path}{problems[0]}{others}")
+        raise DamagedFileError(f"{error}{others}", place, *error.places)
+    return results

@@ -1,0 +1,94 @@
+"""Finding VIA's annotation files by their content, and reading any of them."""
+
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+from viadet.via.csv_files import images_of_csv, is_via_csv
+from viadet.via.data_files import is_annotation_file
+from viadet.via.images import DamagedFileError, ViaImage
+from viadet.via.json_files import images_of_json, is_via_json, parse_json
+from viadet.via.via3 import images_of_project, images_of_via3_csv, is_via3_csv, is_via3_json
+
+# In a file that can't be read, words that only VIA writes: it was cut off, edited, or saved by another program.
+VIA_WORDS = ("_via_img_metadata", "shape_attributes", "vid_list", "spatial_coordinates")
+
+
+class OtherFileError(Exception):
+    """A JSON or CSV file that VIA did not write; the text says what it is."""
+
+
+class AnnotationFiles(NamedTuple):
+    """The JSON and CSV files of a folder by their names, which are relative to it, in their order."""
+
+    images: dict[str, list[ViaImage]]  # of the files that VIA wrote; none of a damaged one
+    damaged: dict[str, DamagedFileError]  # what is wrong with a file that VIA wrote
+    others: dict[str, str]  # what a file is that VIA did not write
+
+
+def read_annotation_files(folder: Path, names: Iterable[str]) -> AnnotationFiles:
+    """Read the VIA files among all files of a folder, by their content; .json and .csv in any case."""
+    files = AnnotationFiles({}, {}, {})
+    for name in names:
+        if not is_annotation_file(PurePath(name)):
+            continue
+        try:
+            files.images[name] = read_annotation_file(folder / name)
+        except OtherFileError as error:
+            files.others[name] = str(error)
+        except DamagedFileError as error:
+            files.images[name] = []
+            files.damaged[name] = error
+    return files
+
+
+def read_annotation_file(path: Path) -> list[ViaImage]:
+    """Read the JSON or CSV file of any version of VIA, in the file's order.
+
+    Raises:
+        OtherFileError: VIA did not write it.
+        DamagedFileError: it is missing or damaged.
+    """
+    text = _read_text(path)
+    return _images_of_csv(text) if path.suffix.lower() == ".csv" else _images_of_json(text)
+
+
+def _read_text(path: Path) -> str:
+    """Read UTF-8, with or without a byte order mark."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DamagedFileError(f"can't be read ({error.strerror or error})") from None
+    except UnicodeDecodeError as error:
+        if not _has_via_words(path.read_bytes().decode("latin-1").replace("\0", "")):  # UTF-16 is ASCII with zeros
+            raise OtherFileError("not UTF-8 text") from None
+        raise DamagedFileError(f"can't be read as UTF-8 ({error}); export it again, or save it as UTF-8") from None
+
+
+def _images_of_csv(text: str) -> list[ViaImage]:
+    if is_via3_csv(text):
+        return images_of_via3_csv(text)
+    if is_via_csv(text):
+        return images_of_csv(text)
+    has_segments = "temporal_segment_start" in text
+    content = "CSV without VIA's columns" if text.strip() else "an empty file"
+    raise OtherFileError("VIA 3's temporal segments" if has_segments else content)
+
+
+def _images_of_json(text: str) -> list[ViaImage]:
+    try:
+        data: Any = parse_json(text)
+    except DamagedFileError:
+        if _has_via_words(text):
+            raise
+        raise OtherFileError("not valid JSON" if text.strip() else "an empty file") from None
+    if is_via3_json(data):
+        return images_of_project(data)
+    if is_via_json(data):
+        return images_of_json(data)
+    is_coco = isinstance(data, dict) and {"images", "annotations"} <= data.keys()
+    raise OtherFileError("COCO annotations" if is_coco else "JSON without VIA's annotations")
+
+
+def _has_via_words(text: str) -> bool:
+    return any(word in text for word in VIA_WORDS)

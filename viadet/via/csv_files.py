@@ -1,0 +1,113 @@
+"""Reading the CSV files of VIA 1 and 2: one row per region, with JSON in cells."""
+
+import csv
+import io
+import re
+import sys
+from typing import Any
+
+from viadet.project.counting import counted
+from viadet.via.images import DamagedFileError, ViaImage, checked_file_name, read_all, short_repr
+from viadet.via.json_files import parse_json, size_of
+
+COLUMNS = ("filename", "file_size", "region_count", "region_shape_attributes", "region_attributes")
+UNDEFINED = re.compile(r'("(?:[^"\\]|\\.)*")|\bundefined\b')  # a string, or JavaScript's undefined outside of one
+
+csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default, 128 KiB, is less than a long polygon's cell
+
+
+def is_via_csv(text: str) -> bool:
+    """Tell whether a CSV file's first line is the header of VIA 1 or 2."""
+    return "region_shape_attributes" in text.lstrip().partition("\n")[0]
+
+
+def images_of_csv(text: str) -> list[ViaImage]:
+    """Give the images of a CSV file; an image without regions has one row with the region_count 0.
+
+    Raises:
+        DamagedFileError: columns are missing, or a row can't be read; names it, counted from 1.
+    """
+    header, *rows = csv_rows(text, _delimiter_of(text)) or [[""]]
+    header[0] = header[0].lstrip("#")  # as VIA 1 writes it
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise DamagedFileError(f"is not a VIA file: the first row lacks the columns {', '.join(missing)}")
+    images: dict[tuple[str, str], list[Any]] = {}
+    places = ((f"row {number}", row) for number, row in enumerate(rows, start=2))
+    for name, size, region in read_all(places, lambda row: _region_of(row, header)):
+        images.setdefault((name, size), []).extend(region)
+    return [ViaImage(name, regions, _size(size)) for (name, size), regions in images.items()]
+
+
+def csv_rows(text: str, delimiter: str = ",") -> list[list[str]]:
+    """Split CSV into rows of cells, without empty rows.
+
+    Raises:
+        DamagedFileError: it is not CSV.
+    """
+    try:
+        rows = csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=delimiter)
+        return [row for row in rows if any(row)]
+    except csv.Error as error:
+        raise DamagedFileError(f"can't be read as CSV ({error}); export it again") from None
+
+
+def cells_of(row: list[str], header: list[str]) -> dict[str, str]:
+    """Give the cells of a row by the names of their columns.
+
+    Raises:
+        DamagedFileError: there are more cells than columns, or fewer.
+    """
+    if len(row) != len(header):
+        raise DamagedFileError(f"has {counted(len(row), 'cell')}, expected {len(header)}; export the file again")
+    return dict(zip(header, row, strict=True))
+
+
+def json_cell(cells: dict[str, str], column: str, kind: type[dict] | type[list]) -> Any:
+    """Parse an object or a list in a cell; an empty cell is an empty one.
+
+    VIA writes a bare `undefined` for a value that was never set; JSON files have no such keys, so they are left out.
+
+    Raises:
+        DamagedFileError: it is no JSON of this kind; names the column.
+    """
+    cell = cells[column].strip()
+    text = UNDEFINED.sub(lambda match: match[1] or "null", cell)
+    try:
+        value = parse_json(text) if text not in ("", "null") else kind()
+    except DamagedFileError as error:
+        raise DamagedFileError(str(error), column) from None
+    if not isinstance(value, kind):
+        expected = "an object" if kind is dict else "a list"
+        raise DamagedFileError(f"is {short_repr(value)}, expected {expected}", column)
+    if kind is dict and text != cell:
+        return {key: entry for key, entry in value.items() if entry is not None}
+    return value
+
+
+def _delimiter_of(text: str) -> str:
+    """Find the sign between the first two columns' names: spreadsheets also write semicolons and tabs."""
+    header = text.lstrip().partition("\n")[0]
+    return next((sign for sign in ";\t" if sign in header), ",")
+
+
+def _region_of(row: list[str], header: list[str]) -> tuple[str, str, list[dict]]:
+    """Give a row's file name, file size, and region in a list, which is empty for an image without regions."""
+    if len(row) > len(header) and header[0] == "filename":  # VIA does not quote a file name with commas
+        surplus = len(row) - len(header)
+        row = [",".join(row[: surplus + 1]), *row[surplus + 1 :]]
+    cells = cells_of(row, header)
+    name = checked_file_name(cells["filename"])
+    region = {
+        "shape_attributes": json_cell(cells, "region_shape_attributes", dict),
+        "region_attributes": json_cell(cells, "region_attributes", dict),
+    }
+    is_region = any(region.values()) or cells["region_count"].strip() not in ("0", "")
+    return name, cells["file_size"].strip(), [region] if is_region else []
+
+
+def _size(cell: str) -> int | None:
+    try:
+        return size_of(int(cell))
+    except ValueError:  # "undefined"
+        return None
