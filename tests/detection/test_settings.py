@@ -2,8 +2,8 @@
 
 import pytest
 from projects import REPOSITORY
-from viadet.evaluation.detect_settings import DetectSettings, read_settings, write_settings
 
+from viadet.detection.settings import DetectSettings, read_settings, write_settings
 from viadet.project.params import Recipe
 from viadet.project.yaml12 import load_yaml
 

@@ -1,88 +1,186 @@
-"""Test-time augmentation: sizes of the views, merging them."""
+"""Test-time augmentation: sizes of the views, merging them, weighted boxes fusion by hand-made boxes."""
 
-import math
-
+import numpy as np
 import pytest
 import torch
-from viadet.evaluation.augmented_detection import View, detect_views, merge_views, view_sizes_wh
-from viadet.network.detect import detect_coco
 
+from viadet.detection.detections import Detections
+from viadet.detection.detector import Detector, detect_data_set, detect_plain
+from viadet.detection.settings import DetectSettings
+from viadet.detection.sized_network import SizedNetwork
+from viadet.detection.views import InputView, fuse_boxes, merge_views, scaled_wh, views_of
 from viadet.network.weights import load_network
 from viadet.project.files import read_json
 from viadet.project.params import ViewsParams
 
 CPU = torch.device("cpu")
-ALL = (0.0, math.inf)
-
-
-def views_params(**changes):
-    return ViewsParams(**{"scales": [1.0], "flip": False, "merge": "wbf", "sides": None} | changes)
-
-
-def detection(image_id, category_id, x, score, side=10):
-    return {"image_id": image_id, "category_id": category_id, "bbox": [x, 0, side, side], "score": score}
+WH = (128, 128)
 
 
 def test_the_sides_of_a_view_are_multiples_of_32():
-    assert view_sizes_wh((512, 384), [1.0, 0.5, 1.3]) == [(512, 384), (256, 192), (672, 512)]
+    assert [scaled_wh((512, 384), scale) for scale in (1.0, 0.5, 1.3)] == [(512, 384), (256, 192), (672, 512)]
+
+
+def test_each_scale_is_a_view_plain_and_mirrored():
+    params = ViewsParams(scales=[1.0, 2.0], flip=True, merge="wbf")
+    both = [((128, 128), False), ((128, 128), True), ((256, 256), False), ((256, 256), True)]
+    assert views_of(WH, params) == both
+    assert views_of(WH, None) == [InputView(WH, mirrored=False)]
+
+
+def detector_of(model, views):
+    network, spec = load_network(model, CPU, WH)
+    return Detector(network, spec, DetectSettings(WH, 0.4, 100, views))
+
+
+@pytest.fixture(scope="module")
+def coco(finished_sample):
+    return read_json(finished_sample / "data/coco/val.json")
 
 
 def test_a_single_unscaled_view_gives_the_plain_detections_and_a_mirrored_one_adds_to_them(
-    finished_sample, untrained_model
+    coco, finished_sample, untrained_model
 ):
-    coco, image_dir = read_json(finished_sample / "data/coco/val.json"), finished_sample / "data/raw"
-    network, spec = load_network(untrained_model, CPU, (128, 128))
-    plain = detect_coco(network, spec, coco, image_dir, CPU)
-    single, both = (
-        detect_views(untrained_model, coco, image_dir, views_params(flip=flip, merge="nms"), (128, 128), CPU, 100)
-        for flip in (False, True)
+    found = {}
+    for flip in (False, True):
+        detector = detector_of(untrained_model, ViewsParams(scales=[1.0], flip=flip, merge="nms"))
+        found[flip] = detect_data_set(detector, coco, finished_sample / "data/raw")
+    for image_id, plain in found[False][0].items():
+        np.testing.assert_array_equal(plain.boxes_xyxy, found[True][0][image_id].boxes_xyxy)
+        single, both = (found[flip][1][image_id] for flip in (False, True))
+        # Between the two NMS boxes are voted on, so that a few overlap more than before.
+        assert 0.9 * len(plain) <= len(single) <= len(plain) > 30
+        rows = set(map(tuple, plain.boxes_xyxy.tolist()))
+        assert set(map(tuple, single.boxes_xyxy.tolist())) <= rows
+        assert set(map(tuple, both.boxes_xyxy.tolist())) - rows
+
+
+def test_each_distinct_input_passes_the_network_once_and_each_file_is_read_once(
+    coco, finished_sample, untrained_model, monkeypatch
+):
+    passed, read = [], []
+    detect, open_image = SizedNetwork.detect, Detector.detect_ahead
+
+    def counted_detect(self, inputs, max_detections, mirrored):
+        passed.extend([(self.spec.input_wh, mirrored)] * len(inputs))
+        return detect(self, inputs, max_detections, mirrored)
+
+    def counted_ahead(self, images, views, pool):
+        read.extend(images)
+        return open_image(self, images, views, pool)
+
+    monkeypatch.setattr(SizedNetwork, "detect", counted_detect)
+    monkeypatch.setattr(Detector, "detect_ahead", counted_ahead)
+    detector = detector_of(untrained_model, ViewsParams(scales=[1.0, 2.0], flip=True, merge="wbf"))
+    detect_data_set(detector, coco, finished_sample / "data/raw")
+    images = len(coco["images"])
+    assert sorted(passed) == sorted([*views_of(WH, detector.settings.views)] * images)
+    assert len(read) == images
+    passed.clear()
+    detect_plain(detector, coco, finished_sample / "data/raw")
+    assert passed == [(WH, False)] * images
+
+
+def test_networks_for_several_sizes_share_their_weights_and_draw_no_random_numbers(untrained_model):
+    network, spec = load_network(untrained_model, CPU, WH)
+    sized, state = SizedNetwork(network, spec), torch.get_rng_state()
+    larger = sized.resized((256, 128))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert larger.spec.input_wh == (256, 128) and not larger.network.training
+    pairs = zip(sized.network.state_dict().values(), larger.network.state_dict().values(), strict=True)
+    assert all(one.data_ptr() == other.data_ptr() for one, other in pairs)
+    expected, _ = load_network(untrained_model, CPU, (256, 128))
+    images = torch.randn(1, 3, 128, 256, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for one, other in zip(larger.network(images)[0], expected(images)[0], strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def detections(*rows):
+    """Detections are (label, x, score, side), best first."""
+    labels, xs, scores, sides = zip(*rows, strict=True) if rows else ((),) * 4
+    boxes_xyxy = [[x, 0, x + side, side] for x, side in zip(xs, sides, strict=True)]
+    return Detections(
+        np.array(boxes_xyxy, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.array(labels, np.int64),
+        ("cat", "dog"),
     )
-    # Between the two NMS boxes are voted on and rounded, so that a few overlap more than before.
-    assert 0.9 * len(plain) <= len(single) <= len(plain) > 100
-    assert all(result in plain for result in single)
-    assert any(result not in plain for result in both)
 
 
-IMAGE = {"width": 100, "height": 50}
-COCO = {"images": [{"id": 1} | IMAGE, {"id": 2} | IMAGE]}
-
-
-def test_nms_keeps_the_best_of_overlapping_detections_for_each_category_and_image():
-    results = [
-        detection(1, 1, 0, 0.5),
-        detection(1, 1, 1, 0.9),
-        detection(1, 2, 1, 0.4),
-        detection(1, 1, 30, 0.3),
-        detection(2, 1, 0, 0.2),
-    ]
-    views = [View((100, 100), ALL, results[::2]), View((200, 200), ALL, results[1::2])]
-    assert merge_views(COCO, views, "nms", 100) == results[1:]
-    assert merge_views(COCO, views, "nms", 2) == [results[1], results[2], results[4]]
-    assert merge_views(COCO, [View((100, 100), ALL, [])], "nms", 100) == []
-
-
-def test_wbf_averages_views_for_each_category_and_image():
-    first = [detection(1, 1, 0, 0.8), detection(2, 1, 0, 0.4)]
-    second = [detection(1, 1, 2, 0.8), detection(1, 2, 2, 0.6)]
-    views = [View((100, 100), ALL, first), View((200, 200), ALL, second)]
-    assert merge_views(COCO, views, "wbf", 100) == [
-        detection(1, 1, 1, 0.8) | {"bbox": [1, 0, 10, 10]},
-        detection(1, 2, 2, 0.3),
-        detection(2, 1, 0, 0.2),
+def rows_of(merged):
+    return [
+        (label, round(float(box_xyxy[0]), 3), round(float(score), 3))
+        for label, box_xyxy, score in zip(merged.labels.tolist(), merged.boxes_xyxy, merged.scores, strict=True)
     ]
 
 
-def test_a_view_counts_only_for_its_sizes():
-    """In the second view boxes are twice as large: 20 px are asked of both, 60 px of the first alone."""
-    views = [
-        View((100, 100), (15.0, math.inf), [detection(1, 1, 0, 0.9, side=10), detection(1, 1, 30, 0.8, side=60)]),
-        View((200, 200), (0.0, 60.0), [detection(1, 1, 0, 0.6, side=20), detection(1, 1, 30, 0.5, side=60)]),
-    ]
-    merged = merge_views(COCO, views, "wbf", 100)
-    assert [(round(result["score"], 3), result["bbox"][2]) for result in merged] == [(0.8, 60), (0.3, 20)]
-    assert [result["bbox"][2] for result in merge_views(COCO, views, "nms", 100)] == [60, 20]
+def test_nms_keeps_the_best_of_overlapping_detections_for_each_category():
+    first = detections((1, 0, 0.5, 10), (1, 30, 0.3, 10))
+    second = detections((1, 1, 0.9, 10), (2, 1, 0.4, 10))
+    expected = [(1, 1.0, 0.9), (2, 1.0, 0.4), (1, 30.0, 0.3)]
+    assert rows_of(merge_views([first, second], "nms", 100)) == expected
+    assert rows_of(merge_views([first, second], "nms", 2)) == expected[:2]
+    assert rows_of(merge_views([detections()], "nms", 100)) == []
 
 
-def test_there_is_a_range_of_sides_for_each_scale():
-    with pytest.raises(ValueError, match="sides has 1 ranges for 2 scales"):
-        views_params(scales=[1.0, 2.0], sides=[[0.0, 1.0]])
+def test_wbf_averages_views_for_each_category():
+    first, second = detections((1, 0, 0.8, 10)), detections((1, 2, 0.8, 10), (2, 2, 0.6, 10))
+    merged = merge_views([first, second], "wbf", 100)
+    assert rows_of(merged) == [(1, 1.0, 0.8), (2, 2.0, 0.3)]
+    assert merged.names == ["cat", "dog"]
+    assert len(merge_views([detections(), detections()], "wbf", 100)) == 0
+
+
+def test_views_are_merged_unrounded():
+    first, second = detections((1, 0.1234, 0.80004, 10)), detections((1, 0.1238, 0.80004, 10))
+    merged = merge_views([first, second], "wbf", 100)
+    assert merged.boxes_xyxy[0, 0] == pytest.approx(0.1236, abs=1e-6)
+    assert merged.scores[0] == pytest.approx(0.80004, abs=1e-6)
+
+
+def fuse(rows, views=2):
+    """Fuse rows of (x0, y0, x1, y1, score, view)."""
+    data = np.array(rows, dtype=float).reshape(-1, 6)
+    boxes_xyxy, scores = fuse_boxes(data[:, :4], data[:, 4], data[:, 5].astype(int), views)
+    return boxes_xyxy.tolist(), scores.tolist()
+
+
+def test_boxes_that_agree_become_their_mean_by_score_and_the_mean_of_their_scores():
+    boxes_xyxy, scores = fuse([(0, 0, 10, 10, 0.9, 0), (2, 0, 12, 10, 0.3, 1)])
+    assert boxes_xyxy == [pytest.approx([0.5, 0, 10.5, 10])]
+    assert scores == [pytest.approx(0.6)]
+
+
+def test_a_box_that_one_of_two_views_finds_has_half_its_score():
+    boxes_xyxy, scores = fuse([(0, 0, 10, 10, 0.9, 0), (50, 0, 60, 10, 0.8, 1), (50, 0, 60, 10, 0.6, 0)])
+    assert boxes_xyxy == [pytest.approx([50, 0, 60, 10]), [0, 0, 10, 10]]
+    assert scores == [pytest.approx(0.7), pytest.approx(0.45)]
+
+
+def test_two_boxes_of_one_view_count_once():
+    assert fuse([(0, 0, 10, 10, 0.8, 0), (1, 0, 11, 10, 0.8, 0)])[1] == [pytest.approx(0.4)]
+
+
+def test_boxes_without_area_join_no_other_box():
+    rows = [(5, 5, 5, 8, 0.9, 0), (5, 5, 5, 8, 0.8, 1), (0, 0, 10, 10, 0.7, 0), (0, 0, 10, 10, 0.6, 1)]
+    boxes_xyxy, scores = fuse(rows)
+    assert boxes_xyxy == [pytest.approx([0, 0, 10, 10]), [5, 5, 5, 8], [5, 5, 5, 8]]
+    assert scores == [pytest.approx(0.65), pytest.approx(0.45), pytest.approx(0.4)]
+
+
+def test_a_box_joins_the_fused_box_that_it_overlaps_most():
+    rows = [(0, 0, 10, 10, 0.9, 0), (4, 0, 14, 10, 0.8, 0), (3, 0, 13, 10, 0.5, 1)]
+    boxes_xyxy, _ = fuse(rows)
+    assert boxes_xyxy[0] == pytest.approx([(4 * 0.8 + 3 * 0.5) / 1.3, 0, (14 * 0.8 + 13 * 0.5) / 1.3, 10])
+    assert boxes_xyxy[1] == [0, 0, 10, 10]
+
+
+def test_nothing_gives_nothing():
+    assert fuse([]) == ([], [])
+
+
+def test_boxes_join_above_the_iou_of_the_authors():
+    # Boxes 10 px wide, moved by d px: their IoU is (10 - d) / (10 + d), 0.55 at 2.903 px.
+    assert len(fuse([(0, 0, 10, 10, 0.9, 0), (2.90, 0, 12.90, 10, 0.9, 1)])[0]) == 1
+    assert len(fuse([(0, 0, 10, 10, 0.9, 0), (2.91, 0, 12.91, 10, 0.9, 1)])[0]) == 2

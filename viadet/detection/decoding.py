@@ -53,7 +53,9 @@ def decode(
     input_xyxy = vote(boxes_xyxy[inside], scores[inside], labels[inside], boxes_xyxy[best], labels[best])
     if mirrored:
         input_xyxy = mirror_boxes_xyxy(input_xyxy, letterbox.width)
-    image_xyxy = input_xyxy.cpu().double() / torch.tensor(letterbox.scale_xy * 2, dtype=torch.float64)
+    scale_xyxy = torch.tensor(letterbox.scale_xy * 2, dtype=torch.float64)
+    photograph_xyxy = torch.tensor([letterbox.width, letterbox.height] * 2)
+    image_xyxy = input_xyxy.cpu().double().minimum(photograph_xyxy) / scale_xyxy  # a mean may be rounded up
     return Detections(
         image_xyxy.float().numpy(),
         scores[best].cpu().numpy(),
