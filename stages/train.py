@@ -78,8 +78,10 @@ def train_and_write() -> None:
     width, height = spec.input_wh
     times = f"{group.count} x " if group.count > 1 else ""
     print(f"{spec.name} at {width} x {height} px on {times}{device}, {load_start(network, INIT_DIR)}")
-    images = group.by_machine(  # whose processes share the decoded images
-        lambda: TrainingSet(COCO_DIR / "train.json", IMAGE_DIR, params, spec.input_wh, spec.fill_rgb)
+    images = group.by_machine(  # whose processes share the decoded images; machines may share the folder
+        lambda: TrainingSet(
+            COCO_DIR / "train.json", IMAGE_DIR, params, spec.input_wh, spec.fill_rgb, owner=f"train_{group.rank}"
+        )
     )
 
     def validate(average: nn.Module) -> dict[str, float]:
