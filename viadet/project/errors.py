@@ -20,8 +20,8 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, as `kill` and batch systems send it; ends a stage or command as Ctrl-C does, its files tidied up."""
 
 
-def run_stage(main: Callable[[], None], doc: str) -> None:
-    """Run a stage's `main`.
+def run_stage(main: Callable[[], None], doc: str | None) -> None:
+    """Run a stage's `main`, or print its docstring if the command line asks for `--help`; it has no other arguments.
 
     Args:
         main: reads params and inputs, writes outputs; raises UserError for what the user can fix.
@@ -29,15 +29,10 @@ def run_stage(main: Callable[[], None], doc: str) -> None:
     """
     escape_unprintable()
     name = Path(sys.argv[0]).stem
-    parse_arguments(name, doc)
-    with one_line_errors(name, "run `dvc repro` again"):
-        main()
-
-
-def parse_arguments(name: str, doc: str | None) -> None:
-    """Print a stage's docstring and end if the command line asks for `--help`; refuse other arguments, exit code 2."""
     formatter = argparse.RawDescriptionHelpFormatter
     argparse.ArgumentParser(f"python -m stages.{name}", description=doc, formatter_class=formatter).parse_args()
+    with one_line_errors(name, "run `dvc repro` again"):
+        main()
 
 
 def escape_unprintable() -> None:
