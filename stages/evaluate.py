@@ -30,6 +30,7 @@ from viadet.pictures.detections import draw_data_set
 from viadet.pictures.drawing import save_figure
 from viadet.project.errors import run_stage
 from viadet.project.files import read_json, replaced_dir, sha256_of, write_csv, write_json
+from viadet.project.metric_names import AP
 from viadet.project.params import EvaluateParams, Recipe, read_recipe, read_recipe_name
 
 MODEL_DIR = Path("data/model")
@@ -103,7 +104,7 @@ def main() -> None:
     write_json(METRICS_PATH, main_figures(metrics))
     write_json(DETAILS_PATH, metrics)
     write_card_and_settings(recipe, tables["by_class"], metrics)
-    print(f"bbox_mAP {metrics['bbox_mAP']:.3f}; detections: {len(results)}, images: {len(coco['images'])}")
+    print(f"{AP} {metrics[AP]:.3f}; detections: {len(results)}, images: {len(coco['images'])}")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from viadet.evaluation.matching import MatchCounts, precision_recall_f1
 from viadet.evaluation.rankings import ap_of_images, rank_detections
 from viadet.project.errors import UserError
 from viadet.project.files import read_json
+from viadet.project.metric_names import AP, AP_NAMES
 
-SIZES = ("", "_50", "_75", "_s", "_m", "_l")
-MAIN_FIGURES = (*(f"bbox_mAP{size}" for size in SIZES), "f1", "views_bbox_mAP", "test_bbox_mAP")
+MAIN_FIGURES = (*AP_NAMES, "f1", f"views_{AP}", f"test_{AP}")
 
 
 def summarise(evaluation: COCOeval, counts: dict[int, MatchCounts], bootstrap: int, seed: int) -> dict[str, float]:
@@ -28,11 +28,11 @@ def summarise(evaluation: COCOeval, counts: dict[int, MatchCounts], bootstrap: i
         seed: of the samples.
     """
     metrics = coco_stats(evaluation)
-    metrics["bbox_mAP_ids_from_0"] = map_with_ids_from_0(evaluation)
+    metrics[f"{AP}_ids_from_0"] = map_with_ids_from_0(evaluation)
     metrics |= precision_recall_f1(list(counts.values()))
     if bootstrap:
         low, high = ap_interval(evaluation, bootstrap, seed)
-        metrics |= {"bbox_mAP_low": low, "bbox_mAP_high": high}
+        metrics |= {f"{AP}_low": low, f"{AP}_high": high}
     return {name: round(value, DECIMALS) for name, value in metrics.items()}
 
 
