@@ -92,7 +92,7 @@ def changed_params(params: dict, base: dict) -> list[str]:
 
 def format_rows(rows: list[Row], width: int) -> list[str]:
     """Align the rows in lines of at most `width` columns, the notes wrapped; longer only if a name is."""
-    first = max(len("experiment"), *(len(row.name) for row in rows))
+    first = max(len(name) for name in ["experiment", *(row.name for row in rows)])
     titles = "".join(f"{title:>7}" for title in METRICS)
     lines = [f"{'experiment':<{first}}{titles}  params that differ"]
     for row in rows:
