@@ -20,7 +20,7 @@ CHUNK_BYTES = 1 << 18
 
 
 class Unreachable(Exception):
-    """No place has the file, and trying again would not help; its text says why."""
+    """A file can't be downloaded; the text says why."""
 
 
 def is_url(source: str) -> bool:
@@ -51,27 +51,17 @@ def fetch_file(url: str, folder: Path, name: str | None = None) -> Path:
             if is_url(place):
                 download(place, folder / name)
             else:
-                copy(Path(place).expanduser(), folder / name)
+                with replaced_file(folder / name) as temporary:
+                    shutil.copyfile(Path(place).expanduser(), temporary)
             return folder / name
         except Unreachable as error:
             failures.append(f"{place} ({error})")
+        except FileNotFoundError:
+            failures.append(f"{place} (no such file)")
     raise UserError(
         f"download failed: {', '.join(failures)}; set {MIRROR_VARIABLE}=<folder or URL that holds {name}>, "
         "or run the sample, which needs no network: dvc exp run -S recipe=sample"
     )
-
-
-def copy(source: Path, path: Path) -> None:
-    """Copy a file.
-
-    Raises:
-        Unreachable: there is none.
-    """
-    try:
-        with replaced_file(path) as temporary:
-            shutil.copyfile(source, temporary)
-    except FileNotFoundError:
-        raise Unreachable("no such file") from None
 
 
 def download(url: str, path: Path) -> None:
