@@ -33,7 +33,7 @@ def fetch_file(url: str, folder: Path, name: str | None = None) -> Path:
 
     Args:
         url: of the file.
-        folder: existing folder to write to.
+        folder: existing folder to write to; a file of this name that is there already is kept.
         name: of the file in `folder` and in a mirror; None: the last part of the URL.
 
     Raises:
