@@ -1,4 +1,4 @@
-"""Time start-up: each stage's --help, importing viadet, and `dvc repro` with nothing to do, in seconds of CPU.
+"""Time start-up: importing viadet, and `dvc repro` with nothing to do, in seconds of CPU.
 
     python -m benchmarks.start_up
 
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.project import ROOT, STAGES, cpu_of_children, write_params
+from benchmarks.project import ROOT, cpu_of_children, write_params
 from benchmarks.timing import Row, Seconds, alternate, cost_row, make_parser, write_results
 
 ROUNDS = 5
@@ -30,17 +30,11 @@ TINY = {  # changes of the recipe `sample`: only that it ran counts
 Command = tuple[str, ...]
 
 
-def stage_help(stage: str) -> str:
-    """Name a stage's --help."""
-    return f"python -m stages.{stage} --help"
-
-
 def make_commands(finished: Path) -> dict[str, Command]:
     """Name the commands that are timed; `finished` is the folder of a project with nothing to do."""
     python = sys.executable
     commands = {PYTHON: (python, "-c", "pass"), TORCH: (python, "-c", "import torch")}
     commands |= {IMPORT: (python, "-c", "import viadet")}
-    commands |= {stage_help(stage): (python, "-m", f"stages.{stage}", "--help") for stage in STAGES}
     dvc = (python, "-m", "dvc", "--cd", str(finished))
     return commands | {DVC: (python, "-m", "dvc", "--version"), REPRO: (*dvc, "repro")}
 

@@ -26,6 +26,7 @@ from viadet.pictures.detections import draw_data_set
 from viadet.pictures.drawing import save_figure
 from viadet.project.errors import run_stage
 from viadet.project.files import read_json, replaced_dir, write_csv, write_json
+from viadet.project.metric_names import AP
 from viadet.project.params import read_recipe
 
 MODEL_DIR = Path("data/model")
@@ -74,7 +75,7 @@ def main() -> None:
     write_model_card(MODEL_DIR, recipe, COCO_DIR, START_PATH, tables["by_class"], figures)
     write_settings(MODEL_DIR, settings)
     count = sum(map(len, detections.values()))
-    print(f"bbox_mAP {figures['bbox_mAP']:.3f}; detections: {count}, images: {len(coco['images'])}")
+    print(f"{AP} {figures[AP]:.3f}; detections: {count}, images: {len(coco['images'])}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from viadet.network.weights import WEIGHTS_NAME, load_start, save_network
 from viadet.project.errors import run_stage
 from viadet.project.experiments import project_root
 from viadet.project.files import read_json, replaced_dir, sha256_of, write_csv, write_json
+from viadet.project.metric_names import AP, AP_50, AP_75
 from viadet.project.params import read_recipe
 from viadet.training.checkpoint import Checkpoints, training_key
 from viadet.training.history import History
@@ -40,7 +41,7 @@ TIMING_PATH = Path("metrics/timing.json")
 def write_curves(history: History) -> None:
     """Write losses and validation AP by epoch; done after each, so that `dvc plots show` follows the training."""
     write_csv(PLOTS_DIR / "loss.csv", history.losses, ["epoch", "loss", "class_loss", "box_loss", "lr"])
-    write_csv(PLOTS_DIR / "ap.csv", history.aps, ["epoch", "bbox_mAP", "bbox_mAP_50", "bbox_mAP_75"])
+    write_csv(PLOTS_DIR / "ap.csv", history.aps, ["epoch", AP, AP_50, AP_75])
 
 
 def write_metrics(history: History, network: nn.Module) -> None:
@@ -78,8 +79,10 @@ def train_and_write() -> None:
     width, height = spec.input_wh
     times = f"{group.count} x " if group.count > 1 else ""
     print(f"{spec.name} at {width} x {height} px on {times}{device}, {load_start(network, INIT_DIR)}")
-    images = group.by_machine(  # whose processes share the decoded images
-        lambda: TrainingSet(COCO_DIR / "train.json", IMAGE_DIR, params, spec.input_wh, spec.fill_rgb)
+    images = group.by_machine(  # whose processes share the decoded images; machines may share the folder
+        lambda: TrainingSet(
+            COCO_DIR / "train.json", IMAGE_DIR, params, spec.input_wh, spec.fill_rgb, owner=f"train_{group.rank}"
+        )
     )
 
     def validate(average: nn.Module) -> dict[str, float]:

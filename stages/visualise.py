@@ -57,7 +57,9 @@ def main() -> None:
     cocos = {split: read_json(path) for split, path in COCO_PATHS.items()}
     names = category_names(cocos["train"])
     spec = make_spec(recipe.model, list(names.values()))
-    training_set = TrainingSet(COCO_PATHS["train"], IMAGE_DIR, recipe.train, spec.input_wh, spec.fill_rgb)
+    training_set = TrainingSet(
+        COCO_PATHS["train"], IMAGE_DIR, recipe.train, spec.input_wh, spec.fill_rgb, owner="visualise"
+    )
     samples = [training_set[0, index] for index in range(min(DRAWN_IMAGES, len(training_set)))]
     anchors_wh = anchor_sizes_wh(build_network(spec))
     boxes_wh = {split: box_sizes_wh(coco, spec.input_wh) for split, coco in cocos.items()}

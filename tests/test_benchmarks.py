@@ -92,7 +92,6 @@ def test_cams_are_compared_with_detecting(tmp_path):
 @pytest.mark.needs("posix")
 def test_start_up_measures_the_cpu_of_the_commands(tmp_path):
     commands = start_up.make_commands(tmp_path)
-    assert {start_up.stage_help(path.stem) for path in (REPOSITORY / "stages").glob("[a-z]*.py")} < set(commands)
     commands = {name: commands[name] for name in (start_up.PYTHON, start_up.IMPORT)}
     sides = {"ours": lambda: start_up.starting(commands)}
     seconds = timing.alternate(sides, 1, start_up.cpu_of_children, in_processes=False)

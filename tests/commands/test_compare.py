@@ -161,10 +161,10 @@ def test_in_a_sub_folder_the_page_is_that_of_the_root(committed):
     docs = committed.folder / "docs"
     result = compare(committed.at(docs))
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1].startswith("../comparison.html: ")
+    assert result.stdout.splitlines()[-1].startswith(f"{committed.folder / 'comparison.html'}: ")
     page = (committed.folder / "comparison.html").read_text(encoding="utf-8")
     assert "../plots" not in page
-    assert compare(committed.at(docs), "-o", "page.html").stdout.splitlines()[-1].startswith("page.html: ")
+    assert compare(committed.at(docs), "-o", "page.html").stdout.splitlines()[-1].startswith(f"{docs / 'page.html'}: ")
     assert (docs / "page.html").read_text(encoding="utf-8") == page
 
 
@@ -172,7 +172,7 @@ def test_in_a_sub_folder_the_page_is_that_of_the_root(committed):
 def page(sweep, rates):
     result = compare(sweep, *rates)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("comparison.html: ")
+    assert result.stdout.startswith(f"{sweep.folder / 'comparison.html'}: ")
     return sweep.folder / "comparison.html"
 
 

@@ -11,22 +11,23 @@ from click.testing import CliRunner
 from projects import Clone, small_changes, write_params
 
 from viadet.commands.app import main
-from viadet.commands.repeat import METRICS, check_paths, markdown_table, plan_repetitions
+from viadet.commands.repeat import check_path, markdown_table, plan_repetitions
 from viadet.project.errors import UserError
+from viadet.project.metric_names import AP_NAMES
 from viadet.project.params import read_recipe
 
 
 def test_the_table_gives_mean_and_standard_deviation_and_leaves_out_what_has_no_meaning():
     metrics = {
-        "a": dict.fromkeys(METRICS, 0.2) | {"bbox_mAP_s": -1.0},
-        "b": dict.fromkeys(METRICS, 0.4) | {"bbox_mAP_s": -1.0},
-        "c": dict.fromkeys(METRICS, 0.6) | {"bbox_mAP_s": 0.5},
+        "a": dict.fromkeys(AP_NAMES, 0.2) | {"bbox_mAP_s": -1.0},
+        "b": dict.fromkeys(AP_NAMES, 0.4) | {"bbox_mAP_s": -1.0},
+        "c": dict.fromkeys(AP_NAMES, 0.6) | {"bbox_mAP_s": 0.5},
     }
     *_, last = markdown_table(metrics).splitlines()
     cells = [cell.strip() for cell in last.strip("|").split("|")]
     assert cells[0] == "mean ± sd of 3"
     assert cells[1] == "0.400 ± 0.200"
-    assert cells[1 + METRICS.index("bbox_mAP_s")] == "0.500"
+    assert cells[1 + AP_NAMES.index("bbox_mAP_s")] == "0.500"
 
 
 @pytest.mark.parametrize(
@@ -116,16 +117,16 @@ def test_what_can_not_be_repeated_is_refused_before_any_work(tracked, change, er
 @pytest.mark.parametrize("path", ["tracked", "tracked/via.json", "nowhere", "/etc", ""])
 def test_tracked_files_and_absolute_paths_can_be_repeated(tracked, monkeypatch, path):
     monkeypatch.chdir(tracked)
-    check_paths("sample", {"fetch.source": path})
+    check_path("sample", "fetch.source", path)
 
 
 def test_a_folder_that_dvc_tracks_can_be_repeated(tracked, monkeypatch):
     monkeypatch.chdir(tracked)
     Path("mine.dvc").touch()
-    check_paths("sample", {"fetch.source": "mine"})
+    check_path("sample", "fetch.source", "mine")
     Path("mine.dvc").unlink()
     with pytest.raises(UserError, match=r"give the absolute path: -S sample\.fetch\.source=.*mine$"):
-        check_paths("sample", {"fetch.source": "mine"})
+        check_path("sample", "fetch.source", "mine")
 
 
 def test_the_folder_of_the_recipe_is_to_be_added_to_dvc(tracked, monkeypatch):
@@ -133,7 +134,7 @@ def test_the_folder_of_the_recipe_is_to_be_added_to_dvc(tracked, monkeypatch):
     Path("data/own").mkdir(parents=True)
     Path("data/own/via.json").touch()
     with pytest.raises(UserError, match=r"run `dvc add data/own` and `git add data/own\.dvc data/\.gitignore`$"):
-        check_paths("own", {"fetch.source": "data/own"})
+        check_path("own", "fetch.source", "data/own")
 
 
 def test_without_git_there_is_one_line(tracked, monkeypatch):

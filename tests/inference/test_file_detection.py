@@ -1,7 +1,10 @@
 """Detecting in files, with and without worker processes."""
 
+import subprocess
+import sys
 from itertools import islice
 
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -12,6 +15,16 @@ from viadet.project.errors import UserError
 
 SIZES_WH = [(40 + 3 * number, 64) for number in range(20)]
 DAMAGED = (0, 9, 19)
+
+# Prints the process id of a worker, and waits for its input to end.
+COMMAND = """
+import os, sys
+from viadet.inference.file_detection import worker_pool
+if __name__ == "__main__":
+    with worker_pool(1) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        sys.stdin.read()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +89,13 @@ def test_few_images_need_no_processes():
     assert workers_for(16, cuda) == 0
     assert workers_for(1000, cpu) == 1
     assert 1 <= workers_for(1000, cuda) <= 8
+
+
+@pytest.mark.slow
+def test_a_worker_process_ends_with_a_killed_command(tmp_path):
+    (tmp_path / "command.py").write_text(COMMAND, encoding="utf-8")
+    command = [sys.executable, str(tmp_path / "command.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        worker = psutil.Process(int(process.stdout.readline()))
+        process.kill()
+        worker.wait(timeout=20)

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from projects import Clone, changed_param, small_changes
@@ -33,23 +35,40 @@ def test_two_clones_give_the_same_bytes(finished_clone, tmp_path):
     assert model | {"data/detections.json", "plots/evaluate/images", "plots/grad_cam/images"} < set(expected)
 
 
-@pytest.mark.needs("signals")
-def test_a_run_that_is_killed_with_dvc_continues_to_the_same_lock(experiment, finished_clone):
-    lock = (experiment.folder / "dvc.lock").read_bytes()
-    expected = hashes(finished_clone)
+def kill_with_dvc(clone: Clone, stage: str, is_time: Callable[[Path], object]) -> None:
+    """Run a stage by DVC and kill both, when something has happened in the folder data."""
     process = subprocess.Popen(
-        ["dvc", "repro", "--force", "--single-item", "train"],
-        cwd=experiment.folder,
-        env=experiment.environment,
+        ["dvc", "repro", "--force", "--single-item", stage],
+        cwd=clone.folder,
+        env=clone.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while not list((experiment.folder / "data").glob("checkpoint/*/epoch_*.pt")):
+    while not is_time(clone.folder / "data"):
         assert process.poll() is None
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@pytest.mark.needs("signals")
+def test_a_stage_that_is_killed_with_dvc_leaves_nothing_that_is_taken_for_an_output(experiment):
+    lock = (experiment.folder / "dvc.lock").read_bytes()
+    data = experiment.folder / "data"
+    kill_with_dvc(experiment, "fetch", lambda data: list(data.glob(".raw.tmp/*/train/*.jpg")))
+    assert [data / name for name in ("init", "libraries", "raw") if (data / name).exists()] == []
+    assert (data / ".raw.tmp").exists()
+    experiment.run("dvc", "repro", "--force", "--single-item", "fetch")
+    assert not (data / ".raw.tmp").exists()
+    assert (experiment.folder / "dvc.lock").read_bytes() == lock
+
+
+@pytest.mark.needs("signals")
+def test_a_run_that_is_killed_with_dvc_continues_to_the_same_lock(experiment, finished_clone):
+    lock = (experiment.folder / "dvc.lock").read_bytes()
+    expected = hashes(finished_clone)
+    kill_with_dvc(experiment, "train", lambda data: list(data.glob("checkpoint/*/epoch_*.pt")))
     assert not (experiment.folder / "data/model/model.safetensors").exists()
     output = experiment.run("dvc", "repro")
     assert "resuming after epoch 1 of 2" in output

@@ -12,8 +12,6 @@ from viadet.project.yaml12 import load_yaml
 STAGES = load_yaml((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 ORDER = ["fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam"]
 ROOMS = sorted(path.parent.name for path in REPOSITORY.glob("viadet/*/__init__.py"))
-MAX_FUNCTION_LINES = 40
-MAX_STAGE_LINES = 110
 
 
 def parse(path):
@@ -54,9 +52,8 @@ def test_the_folder_has_seven_stages_in_order_and_nothing_else():
 
 
 @pytest.mark.parametrize("name", ORDER)
-def test_a_stage_is_one_page_that_says_what_it_reads_and_writes(name):
+def test_a_stage_says_what_it_reads_and_writes(name):
     script = Path("stages", f"{name}.py")
-    assert len((REPOSITORY / script).read_text(encoding="utf-8").splitlines()) <= MAX_STAGE_LINES
     doc = ast.get_docstring(parse(script))
     assert all(f"\n{word}" in doc for word in ("Reads   ", "Writes  ", f"Run     dvc repro {name}"))
     assert ast.unparse(parse(script).body[-1]) == "if __name__ == '__main__':\n    run_stage(main, __doc__)"
@@ -97,14 +94,3 @@ def test_a_room_says_in_at_most_five_lines_what_goes_in_and_what_comes_out(room)
     assert len(doc.splitlines()) <= 5
     assert "In: " in doc
     assert "Out: " in doc
-
-
-def test_no_function_is_longer_than_a_screen():
-    long = []
-    for path in [*REPOSITORY.glob("stages/*.py"), *REPOSITORY.glob("viadet/**/*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = node.end_lineno - node.lineno + 1
-                if lines > MAX_FUNCTION_LINES:
-                    long.append(f"{path.relative_to(REPOSITORY)}: {node.name} has {lines} lines")
-    assert not long

@@ -1,12 +1,10 @@
 """Ctrl-C and SIGTERM: one line, its exit code, and nothing half-written."""
 
-import os
 import signal
 import subprocess
 import sys
 
 import pytest
-from projects import REPOSITORY
 
 # Writes into a folder and a file as a stage does, until it gets a signal.
 WRITER = """
@@ -32,24 +30,6 @@ def signalled(command, number, **options):
     process.send_signal(number)
     output, _ = process.communicate(timeout=30)
     return process.returncode, output
-
-
-def test_ctrl_c_while_torch_is_imported_is_one_line(tmp_path):
-    (tmp_path / "torch.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)\n", encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-m", "stages.train"]
-    status, output = signalled(command, signal.SIGINT, cwd=REPOSITORY, env=environment)
-    assert (status, output) == (130, "train: interrupted; run `dvc repro` again to continue\n")
-
-
-def test_an_error_while_torch_is_imported_has_its_traceback(tmp_path):
-    (tmp_path / "torch.py").write_text("raise ZeroDivisionError\n", encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-m", "stages.train"]
-    result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert result.stderr.startswith("Traceback")
-    assert result.stderr.splitlines()[-1] == "ZeroDivisionError"
 
 
 @pytest.mark.parametrize(

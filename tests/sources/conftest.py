@@ -1,7 +1,9 @@
 """Fixtures: an empty folder to write to, a local HTTP server, retries that do not wait."""
 
 import threading
+from types import SimpleNamespace
 
+import pooch.core
 import pytest
 from sources.http_server import Server
 
@@ -30,6 +32,6 @@ def server():
 
 @pytest.fixture
 def quick_retries(monkeypatch):
-    """Shorter delays and timeouts than those of users, who need them longer."""
-    monkeypatch.setattr(download, "RETRY_DELAYS_S", (0.01, 0.01, 0.01))
+    """No delays and a shorter timeout than those of users, who need them longer."""
+    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr(download, "TIMEOUT_S", (5, 0.3))

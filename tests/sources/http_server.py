@@ -16,9 +16,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.files = {}
         self.faults = []
-        self.etag = None  # version of the files; with one, downloads can be resumed
         self.requests = []  # paths asked for
-        self.sent_bytes = 0  # of bodies
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -34,25 +32,16 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
         elif isinstance(fault, int) or body is None:
             self.send_response(fault or 404)
-            self.send_header("Retry-After", "1" if fault == 429 else "3600")
             self.end_headers()
-        elif fault == "change the file":
-            self.server.etag, self.server.files[self.path] = '"2"', body[::-1]
         elif fault != "hang up":
             self.send_file(body, fault)
 
     def send_file(self, body, fault):
-        first = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-")
-        first = int(first) if self.headers.get("If-Range") == self.server.etag else 0
-        body = body[first:]
         announced = {"announce more": len(body) + 1, "announce less": len(body) - 1}.get(fault, len(body))
-        self.send_response(206 if first else 200)
+        self.send_response(200)
         self.send_header("Content-Length", str(announced))
-        if self.server.etag:
-            self.send_header("ETag", self.server.etag)
         self.end_headers()
         body = body[: len(body) // 2] if fault in ("truncate", "stop in the middle") else body
-        self.server.sent_bytes += len(body)
         if fault == "send slowly":
             for start in range(0, len(body), 5):
                 self.wfile.write(body[start : start + 5])

@@ -47,5 +47,7 @@ def test_a_file_whose_name_the_disk_takes_for_that_of_another_is_named(folder):
 
 
 def test_a_folder_that_holds_the_copy_itself_is_refused(folder):
-    with pytest.raises(UserError, match=r"^fetch\.source is '\.', which holds .* itself; name the images' folder$"):
+    with pytest.raises(
+        UserError, match=r"^fetch\.source is '\.', which holds this pipeline's data; name the images' folder$"
+    ):
         copy_data_set(Path(), folder)

@@ -75,9 +75,12 @@ def test_the_file_of_decoded_images_of_a_killed_training_is_removed(sample, monk
     from viadet.augmentation import scenes
 
     monkeypatch.setattr(scenes, "STORE_NUMBERS", iter([1]))
-    left = Path("data/.decoded_images_1.999999999.tmp")
-    left.touch()
-    training_set()
+    left = Path("data/.decoded_images_train_1.tmp")
+    left.write_bytes(b"left")
+    images = training_set()
+    assert images.scenes.path == left.absolute()
+    assert left.stat().st_size == sum(scene.image.numel() for scene in images.scenes)
+    del images
     assert not left.exists()
 
 

@@ -15,7 +15,7 @@ import torch
 from viadet.annotations.coco import by_image
 from viadet.augmentation.objects import Scene
 from viadet.images.pixels import read_image
-from viadet.project.files import read_json, remove_leftovers, temporary_path
+from viadet.project.files import read_json, temporary_path
 
 STORE_DIR = Path("data")  # not the system's temporary folder: that one may itself be memory
 STORE_NUMBERS = count(1)  # a process may have several
@@ -53,11 +53,15 @@ class SceneStore(Sequence):
     open in between: worker processes need no more than its name however they start, and Windows can remove it.
     """
 
-    def __init__(self, scenes: Iterator[Scene]) -> None:
-        """Write the images into a file, which is removed with this object, or at the latest when the process ends."""
-        place = STORE_DIR.absolute() / f"decoded_images_{next(STORE_NUMBERS)}"
-        remove_leftovers(place.parent, place.name)  # of killed processes
-        self.path = temporary_path(place, "tmp")
+    def __init__(self, scenes: Iterator[Scene], owner: str) -> None:
+        """Write the images into a file, which is removed with this object, or at the latest when the process ends.
+
+        Args:
+            scenes: to store.
+            owner: of the file, in whose name: no other process that runs in this folder may have the same.
+        """
+        self.path = temporary_path(STORE_DIR.absolute() / f"decoded_images_{owner}_{next(STORE_NUMBERS)}")
+        self.path.unlink(missing_ok=True)  # of a killed process
         self.scenes = []
         remove = weakref.finalize(self, _remove_file, self.path, os.getpid())
         try:

@@ -29,10 +29,11 @@ class TrainingSet(Dataset):
         params: TrainParams,
         input_wh: tuple[int, int],
         fill_rgb: tuple[int, int, int],
+        owner: str = "train",
     ) -> None:
-        """Decode every image once, no larger than the largest scale needs it."""
+        """Decode every image once, no larger than the largest scale needs it; `owner` as in SceneStore."""
         max_side = round(max(input_wh) * max(1.0, params.augment.scale[1]))
-        self.scenes = SceneStore(read_scenes(coco_path, image_dir, max_side))
+        self.scenes = SceneStore(read_scenes(coco_path, image_dir, max_side), owner)
         if not self.scenes:
             raise UserError(f"{coco_path} has no images")
         self.cut_outs = CutOuts(self.scenes)

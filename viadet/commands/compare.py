@@ -1,7 +1,6 @@
 """`viadet compare`: what differs between two revisions, on one HTML page."""
 
 import json
-import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -42,7 +41,6 @@ def compare(old: str, new: str, out: Path | None) -> None:
 
     if old == new:
         raise UserError(f"{old} is compared with itself; name two revisions")
-    start = Path.cwd()
     enter_project()
     path = out or Path.cwd() / "comparison.html"
     with replaced_file(path) as temporary, tempfile.TemporaryDirectory() as pictures_dir:
@@ -56,27 +54,11 @@ def compare(old: str, new: str, out: Path | None) -> None:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     for note in notes:
         print(note)
-    print(f"{_relative(path, start)}: {len(page) / 1e6:.1f} MB, open it in a browser")
-
-
-def _relative(path: Path, start: Path) -> str:
-    try:
-        return os.path.relpath(path, start)
-    except ValueError:  # on another of Windows' drives
-        return str(path)
+    print(f"{path}: {len(page) / 1e6:.1f} MB, open it in a browser")
 
 
 def dvc_diff(kind: str, old: str, new: str, *options: str) -> dict:
-    """Run `dvc metrics diff`, `dvc params diff` or `dvc plots diff`.
-
-    Args:
-        kind: metrics, params or plots.
-        old: revision.
-        new: revision.
-        options: further options of that command.
-
-    Returns:
-        The JSON that DVC prints.
+    """Run `dvc metrics diff`, `dvc params diff` or `dvc plots diff` and read the JSON that it prints.
 
     Raises:
         UserError: with DVC's error message.

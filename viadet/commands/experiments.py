@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import click
 
 from viadet.commands.programs import enter_project, read_output
+from viadet.project.metric_names import AP, AP_50, AP_75, EVALUATE_PATH
 
-METRICS = {"AP": "bbox_mAP", "50": "bbox_mAP_50", "75": "bbox_mAP_75"}
-METRICS_PATH, PARAMS_PATH = "metrics/evaluate.json", "params.yaml"
+METRICS = {"AP": AP, "50": AP_50, "75": AP_75}
+PARAMS_PATH = "params.yaml"
 MAX_WIDTH = 100  # columns; a narrower terminal makes narrower lines
 
 
@@ -39,9 +40,11 @@ def experiments(all_commits: bool) -> None:
       viadet experiments --all-commits
     """
     enter_project()
-    commits = json.loads(read_output("dvc", "exp", "show", "--json", *(["--all-commits"] if all_commits else [])))
+    options = ["--all-commits"] if all_commits else []
+    commits = json.loads(read_output("dvc", "exp", "show", "--json", *options))
+    rows = [row for commit in commits for row in commit_rows(commit, commits)]
     width = min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)
-    print("\n".join(format_rows([row for commit in commits for row in commit_rows(commit, commits)], width)))
+    print("\n".join(format_rows(rows, width)))
 
 
 def commit_rows(commit: dict, commits: list[dict]) -> list[Row]:
@@ -51,21 +54,28 @@ def commit_rows(commit: dict, commits: list[dict]) -> list[Row]:
         commit: an entry of the JSON of `dvc exp show`.
         commits: all of them; the workspace, if it is among them, is the first and HEAD the second.
     """
-    params = _params(commit)
     if commit["rev"] == "workspace":
-        head = _params(commits[1]) if len(commits) > 1 else params
-        return [Row("workspace", _metrics(commit), _note(commit, params, head))]
+        head = commits[1] if len(commits) > 1 else commit
+        return [make_row("workspace", commit, head)]
     short = commit["rev"][:7]
     name = short if commit["name"] in (None, commit["rev"]) else f"{short} {commit['name']}"
     rows = []
     for experiment in commit["experiments"] or []:
         entry = experiment["revs"][0]
         state = (experiment["executor"] or {}).get("state", "success")
-        note = _note(entry, _params(entry), params)
         label = experiment["name"] or entry["rev"][:7]
-        rows.append(Row(f"  {label}", _metrics(entry), note if state == "success" else f"({state}) {note}"))
-    rows.sort(key=lambda row: row.metrics.get(METRICS["AP"], -1), reverse=True)
-    return [Row(name, _metrics(commit), _note(commit, params, params)), *rows]
+        rows.append(make_row(f"  {label}", entry, commit, "" if state == "success" else f"({state}) "))
+    rows.sort(key=lambda row: row.metrics.get(AP, -1), reverse=True)
+    return [make_row(name, commit, commit), *rows]
+
+
+def make_row(name: str, entry: dict, base: dict, state: str = "") -> Row:
+    """Make a row; its note has the state and the params that differ from those of `base`, or why there are none."""
+    if error := entry.get("error"):
+        note = f"not readable: {error.get('msg')}"
+    else:
+        note = ", ".join(changed_params(_data(entry, "params", PARAMS_PATH), _data(base, "params", PARAMS_PATH)))
+    return Row(name, _data(entry, "metrics", EVALUATE_PATH), f"{state}{note}")
 
 
 def changed_params(params: dict, base: dict) -> list[str]:
@@ -82,29 +92,17 @@ def changed_params(params: dict, base: dict) -> list[str]:
 
 def format_rows(rows: list[Row], width: int) -> list[str]:
     """Align the rows in lines of at most `width` columns, the notes wrapped; longer only if a name is."""
-    first = max(len(row.name) for row in [*rows, Row("experiment", {}, "")])
-    head = f"{'experiment':<{first}}" + "".join(f"{title:>7}" for title in METRICS) + "  params that differ"
-    lines = [head]
+    first = max(len(name) for name in ["experiment", *(row.name for row in rows)])
+    titles = "".join(f"{title:>7}" for title in METRICS)
+    lines = [f"{'experiment':<{first}}{titles}  params that differ"]
     for row in rows:
-        values = [row.metrics.get(metric) for metric in METRICS.values()]
-        numbers = "".join(f"{'-' if value is None else format(value, '.3f'):>7}" for value in values)
-        start = f"{row.name:<{first}}{numbers}  "
+        start = f"{row.name:<{first}}"
+        for metric in METRICS.values():
+            start += f"{row.metrics[metric]:>7.3f}" if metric in row.metrics else f"{'-':>7}"
+        start += "  "
         notes = textwrap.wrap(row.note, max(width - len(start), 20), break_on_hyphens=False) or [""]
         lines += [(start + notes[0]).rstrip(), *(" " * len(start) + note for note in notes[1:])]
     return lines
-
-
-def _note(entry: dict, params: dict, base: dict) -> str:
-    error = entry.get("error")
-    return f"not readable: {error.get('msg')}" if error else ", ".join(changed_params(params, base))
-
-
-def _params(entry: dict) -> dict[str, Any]:
-    return _data(entry, "params", PARAMS_PATH)
-
-
-def _metrics(entry: dict) -> dict[str, float]:
-    return _data(entry, "metrics", METRICS_PATH)
 
 
 def _data(entry: dict, kind: str, path: str) -> dict[str, Any]:

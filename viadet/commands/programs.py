@@ -55,7 +55,8 @@ def run_visibly(program: str, *arguments: str) -> None:
         UserError: the program fails; its error messages are on the terminal.
     """
     command = [*PROGRAMS[program], *arguments]
-    process, signals = None, []
+    process = None
+    signals = []
 
     def interrupt(number: int, _: object) -> None:
         signals.append(number)

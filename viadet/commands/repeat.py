@@ -1,19 +1,23 @@
 """`viadet repeat`: train with several seeds or over folds; the AP of each run, mean and standard deviation."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import shutil
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
 from viadet.commands.programs import enter_project, read_output, run_visibly
 from viadet.project.errors import UserError
+from viadet.project.metric_names import AP_NAMES, EVALUATE_PATH
 
-METRICS = ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75", "bbox_mAP_s", "bbox_mAP_m", "bbox_mAP_l")
-METRICS_PATH = "metrics/evaluate.json"
+if TYPE_CHECKING:
+    from viadet.project.params import Recipe
 
 
 @click.command()
@@ -43,22 +47,24 @@ def repeat(seeds: int | None, folds: int | None, changes: tuple[str, ...]) -> No
     from dvc.api import metrics_show
 
     enter_project()
-    name, paths = recipe_after(changes)
-    check_paths(name, paths)
+    name, recipe = recipe_after(changes)
+    for key, value in (
+        ("fetch.source", recipe.fetch.source),
+        ("fetch.manifest", recipe.fetch.manifest),
+        ("model.init", recipe.model.init),
+    ):
+        check_path(name, key, value)
     repetitions = plan_repetitions(name, seeds, folds, changes, read_output("git", "diff", "HEAD"))
     finished = read_output("dvc", "exp", "list", "--name-only").split()
     for experiment, params in repetitions.items():
         if experiment not in finished:
             options = [argument for param in params for argument in ("-S", param)]
             run_visibly("dvc", "exp", "run", "--temp", "-n", experiment, *options, "evaluate")
-    print(markdown_table({name: metrics_show(METRICS_PATH, rev=name) for name in repetitions}))
+    print(markdown_table({name: metrics_show(EVALUATE_PATH, rev=name) for name in repetitions}))
 
 
-def recipe_after(changes: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """Apply changes to a copy of params.yaml as DVC will, and check the recipe.
-
-    Returns:
-        The recipe's name, and the values of its params that may be paths, by key.
+def recipe_after(changes: tuple[str, ...]) -> tuple[str, Recipe]:
+    """Apply changes to a copy of params.yaml as DVC will, and check the recipe; also its name.
 
     Raises:
         UserError: a change that is not KEY=VALUE of a known key, no such recipe, or a value that is not allowed.
@@ -68,49 +74,47 @@ def recipe_after(changes: tuple[str, ...]) -> tuple[str, dict[str, str]]:
 
     from viadet.project.params import PARAMS_PATH, read_recipe, read_recipe_name
 
+    read_recipe_name()  # the file is valid
     with TemporaryDirectory() as folder:
-        shutil.copy(PARAMS_PATH, folder)
+        copy = Path(shutil.copy(PARAMS_PATH, folder))
+        for change in changes:
+            try:
+                apply_overrides(copy, [change])
+            except DvcException:
+                raise UserError(f"-S {change}: give KEY=VALUE, one value of a key in {PARAMS_PATH}") from None
         with contextlib.chdir(folder):
-            read_recipe_name()  # the file is valid
-            for change in changes:
-                try:
-                    apply_overrides(PARAMS_PATH, [change])
-                except DvcException:
-                    raise UserError(f"-S {change}: give KEY=VALUE, one value of a key in {PARAMS_PATH}") from None
-            name, recipe = read_recipe_name(), read_recipe()
-    paths = {"fetch.source": recipe.fetch.source, "fetch.manifest": recipe.fetch.manifest or ""}
-    return name, paths | {"model.init": recipe.model.init}
+            return read_recipe_name(), read_recipe()
 
 
-def check_paths(recipe: str, paths: dict[str, str]) -> None:
-    """Refuse relative paths of files that DVC does not copy into the folder of a repetition.
+def check_path(recipe: str, key: str, value: str | None) -> None:
+    """Refuse the relative path of files that DVC does not copy into the folder of a repetition.
 
     Args:
         recipe: name.
-        paths: values of params that may be paths, by key.
+        key: of a param that may be a path.
+        value: of that param.
 
     Raises:
         UserError: neither git nor DVC tracks such a file; names it.
     """
-    for key, value in paths.items():
-        path = Path(value)
-        if not value or path.is_absolute() or not path.exists():
-            continue
-        if any(Path(f"{part}.dvc").exists() for part in (path, *path.parents)):  # added by `dvc add`
-            continue
-        inside = path.resolve().is_relative_to(Path.cwd())
-        untracked = read_output("git", "ls-files", "--others", "--", value).splitlines() if inside else [value]
-        if untracked:
-            folder = Path(
-                "data", recipe
-            )  # a dependency of the stage fetch: DVC wants it in the repetition's folder too
-            remedy = f"give the absolute path: -S {recipe}.{key}={path.resolve()}"
-            if path.is_relative_to(folder):
-                remedy = f"run `dvc add {folder.as_posix()}` and `git add {folder.as_posix()}.dvc data/.gitignore`"
-            raise UserError(
-                f"{recipe}.{key} is {value!r}, but git does not track {untracked[0]}: repetitions run in folders of "
-                f"their own without untracked files; {remedy}"
-            )
+    path = Path(value or "")
+    if not value or path.is_absolute() or not path.exists():
+        return
+    if any(Path(f"{part}.dvc").exists() for part in (path, *path.parents)):  # added by `dvc add`
+        return
+    untracked = [value]
+    if path.resolve().is_relative_to(Path.cwd()):
+        untracked = read_output("git", "ls-files", "--others", "--", value).splitlines()
+    if not untracked:
+        return
+    remedy = f"give the absolute path: -S {recipe}.{key}={path.resolve()}"
+    folder = f"data/{recipe}"  # a dependency of the stage fetch: DVC wants it in the repetition's folder too
+    if path.is_relative_to(folder):
+        remedy = f"run `dvc add {folder}` and `git add {folder}.dvc data/.gitignore`"
+    raise UserError(
+        f"{recipe}.{key} is {value!r}, but git does not track {untracked[0]}: repetitions run in folders of their own "
+        f"without untracked files; {remedy}"
+    )
 
 
 def plan_repetitions(
@@ -143,11 +147,12 @@ def markdown_table(metrics_by_name: dict[str, dict[str, float]]) -> str:
 
     COCO's AP is -1 where there are no objects of that size: such a value does not count in mean and deviation.
     """
-    rows = [["", *METRICS], ["---", *("---:" for _ in METRICS)]]
-    rows += [[name, *(f"{metrics[metric]:.3f}" for metric in METRICS)] for name, metrics in metrics_by_name.items()]
-    rows.append([f"mean ± sd of {len(metrics_by_name)}"])
-    for metric in METRICS:
+    rows = [["", *AP_NAMES], ["---", *("---:" for _ in AP_NAMES)]]
+    for name, metrics in metrics_by_name.items():
+        rows.append([name, *(f"{metrics[metric]:.3f}" for metric in AP_NAMES)])
+    summary = [f"mean ± sd of {len(metrics_by_name)}"]
+    for metric in AP_NAMES:
         values = [metrics[metric] for metrics in metrics_by_name.values() if metrics[metric] >= 0]
         deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-        rows[-1].append(f"{mean(values):.3f}{deviation}" if values else "none")
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        summary.append(f"{mean(values):.3f}{deviation}" if values else "none")
+    return "\n".join(f"| {' | '.join(row)} |" for row in [*rows, summary])

@@ -15,10 +15,10 @@ from viadet.detection.decoding import MAX_DETECTIONS
 from viadet.detection.detections import Detections
 from viadet.evaluation.average_precision import precision_at_recalls
 from viadet.evaluation.matches import Matches
+from viadet.project.metric_names import AP_NAMES
 
-# COCOeval.stats in its order, under mmdetection's names for AP; AR by the detections of an image that count
-STATS = ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75", "bbox_mAP_s", "bbox_mAP_m", "bbox_mAP_l")
-STATS += ("AR_1", "AR_10", "AR_100", "AR_s", "AR_m", "AR_l")
+# COCOeval.stats in its order; AR by the detections of an image that count
+STATS = (*AP_NAMES, "AR_1", "AR_10", "AR_100", "AR_s", "AR_m", "AR_l")
 MEASURED = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")  # keys of an annotation that COCOeval needs
 
 

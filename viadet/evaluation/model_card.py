@@ -14,6 +14,7 @@ from viadet.annotations.coco import category_names
 from viadet.evaluation.summary import main_figures
 from viadet.network.weights import WEIGHTS_NAME
 from viadet.project.files import read_json, sha256_of, write_text
+from viadet.project.metric_names import AP
 from viadet.project.params import P3_STRIDE_PX, Recipe, read_recipe_name
 
 SPLITS = ("train", "val", "test")
@@ -85,7 +86,7 @@ def make_model_card(facts: CardFacts) -> str:
         classes=classes,
         score_threshold=recipe.evaluate.score_threshold,
         results=[{"figure": name, "value": figure_text(value)} for name, value in sorted(metrics.items())],
-        interval=[metrics[f"bbox_mAP_{end}"] for end in ("low", "high")] if "bbox_mAP_low" in metrics else None,
+        interval=[metrics[f"{AP}_{end}"] for end in ("low", "high")] if f"{AP}_low" in metrics else None,
         start=describe_start(facts.start),
         params=yaml.safe_dump(params, sort_keys=False, allow_unicode=True),
         licence=licence_text(facts),

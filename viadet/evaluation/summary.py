@@ -10,10 +10,10 @@ from viadet.evaluation.curves import DECIMALS
 from viadet.evaluation.matches import Matches, precision_recall_f1
 from viadet.project.errors import UserError
 from viadet.project.files import read_json
+from viadet.project.metric_names import AP, AP_NAMES
 from viadet.project.params import EvaluateParams
 
-SIZES = ("", "_50", "_75", "_s", "_m", "_l")
-MAIN_FIGURES = (*(f"bbox_mAP{size}" for size in SIZES), "f1", "views_bbox_mAP", "test_bbox_mAP")
+MAIN_FIGURES = (*AP_NAMES, "f1", f"views_{AP}", f"test_{AP}")
 
 
 def summarise(metrics: CocoMetrics, params: EvaluateParams, seed: int) -> dict[str, float]:
@@ -25,11 +25,11 @@ def summarise(metrics: CocoMetrics, params: EvaluateParams, seed: int) -> dict[s
         seed: of the samples.
     """
     matches = metrics.matches
-    figures = metrics.stats | {"bbox_mAP_ids_from_0": map_with_ids_from_0(matches)}
+    figures = metrics.stats | {f"{AP}_ids_from_0": map_with_ids_from_0(matches)}
     figures |= precision_recall_f1(list(matches.above(params.score_threshold).counts_by_image().values()))
     if params.bootstrap:
         low, high = ap_interval(matches, params.bootstrap, seed)
-        figures |= {"bbox_mAP_low": low, "bbox_mAP_high": high}
+        figures |= {f"{AP}_low": low, f"{AP}_high": high}
     return {name: round(value, DECIMALS) for name, value in figures.items()}
 
 

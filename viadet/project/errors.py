@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-INTERRUPTED, TERMINATED = 130, 143  # 128 + SIGINT and 128 + SIGTERM, as a shell reports them
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+TERMINATED = 143  # 128 + SIGTERM
 SHARING_VIOLATION = 32  # Windows' own number; its errno is that of missing permissions
 
 
@@ -32,8 +33,8 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, as `kill` and batch systems send it; ends a stage or command as Ctrl-C does, its files tidied up."""
 
 
-def run_stage(main: Callable[[], None], doc: str) -> None:
-    """Run a stage's `main`.
+def run_stage(main: Callable[[], None], doc: str | None) -> None:
+    """Run a stage's `main`, or print its docstring if the command line asks for `--help`; it has no other arguments.
 
     Args:
         main: reads params and inputs, writes outputs; raises UserError for what the user can fix.
@@ -41,15 +42,10 @@ def run_stage(main: Callable[[], None], doc: str) -> None:
     """
     escape_unprintable()
     name = Path(sys.argv[0]).stem
-    parse_arguments(name, doc)
-    with one_line_errors(name, "run `dvc repro` again"):
-        main()
-
-
-def parse_arguments(name: str, doc: str | None) -> None:
-    """Print a stage's docstring and end if the command line asks for `--help`; refuse other arguments, exit code 2."""
     formatter = argparse.RawDescriptionHelpFormatter
     argparse.ArgumentParser(f"python -m stages.{name}", description=doc, formatter_class=formatter).parse_args()
+    with one_line_errors(name, "run `dvc repro` again"):
+        main()
 
 
 def escape_unprintable() -> None:

@@ -1,24 +1,20 @@
-"""Reading and writing JSON, CSV and folders so that no file is ever half-written under its final name."""
+"""Reading and writing JSON, CSV and folders so that no file is ever half-written under its final name.
+
+What is being written is called `.NAME.tmp`. DVC runs a stage once at a time and removes its outputs before, so a killed
+process leaves no more than such a file or folder, which the next one replaces.
+"""
 
 import contextlib
 import csv
-import functools
 import hashlib
 import json
 import os
-import re
 import shutil
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from viadet.project.errors import UserError
-
-# of a file or folder NAME: `.NAME.PID.tmp` while it is written, `.NAME.PID.old` the folder that it replaces
-TEMPORARY_NAME = re.compile(r"\.(?P<name>.+)\.[0-9]+\.(?:tmp|old)", re.DOTALL)
 
 
 @contextlib.contextmanager
@@ -33,8 +29,8 @@ def replaced_file(path: Path, flush: bool = True) -> Iterator[Path]:
             there. For each of thousands of files in a new folder, that would take longer than all else.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_unused(_first_temporaries(path.parent.absolute()).pop(path.name, []), path)
-    temporary = temporary_path(path, "tmp")
+    temporary = temporary_path(path)
+    temporary.unlink(missing_ok=True)  # of a killed process
     try:
         yield temporary
         if flush:
@@ -49,25 +45,27 @@ def replaced_file(path: Path, flush: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replaced_dir(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; it takes `path`'s place only if the block ends without an error.
+    """Yield an empty folder; it takes `path`'s place only if the block ends without an error.
 
-    No system replaces a folder in one step, so the old one is renamed, then the new one. A process that is killed
-    between the two leaves the old folder whole, and the next one puts it back (`remove_leftovers`).
+    No system replaces a folder in one step, so the old one is moved away first: a process that is killed between the
+    two steps leaves neither under its name.
     """
-    remove_leftovers(path.parent, path.name)
-    temporary, old = temporary_path(path, "tmp"), temporary_path(path, "old")
-    temporary.mkdir(parents=True)
+    temporary = temporary_path(path)
+    shutil.rmtree(temporary, ignore_errors=True)  # of a killed process
+    new = temporary / "new"
     try:
-        yield temporary
+        new.mkdir(parents=True)
+        yield new
         if path.exists():
-            path.replace(old)
-        temporary.replace(path)
-        if old.exists():
-            old.replace(temporary)  # before it is deleted: only a whole folder may be put back
+            path.replace(temporary / "old")
+        new.replace(path)
     finally:
-        if old.exists() and not path.exists():
-            old.replace(path)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def temporary_path(path: Path) -> Path:
+    """Name what stands for a file or folder while it is written."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def flush_names(folder: Path) -> None:
@@ -80,62 +78,6 @@ def flush_names(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Remove the temporary files and folders of killed processes; put a folder back whose replacement was cut short.
-
-    Those of processes that still run are left alone.
-
-    Args:
-        folder: that is searched, without its subfolders.
-        name: of the file or folder that was replaced; None: all.
-    """
-    for target_name, temporaries in _temporaries(folder).items():
-        if name in (None, target_name):
-            _remove_unused(temporaries, folder / target_name)
-
-
-def _temporaries(folder: Path) -> dict[str, list[Path]]:
-    """List the temporary files and folders in a folder, by the name of what they stand for."""
-    temporaries = defaultdict(list)
-    for path in folder.glob(".*"):
-        if match := TEMPORARY_NAME.fullmatch(path.name):
-            temporaries[match["name"]].append(path)
-    return temporaries
-
-
-# By absolute path, as they were when this process wrote its first file there: a folder may get 100,000 files.
-_first_temporaries = functools.cache(_temporaries)
-
-
-def _remove_unused(temporaries: list[Path], target: Path) -> None:
-    """Remove those temporaries of `target` whose process was killed, or put one back in its place."""
-    for path in temporaries:
-        *_, pid, kind = path.name.split(".")
-        if _is_running(int(pid)):
-            continue
-        if kind == "old" and not target.exists():
-            path.replace(target)
-        elif path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def temporary_path(path: Path, kind: str) -> Path:
-    """Name what stands for a file or folder for as long as this process runs: `remove_leftovers` knows it by that.
-
-    Args:
-        path: of the file or folder.
-        kind: "tmp" or "old".
-    """
-    return path.with_name(f".{path.name}.{os.getpid()}.{kind}")
-
-
-def _is_running(pid: int) -> bool:
-    """Tell whether another process has this id; what has this process's own is of an earlier one, as in containers."""
-    return pid != os.getpid() and psutil.pid_exists(pid)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,22 +1,26 @@
-"""Downloading a file, or copying it from a mirror, with retries; a partial file is never left under its final name."""
+"""Downloading a file, or copying it from a mirror; a partial file is never left under its final name."""
 
+import logging
 import os
 import shutil
 import socket
-import time
+import sys
 from pathlib import Path
 
+import pooch
 import requests
-from tqdm import tqdm
 
 from viadet.project.errors import UserError
 from viadet.project.files import replaced_file
 
 MIRROR_VARIABLE = "BALLOON_MIRROR"
 TIMEOUT_S = (5, 30)  # to connect, and between two pieces of the body
-RETRY_DELAYS_S = (0.5, 1.5, 4.0)  # short: a user without a network should learn so within seconds
-MAX_RETRY_AFTER_S = 10.0  # a longer delay that a server asks for is ignored
+RETRIES = 3  # after 1, 2 and 3 s
 CHUNK_BYTES = 1 << 18
+
+
+class Unreachable(Exception):
+    """A file can't be downloaded; the text says why."""
 
 
 def is_url(source: str) -> bool:
@@ -29,7 +33,7 @@ def fetch_file(url: str, folder: Path, name: str | None = None) -> Path:
 
     Args:
         url: of the file.
-        folder: existing folder to write to.
+        folder: existing folder to write to; a file of this name that is there already is kept.
         name: of the file in `folder` and in a mirror; None: the last part of the URL.
 
     Raises:
@@ -38,18 +42,20 @@ def fetch_file(url: str, folder: Path, name: str | None = None) -> Path:
     name = name or url.partition("?")[0].rpartition("/")[2]
     if not name:
         raise UserError(f"{url} is not the URL of a file")
-    mirror = os.environ.get(MIRROR_VARIABLE)
+    places = [url]
+    if mirror := os.environ.get(MIRROR_VARIABLE):
+        places.insert(0, f"{mirror.rstrip('/')}/{name}")
     failures = []
-    for place in ([f"{mirror.rstrip('/')}/{name}"] if mirror else []) + [url]:
+    for place in places:
         try:
-            with replaced_file(folder / name) as temporary:
-                if is_url(place):
-                    download(place, temporary)
-                else:
+            if is_url(place):
+                download(place, folder / name)
+            else:
+                with replaced_file(folder / name) as temporary:
                     shutil.copyfile(Path(place).expanduser(), temporary)
             return folder / name
-        except requests.RequestException as error:
-            failures.append(f"{place} ({failure_reason(error)})")
+        except Unreachable as error:
+            failures.append(f"{place} ({error})")
         except FileNotFoundError:
             failures.append(f"{place} (no such file)")
     raise UserError(
@@ -59,85 +65,40 @@ def fetch_file(url: str, folder: Path, name: str | None = None) -> Path:
 
 
 def download(url: str, path: Path) -> None:
-    """Download a file with a progress bar, timeouts and retries, which resume a broken transfer if the server can.
+    """Download a file with retries; the whole file again, as pooch does not resume.
 
     Raises:
-        requests.RequestException: the last retry failed too, or a retry would not help.
+        Unreachable: the last attempt failed too, or another one would not help.
     """
-    # Not urllib3's Retry: it can't resume a broken transfer, and waits for as long as a server's Retry-After says.
-    path.unlink(missing_ok=True)
-    version = ""
-    for delay in (*RETRY_DELAYS_S, None):
-        try:
-            with request_file(url, path, version) as response:
-                version = version_of(response)
-                write_body(response, path)
-            return
-        except requests.RequestException as error:
-            if delay is None or not is_transient(error):
-                raise
-            time.sleep(retry_after_s(error) or delay)
+    pooch.get_logger().setLevel(logging.WARNING)
+    files = pooch.create(path.parent, "", registry={path.name: None}, urls={path.name: url}, retry_if_failed=RETRIES)
+    try:
+        files.fetch(path.name, downloader=download_once)
+    except requests.RequestException as error:
+        raise Unreachable(failure_reason(error)) from None
 
 
-def request_file(url: str, path: Path, version: str) -> requests.Response:
-    """Request a file, or only the rest of it if `path` holds the beginning of this version (RFC 9110, If-Range).
+def download_once(url: str, path: str, files: pooch.Pooch) -> None:
+    """Download a file with a progress bar and timeouts, as pooch calls it for each attempt.
 
     Raises:
-        requests.RequestException: the server does not send it.
+        Unreachable: another attempt would not help.
+        requests.RequestException: it may.
     """
-    received = path.stat().st_size if version and path.exists() else 0
-    headers = {"Accept-Encoding": "identity"}  # a part of a compressed body would be useless
-    headers |= {"Range": f"bytes={received}-", "If-Range": version} if received else {}
-    response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S)
-    if received and response.status_code == requests.codes.requested_range_not_satisfiable:
-        path.unlink()
-        raise requests.exceptions.ChunkedEncodingError("the server does not resume")
-    response.raise_for_status()
-    return response
+    Path(path).unlink()  # pooch made it readable for this user only
+    try:
+        pooch.HTTPDownloader(sys.stderr.isatty(), CHUNK_BYTES, timeout=TIMEOUT_S)(url, path, files)
+    except requests.RequestException as error:
+        if is_permanent(error):
+            raise Unreachable(failure_reason(error)) from None
+        raise
 
 
-def version_of(response: requests.Response) -> str:
-    """Give what identifies exactly these bytes: a strong ETag, or the date of the last change, or nothing."""
-    tag = response.headers.get("ETag", "")
-    return "" if tag.startswith("W/") else tag or response.headers.get("Last-Modified", "")
-
-
-def write_body(response: requests.Response, path: Path) -> None:
-    """Write the body to `path`, or append it if it is the rest of a file.
-
-    Raises:
-        requests.RequestException: fewer bytes arrived than the server announced.
-    """
-    received = path.stat().st_size if response.status_code == requests.codes.partial_content else 0
-    header = response.headers.get("Content-Length", "")
-    expected = received + int(header) if header.isdecimal() else None
-    name = response.url.rpartition("/")[2]
-    # disable=None: no bar in logs.
-    bar = tqdm(total=expected, initial=received, unit="B", unit_scale=True, desc=name, leave=False, disable=None)
-    with path.open("ab" if received else "wb") as file, bar:
-        for chunk in response.iter_content(CHUNK_BYTES):
-            file.write(chunk)
-            bar.update(len(chunk))
-    received += response.raw.tell()
-    if expected is not None and received < expected:
-        raise requests.exceptions.ChunkedEncodingError(f"only {received} of {expected} bytes arrived")
-
-
-def retry_after_s(error: requests.RequestException) -> float | None:
-    """Give the delay that a busy server asks for, if it is short enough."""
-    header = error.response.headers.get("Retry-After", "") if error.response is not None else ""
-    return float(header) if header.isdecimal() and float(header) <= MAX_RETRY_AFTER_S else None
-
-
-def is_transient(error: requests.RequestException) -> bool:
-    """Tell an error that a retry may overcome from a permanent one."""
+def is_permanent(error: requests.RequestException) -> bool:
+    """Tell an error that another attempt can't overcome; without a network, each could take 10 s."""
     if isinstance(error, requests.HTTPError):
-        return error.response.status_code == 429 or error.response.status_code >= 500
-    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.SSLError):
-        return False
-    if isinstance(root_cause(error), socket.gaierror):  # each name look-up without a network can take 10 s
-        return False
-    return isinstance(error, requests.ConnectionError | requests.Timeout | requests.exceptions.ChunkedEncodingError)
+        return error.response.status_code < 500 and error.response.status_code != requests.codes.too_many_requests
+    return isinstance(error, requests.ConnectTimeout) or isinstance(root_cause(error), socket.gaierror)
 
 
 def failure_reason(error: requests.RequestException) -> str:
@@ -149,8 +110,6 @@ def failure_reason(error: requests.RequestException) -> str:
         return "name resolution failed"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "incomplete download"
-    if isinstance(root, ConnectionRefusedError):  # Windows has a long sentence for it
-        return "connection refused"
     reason = root.strerror if isinstance(root, OSError) and root.strerror else str(root)
     return " ".join(reason.split()).rstrip(".").lower()
 

@@ -17,7 +17,7 @@ def copy_data_set(source: Path, folder: Path) -> list[str]:
         UserError: `source` holds `folder`, a file can't be copied, or the disk takes two names for the same.
     """
     if folder.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"fetch.source is {str(source)!r}, which holds {folder.parent} itself; name the images' folder")
+        raise UserError(f"fetch.source is {str(source)!r}, which holds this pipeline's data; name the images' folder")
     others = []
     for path in files_below(source):
         name = path.relative_to(source)

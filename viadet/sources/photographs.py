@@ -1,7 +1,7 @@
 """The photographs and their VIA files, from where `fetch.source` says."""
 
+import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from zipfile import is_zipfile
 
 from viadet.project.counting import counted
@@ -41,8 +41,11 @@ def _get_files(params: FetchParams, folder: Path) -> list[str]:
         _render_splits(params.rendered, folder)
         return []
     if is_url(params.source):
-        with TemporaryDirectory(dir=folder.parent, prefix=".fetch.") as temporary:
-            return unpack_data_set(fetch_file(params.source, Path(temporary)), folder)
+        download_dir = folder / ".download"  # hidden files of a data set are left out: it has none of this name
+        download_dir.mkdir()
+        others = unpack_data_set(fetch_file(params.source, download_dir), folder)
+        shutil.rmtree(download_dir)
+        return others
     if path.is_dir():
         return copy_data_set(path, folder)
     if path.is_file() and not is_zipfile(path):

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from viadet.project.files import remove_leftovers, replaced_file, sha256_of
+from viadet.project.files import replaced_file, sha256_of
 from viadet.project.libraries import LIBRARIES, installed_versions
 
 KEPT = 2  # the newest ones: if one is damaged, the one before it serves
@@ -99,7 +99,6 @@ def newest_state(folder: Path, key: str) -> dict[str, Any] | None:
 
     Pickled code is never run.
     """
-    remove_leftovers(folder)
     for path in sorted(folder.glob("epoch_*.pt"), reverse=True):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
