@@ -55,7 +55,7 @@ def main() -> None:
         figures |= ap_figures("test", test_coco, detect_plain(detector, test_coco, IMAGE_DIR), limit)
     metrics = evaluate_coco(coco, detections, limit)
     figures |= summarise(metrics, params, recipe.train.seed)
-    analysis = analyse_errors(coco, detections, metrics.matches, params.score_threshold)
+    analysis = analyse_errors(coco, metrics.matches, params.score_threshold)
     matrix = confusion_matrix(coco, analysis)
     tables = curve_tables(coco, metrics, params.score_threshold)
 

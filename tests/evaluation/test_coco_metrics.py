@@ -93,11 +93,11 @@ def test_figures_and_matches_equal_those_of_pycocotools(categories, limit):
     entries = [entry for entry in plain.evalImgs if entry is not None and entry["aRng"] == plain.params.areaRng[0]]
     for entry in entries:
         image, category = entry["image_id"] - 1, entry["category_id"] - 1
-        rows = (matches.images == image) & (matches.categories == category)
-        np.testing.assert_array_equal(matches.hits[:, rows], entry["dtMatches"])
-        np.testing.assert_array_equal(matches.scores[rows], np.array(entry["dtScores"], np.float32))
+        rows = matches.rows[(matches.rows["image"] == image) & (matches.rows["category"] == category)]
+        np.testing.assert_array_equal(rows["hits"].T, entry["dtMatches"])
+        np.testing.assert_array_equal(rows["score"], entry["dtScores"])
         assert matches.object_counts[image, category] == len(entry["gtIds"])
-    assert len(matches.scores) == sum(len(entry["dtIds"]) for entry in entries)
+    assert len(matches.rows) == sum(len(entry["dtIds"]) for entry in entries)
     assert 0.1 < ours.recall.mean() < 0.9
 
 
@@ -156,10 +156,10 @@ def test_each_true_positive_is_mapped_to_its_annotation():
         (1, [10, 10, 20, 20], 0.9),  # the first annotation
     )
     matches = evaluate(ground_truth(), results).matches
-    rows = zip(matches.images.tolist(), matches.ranks.tolist(), matches.hits_50.tolist(), strict=True)
+    rows = zip(matches.rows["image"].tolist(), matches.rows["rank"].tolist(), matches.hits_50.tolist(), strict=True)
     # by image, in it the best first
     assert list(rows) == [(0, 0, 1), (0, 1, 0), (0, 2, 2), (1, 0, 0)]
-    assert len(evaluate(ground_truth(), []).matches.scores) == 0
+    assert len(evaluate(ground_truth(), []).matches.rows) == 0
 
 
 def test_precision_has_101_recalls_and_a_column_for_each_iou():

@@ -28,7 +28,7 @@ def detections(*rows):
 
 def matrix_of(coco, results):
     matches = evaluate_coco(coco, found(results)).matches
-    return confusion_matrix(coco, analyse_errors(coco, found(results), matches, 0.5))
+    return confusion_matrix(coco, analyse_errors(coco, matches, 0.5))
 
 
 def counts(coco, results):

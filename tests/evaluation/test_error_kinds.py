@@ -39,11 +39,11 @@ def detections(*rows):
 def errors_of(coco, results):
     """The errors of all detections, and the table of matches."""
     matches = evaluate_coco(coco, found(results)).matches
-    return classify_errors(coco, found(results), matches), matches
+    return classify_errors(coco, matches), matches
 
 
 def analysis_of(coco, results):
-    return analyse_errors(coco, found(results), evaluate_coco(coco, found(results)).matches, 0.4)
+    return analyse_errors(coco, evaluate_coco(coco, found(results)).matches, 0.4)
 
 
 @pytest.mark.parametrize(

@@ -82,30 +82,25 @@ class Detections:
         """The category of each detection."""
         return [self.categories[label - 1] for label in self.labels]
 
-    @property
-    def boxes_xywh(self) -> NDArray[np.float64]:
-        """The boxes as COCO has them, [N, 4]: left, top, width, height in px of the upright image."""
+    def rounded(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give boxes [N, 4] as xywh in px, and scores [N], as files have them."""
         boxes_xyxy = self.boxes_xyxy.astype(np.float64)
-        return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
+        sides_wh = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clip(SMALLEST_SIDE_PX)
+        boxes_xywh = np.concatenate([boxes_xyxy[:, :2], sides_wh], axis=1)
+        # not numpy's `round`, which is off by one digit for some numbers
+        boxes_xywh = [[round(value, BOX_DECIMALS) for value in box_xywh] for box_xywh in boxes_xywh.tolist()]
+        scores = [round(score, SCORE_DECIMALS) for score in self.scores.tolist()]
+        return np.array(boxes_xywh, np.float64).reshape(-1, 4), np.array(scores, np.float64)
+
+    def rows(self) -> list[dict]:
+        """Write them as `coco_rows` does, without an image's id."""
+        boxes_xywh, scores = self.rounded()
+        columns = zip(self.labels.tolist(), boxes_xywh.tolist(), scores.tolist(), strict=True)
+        return [{"category_id": label, "bbox": box_xywh, "score": score} for label, box_xywh, score in columns]
 
     def coco_rows(self, image_id: int) -> list[dict]:
         """Write them in COCO's results format: xywh boxes in px of the image, numbers rounded."""
         return [{"image_id": image_id} | row for row in self.rows()]
-
-    def rows(self) -> list[dict]:
-        """Write them as `coco_rows` does, without an image's id."""
-        boxes_xywh = self.boxes_xywh
-        boxes_xywh[:, 2:] = boxes_xywh[:, 2:].clip(SMALLEST_SIDE_PX)
-        return [
-            {
-                "category_id": label,
-                "bbox": [round(value, BOX_DECIMALS) for value in box_xywh],
-                "score": round(score, SCORE_DECIMALS),
-            }
-            for box_xywh, score, label in zip(
-                boxes_xywh.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True
-            )
-        ]
 
     @classmethod
     def none(cls) -> "Detections":

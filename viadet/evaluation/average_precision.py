@@ -55,12 +55,12 @@ def rank_detections(matches: Matches, lost_id: int | None = None) -> list[Rankin
         matches: of all images.
         lost_id: of an annotation whose matches count as none; None: of none.
     """
-    is_hit = (matches.hits != 0) & (matches.hits != (lost_id or 0))
     rankings = []
     for category in range(len(matches.category_ids)):
-        rows = np.flatnonzero(matches.categories == category)
-        rows = rows[np.argsort(-matches.scores[rows], kind="stable")]
-        rankings.append(Ranking(matches.images[rows], is_hit[:, rows], matches.object_counts[:, category]))
+        rows = matches.rows[matches.rows["category"] == category]
+        rows = rows[np.argsort(-rows["score"], kind="stable")]
+        is_hit = (rows["hits"] != 0) & (rows["hits"] != (lost_id or 0))
+        rankings.append(Ranking(rows["image"], is_hit.T, matches.object_counts[:, category]))
     return rankings
 
 

@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 from viadet.detection.decoding import MAX_DETECTIONS
 from viadet.detection.detections import Detections
 from viadet.evaluation.average_precision import precision_at_recalls
-from viadet.evaluation.matches import Matches
+from viadet.evaluation.matches import ROW, Matches
 from viadet.project.metric_names import AP_NAMES
 
 # COCOeval.stats in its order; AR by the detections of an image that count
@@ -35,6 +35,8 @@ def evaluate_coco(
     coco: dict, detections: Mapping[int, Detections], max_detections: int = MAX_DETECTIONS
 ) -> CocoMetrics:
     """Evaluate detections against ground truth in COCO's format; both are left unchanged.
+
+    The detections are measured as they are written, rounded, so that anyone finds the same figures from the file.
 
     Args:
         coco: ground truth.
@@ -66,15 +68,16 @@ class SparseCOCOeval(COCOeval):
         """Take ground truth in COCO's format, and detections by image id."""
         objects = [{key: annotation[key] for key in MEASURED} for annotation in coco["annotations"]]  # keys are added
         super().__init__(_index(coco, objects), iouType="bbox")
-        self.detections = detections
+        self.labels = {image_id: found.labels for image_id, found in detections.items()}
+        self.rounded = {image_id: found.rounded() for image_id, found in detections.items()}
 
     def _prepare(self) -> None:
         """Group objects and detections by image and category; of detections, only their places in their image."""
         self.cocoDt = _index(self.cocoGt.dataset, [])
         super()._prepare()
-        for image_id, detections in self.detections.items():
-            for category_id in np.unique(detections.labels).tolist():
-                self._dts[image_id, category_id] = np.flatnonzero(detections.labels == category_id)
+        for image_id, labels in self.labels.items():
+            for category_id in np.unique(labels).tolist():
+                self._dts[image_id, category_id] = np.flatnonzero(labels == category_id)
 
     def computeIoU(self, imgId: int, catId: int) -> list[tuple[int, list[tuple[int, float]]]]:
         """Cut the detections of an image and category; for each list the objects that it could match.
@@ -86,7 +89,7 @@ class SparseCOCOeval(COCOeval):
         objects = self._gts[imgId, catId]
         if not len(places) or not objects:
             return []
-        boxes_xywh = self.detections[imgId].boxes_xywh[places]
+        boxes_xywh = self.rounded[imgId][0][places]
         objects_xywh = np.array([object_["bbox"] for object_ in objects], float)
         ious = mask.iou(boxes_xywh, objects_xywh, [object_["iscrowd"] for object_ in objects])  # [detections, objects]
         candidates: dict[int, list[tuple[int, float]]] = {}
@@ -105,10 +108,8 @@ class SparseCOCOeval(COCOeval):
         for row, iou in enumerate(self.params.iouThrs):
             for box, object_ in self.candidates_taken(imgId, catId, iou, ignored):
                 ids[row, box], is_ignored[row, box] = objects[object_]["id"], ignored[object_]
-        outside, scores = np.zeros(0, bool), np.zeros(0, np.float32)
-        if len(places):
-            boxes_xywh, scores = self.detections[imgId].boxes_xywh[places], self.detections[imgId].scores[places]
-            outside = np.array([is_outside(area, aRng) for area in boxes_xywh[:, 2:].prod(axis=1)])
+        boxes_xywh, scores = (values[places] for values in self.rounded.get(imgId, (np.zeros((0, 4)), np.zeros(0))))
+        outside = np.array([is_outside(area, aRng) for area in boxes_xywh[:, 2:].prod(axis=1)], bool)
         return {
             "image_id": imgId,
             "category_id": catId,
@@ -169,36 +170,22 @@ class SparseCOCOeval(COCOeval):
         image_of = {image_id: index for index, image_id in enumerate(image_ids)}
         category_of = {category_id: index for index, category_id in enumerate(category_ids)}
         object_counts = np.zeros((len(image_ids), len(category_ids)), int)
-        columns = [[np.zeros(0, int)] * 3 + [np.zeros(0, np.float32), np.zeros((len(self.params.iouThrs), 0), int)]]
+        all_sizes, self.ious = self.params.areaRng[0], {}  # what has been summed up is most of the memory
+        self.evalImgs = [entry for entry in self.evalImgs if entry is not None and entry["aRng"] == all_sizes]
+        parts = [np.zeros(0, ROW)]
         for entry in self.evalImgs:
-            if entry is None or entry["aRng"] != self.params.areaRng[0]:
-                continue
             image, category = image_of[entry["image_id"]], category_of[entry["category_id"]]
             object_counts[image, category] = len(entry["gtIgnore"])
             places = entry["dtIds"]
-            columns.append(
-                [
-                    np.full(len(places), image),
-                    np.asarray(places, int),
-                    np.full(len(places), category),
-                    entry["dtScores"],
-                    entry["dtMatches"].astype(int),
-                ]
-            )
-        images, ranks, categories, scores, hits = (
-            np.concatenate(column, axis=-1) for column in zip(*columns, strict=True)
-        )
-        order = np.lexsort([ranks, images])
-        return Matches(
-            image_ids,
-            category_ids,
-            images[order],
-            ranks[order],
-            categories[order],
-            scores[order],
-            hits[:, order],
-            object_counts,
-        )
+            if not len(places):
+                continue
+            rows = np.zeros(len(places), ROW)
+            rows["image"], rows["category"], rows["rank"] = image, category, places
+            rows["score"], rows["hits"] = entry["dtScores"], entry["dtMatches"].T
+            rows["box_xywh"] = self.rounded[entry["image_id"]][0][places]
+            parts.append(rows)
+        rows = np.concatenate(parts)
+        return Matches(image_ids, category_ids, rows[np.lexsort([rows["rank"], rows["image"]])], object_counts)
 
 
 def is_outside(area: float, area_range: list[float]) -> bool:

@@ -27,14 +27,14 @@ def confusion_matrix(coco: dict, analysis: ErrorAnalysis) -> np.ndarray:
     position = {category_id: index for index, category_id in enumerate(category_names(coco))}
     class_of = {annotation["id"]: position[annotation["category_id"]] for annotation in coco["annotations"]}
     matches = analysis.matches
-    detected = [position[matches.category_ids[category]] for category in matches.categories]
+    detected = [position[label] for label in matches.labels.tolist()]
     last = len(position)
     matrix = np.zeros((last + 1, last + 1), dtype=int)
     taken = set(matches.hits_50[matches.hits_50 > 0].tolist())
     for annotation_id in taken:
         matrix[class_of[annotation_id], class_of[annotation_id]] += 1
     wrong = [error for error in analysis.errors if error.row is not None]
-    for error in sorted(wrong, key=lambda error: -matches.scores[error.row]):
+    for error in sorted(wrong, key=lambda error: -matches.rows["score"][error.row]):
         is_free = error.confused_id is not None and error.confused_id not in taken
         row = class_of[error.confused_id] if is_free else last
         matrix[row, detected[error.row]] += 1

@@ -5,7 +5,6 @@ Errors", and its implementation, tidecv 1.0.1), for matches at IoU 0.5.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from pycocotools import mask
 
 from viadet.annotations.coco import by_image, category_names
-from viadet.detection.detections import Detections
 from viadet.evaluation.average_precision import average_precision
 from viadet.evaluation.matches import MATCH_IOU, Matches
 
@@ -39,21 +37,18 @@ class ErrorAnalysis(NamedTuple):
     ap50s: dict[str | None, dict[int, float]]  # of all detections, by kind, from `ap50s_without`; None: as it is
 
 
-def analyse_errors(
-    coco: dict, detections: Mapping[int, Detections], matches: Matches, score_threshold: float
-) -> ErrorAnalysis:
+def analyse_errors(coco: dict, matches: Matches, score_threshold: float) -> ErrorAnalysis:
     """Find the errors of each kind at a score threshold, and compute AP50 without all errors of the kind.
 
     Args:
         coco: ground truth.
-        detections: by image id.
         matches: of all detections.
         score_threshold: for the errors that are listed; AP50 is that of all detections.
     """
-    errors = classify_errors(coco, detections, matches)
+    errors = classify_errors(coco, matches)
     ap50s = {kind: ap50s_without(kind, errors, coco, matches) for kind in (None, *ERROR_KINDS)}
     shown = matches.above(score_threshold)
-    return ErrorAnalysis(shown, classify_errors(coco, detections, shown), ap50s)
+    return ErrorAnalysis(shown, classify_errors(coco, shown), ap50s)
 
 
 def error_rows(analysis: ErrorAnalysis) -> list[dict]:
@@ -72,9 +67,9 @@ def class_error_rows(coco: dict, analysis: ErrorAnalysis) -> list[dict]:
     An error counts for the class of the detection, or else of the missed object.
     """
     category_of = {annotation["id"]: annotation["category_id"] for annotation in coco["annotations"]}
-    category_ids = _category_ids(analysis.matches)
+    labels = analysis.matches.labels
     counts = Counter(
-        (error.kind, category_of[error.annotation_id] if error.row is None else int(category_ids[error.row]))
+        (error.kind, category_of[error.annotation_id] if error.row is None else int(labels[error.row]))
         for error in analysis.errors
     )
     ap50s, rows = analysis.ap50s[None], []
@@ -90,12 +85,7 @@ def _mean_ap(aps: dict[int, float]) -> float:
     return float(np.mean(list(aps.values()))) if aps else 0.0
 
 
-def _category_ids(matches: Matches) -> NDArray[np.int64]:
-    """Give the category id of each detection, [N]."""
-    return np.array(matches.category_ids, int)[matches.categories]
-
-
-def classify_errors(coco: dict, detections: Mapping[int, Detections], matches: Matches) -> list[DetectionError]:
+def classify_errors(coco: dict, matches: Matches) -> list[DetectionError]:
     """Find the kind of each false positive, and the missed objects; arguments as for `analyse_errors`.
 
     An object that has a class or localisation error is not also missed.
@@ -103,35 +93,47 @@ def classify_errors(coco: dict, detections: Mapping[int, Detections], matches: M
     matched_ids = set(matches.hits_50.tolist())
     annotations = by_image(coco["annotations"])
     errors = []
-    starts = np.searchsorted(matches.images, np.arange(len(matches.image_ids) + 1))
+    is_wrong, labels = matches.hits_50 == 0, matches.labels
+    starts = np.searchsorted(matches.rows["image"], np.arange(len(matches.image_ids) + 1))
     for image_id, (start, stop) in zip(matches.image_ids, pairwise(starts), strict=True):
-        rows = start + np.flatnonzero(matches.hits_50[start:stop] == 0)
-        if not len(rows):
-            continue
-        if not annotations[image_id]:
-            errors += [DetectionError("background", row, None) for row in rows.tolist()]
-            continue
-        wrong = detections[image_id][matches.ranks[rows]]
-        errors += _classify_false_positives(rows.tolist(), wrong, annotations[image_id], matched_ids)
+        wrong = start + np.flatnonzero(is_wrong[start:stop])
+        objects = annotations[image_id]
+        if objects and len(wrong):
+            boxes_xywh = matches.rows["box_xywh"][wrong]
+            errors += _classify_false_positives(wrong, boxes_xywh, labels[wrong], objects, matched_ids)
+        else:
+            errors += [DetectionError("background", row, None) for row in wrong.tolist()]
     found_ids = matched_ids | {error.annotation_id for error in errors if error.kind in ("class", "localisation")}
     missed = [annotation["id"] for annotation in coco["annotations"] if annotation["id"] not in found_ids]
     return errors + [DetectionError("missed", None, annotation_id) for annotation_id in missed]
 
 
 def _classify_false_positives(
-    rows: list[int], wrong: Detections, annotations: list[dict], matched_ids: set[int]
+    rows: NDArray[np.int64],
+    boxes_xywh: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    annotations: list[dict],
+    matched_ids: set[int],
 ) -> list[DetectionError]:
-    """Compare the false positives of an image, with their rows in the table of matches, with its ground truth."""
+    """Compare the false positives of an image with its ground truth.
+
+    Args:
+        rows: of the false positives in the table of matches, [F].
+        boxes_xywh: theirs, [F, 4].
+        labels: theirs, [F].
+        annotations: of the image, at least one.
+        matched_ids: of the annotations that true positives hit.
+    """
     ids = [annotation["id"] for annotation in annotations]
     objects_xywh = np.array([annotation["bbox"] for annotation in annotations], float)
-    ious = mask.iou(wrong.boxes_xywh, objects_xywh, [0] * len(annotations))  # [false positives, objects]
-    same_class = wrong.labels[:, None] == np.array([annotation["category_id"] for annotation in annotations])
+    ious = mask.iou(np.ascontiguousarray(boxes_xywh), objects_xywh, [0] * len(annotations))  # [F, objects]
+    same_class = labels[:, None] == np.array([annotation["category_id"] for annotation in annotations])
     is_matched = np.array([id_ in matched_ids for id_ in ids])
     same_class_ious, other_class_ious = ious * same_class, ious * ~same_class
     duplicate_ious = same_class_ious * is_matched
 
     errors = []
-    for place, row in enumerate(rows):
+    for place, row in enumerate(rows.tolist()):
         nearest, other = int(same_class_ious[place].argmax()), int(other_class_ious[place].argmax())
         same_iou, other_iou = same_class_ious[place, nearest], other_class_ious[place, other]
         confused_id = ids[other] if other_iou >= MATCH_IOU else None
@@ -172,12 +174,12 @@ def ap50s_without(kind: str | None, errors: list[DetectionError], coco: dict, ma
     is_kept = np.ones(len(hits), bool)
     is_kept[[error.row for error in to_fix if error.row is not None]] = False
     is_kept |= is_hit
-    categories = _category_ids(matches)
-    categories[is_hit] = [category_of[annotation_id] for annotation_id in hits[is_hit].tolist()]
-    ranking = np.argsort(-matches.scores, kind="stable")
+    labels = matches.labels
+    labels[is_hit] = [category_of[annotation_id] for annotation_id in hits[is_hit].tolist()]
+    ranking = np.argsort(-matches.rows["score"], kind="stable")
     aps = {}
     for category_id, count in object_counts.items():
-        chosen = ranking[(is_kept & (categories == category_id))[ranking]]
+        chosen = ranking[(is_kept & (labels == category_id))[ranking]]
         aps[category_id] = average_precision(is_hit[chosen], count)
     return aps
 
@@ -187,7 +189,7 @@ def _fixed_hits(to_fix: list[DetectionError], matches: Matches) -> NDArray[np.in
     hits = matches.hits_50.copy()
     matched_ids = set(hits.tolist())
     fixable = [error for error in to_fix if None not in (error.row, error.annotation_id)]
-    for error in sorted(fixable, key=lambda error: -matches.scores[error.row]):
+    for error in sorted(fixable, key=lambda error: -matches.rows["score"][error.row]):
         if error.annotation_id not in matched_ids:
             hits[error.row] = error.annotation_id
             matched_ids.add(error.annotation_id)

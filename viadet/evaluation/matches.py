@@ -1,6 +1,6 @@
 """One table of matches: each detection of an evaluation with what it hits at each IoU; what is counted from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,18 @@ from numpy.typing import NDArray
 
 MATCH_IOU = 0.5  # IoU from which a detection is a true positive in precision, recall and F1
 IOUS = np.linspace(0.5, 0.95, 10)  # COCO's
+
+
+ROW = np.dtype(  # of the table
+    [
+        ("image", np.int32),  # index into `image_ids`
+        ("rank", np.int32),  # the detection's place among those of its image
+        ("category", np.int32),  # index into `category_ids`
+        ("score", float),
+        ("box_xywh", float, 4),  # px of the upright image
+        ("hits", np.int32, len(IOUS)),  # id of the annotation that is hit at each of IOUS, 0: none
+    ]
+)
 
 
 class MatchCounts(NamedTuple):
@@ -28,42 +40,33 @@ class Matches:
 
     image_ids: list[int]
     category_ids: list[int]
-    images: NDArray[np.int64]  # [N], index into `image_ids`
-    ranks: NDArray[np.int64]  # [N], the detection's place among those of its image
-    categories: NDArray[np.int64]  # [N], index into `category_ids`
-    scores: NDArray[np.float32]  # [N]
-    hits: NDArray[np.int64]  # [10, N], id of the annotation that is hit at each of IOUS, 0: none
+    rows: NDArray[np.void]  # [N] of ROW
     object_counts: NDArray[np.int64]  # [images, categories]
 
     @property
     def hits_50(self) -> NDArray[np.int64]:
         """The id of the annotation that each detection hits at MATCH_IOU, 0: none; [N]."""
-        return self.hits[iou_index(MATCH_IOU)]
+        return self.rows["hits"][:, iou_index(MATCH_IOU)]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The category id of each detection, [N]."""
+        return np.array(self.category_ids, int)[self.rows["category"]]
 
     def above(self, score: float) -> "Matches":
         """Keep the detections of at least this score.
 
         The best-scored detections are matched first, so that a threshold removes matches but never changes one.
         """
-        kept = self.scores >= score
-        return Matches(
-            self.image_ids,
-            self.category_ids,
-            self.images[kept],
-            self.ranks[kept],
-            self.categories[kept],
-            self.scores[kept],
-            self.hits[:, kept],
-            self.object_counts,
-        )
+        return replace(self, rows=self.rows[self.rows["score"] >= score])
 
     def counts_by_image(self) -> dict[int, MatchCounts]:
         """Count matches at MATCH_IOU, by image id."""
-        return self._counts(self.images, self.image_ids, self.object_counts.sum(axis=1))
+        return self._counts(self.rows["image"], self.image_ids, self.object_counts.sum(axis=1))
 
     def counts_by_category(self) -> dict[int, MatchCounts]:
         """Count matches at MATCH_IOU, by category id."""
-        return self._counts(self.categories, self.category_ids, self.object_counts.sum(axis=0))
+        return self._counts(self.rows["category"], self.category_ids, self.object_counts.sum(axis=0))
 
     def _counts(
         self, groups: NDArray[np.int64], ids: list[int], object_counts: NDArray[np.int64]
