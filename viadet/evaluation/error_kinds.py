@@ -6,6 +6,7 @@ Errors", and its implementation, tidecv 1.0.1), for matches at IoU 0.5.
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -103,7 +104,7 @@ def classify_errors(coco: dict, detections: Mapping[int, Detections], matches: M
     annotations = by_image(coco["annotations"])
     errors = []
     starts = np.searchsorted(matches.images, np.arange(len(matches.image_ids) + 1))
-    for image_id, start, stop in zip(matches.image_ids, starts, starts[1:], strict=True):
+    for image_id, (start, stop) in zip(matches.image_ids, pairwise(starts.tolist()), strict=True):
         rows = start + np.flatnonzero(matches.hits_50[start:stop] == 0)
         if not len(rows):
             continue
