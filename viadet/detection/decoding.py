@@ -1,5 +1,6 @@
 """From the network's outputs to detections: the best anchors' boxes, NMS, box voting."""
 
+import numpy as np
 import torch
 from effdet.anchors import clip_boxes_xyxy, decode_box_outputs
 from torchvision.ops import batched_nms, box_iou
@@ -53,9 +54,10 @@ def decode(
     input_xyxy = vote(boxes_xyxy[inside], scores[inside], labels[inside], boxes_xyxy[best], labels[best])
     if mirrored:
         input_xyxy = mirror_boxes_xyxy(input_xyxy, letterbox.width)
-    image_xyxy = input_xyxy.cpu().double() / torch.tensor(letterbox.scale_xy * 2, dtype=torch.float64)
+    # in numpy, as GPUs of Macs have no float64
+    image_xyxy = input_xyxy.cpu().numpy().astype(np.float64) / np.array(letterbox.scale_xy * 2)
     return Detections(
-        image_xyxy.float().numpy(),
+        image_xyxy.astype(np.float32),
         scores[best].cpu().numpy(),
         labels[best].cpu().numpy(),
         categories,
