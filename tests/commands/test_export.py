@@ -17,7 +17,7 @@ from projects import REPOSITORY, spec_of
 from viadet.evaluation.detect_settings import DetectSettings, write_settings
 from viadet.inference.detector import read_existing_image
 from viadet.inference.pt2_export import METADATA_NAME, open_pt2
-from viadet.network.boxes import anchors_of
+from viadet.network.anchors import anchors_of
 from viadet.network.detect import ScaledNetwork
 
 from viadet.commands.app import main
