@@ -48,10 +48,12 @@ def decode(
     scores, order = scores[:count][kept], order[:count][kept]
     anchors, labels = order // logits.shape[1], order % logits.shape[1] + 1
     boxes_xyxy = decode_box_outputs(codes[anchors].float(), anchors_yxyx[anchors], output_xyxy=True)
-    boxes_xyxy = clip_boxes_xyxy(boxes_xyxy, boxes_xyxy.new_tensor([letterbox.width, letterbox.height]))
+    photograph_wh = boxes_xyxy.new_tensor([letterbox.width, letterbox.height])
+    boxes_xyxy = clip_boxes_xyxy(boxes_xyxy, photograph_wh)
     inside = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) > 0).all(1).nonzero().flatten()
     best = inside[batched_nms(boxes_xyxy[inside], scores[inside], labels[inside], NMS_IOU)[:max_detections]]
     input_xyxy = vote(boxes_xyxy[inside], scores[inside], labels[inside], boxes_xyxy[best], labels[best])
+    input_xyxy = clip_boxes_xyxy(input_xyxy, photograph_wh)  # a mean of equal edges can be off in its last digit
     if mirrored:
         input_xyxy = mirror_boxes_xyxy(input_xyxy, letterbox.width)
     # in numpy, as GPUs of Macs have no float64
