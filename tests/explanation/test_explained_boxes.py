@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from viadet.explanation.localisation import masks_of
+from viadet.explanation.measurements import masks_of
 
 
 @pytest.fixture(scope="module")

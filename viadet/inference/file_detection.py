@@ -4,12 +4,10 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 
-import psutil
 import torch
 
 from viadet.network.device import default_workers
@@ -31,7 +29,7 @@ def worker_pool(workers: int) -> Iterator[Executor]:
         context = multiprocessing.get_context(start)
         if start == "forkserver":
             context.set_forkserver_preload(["viadet.detection.detector"])
-        pool: Executor = ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),))
+        pool: Executor = ProcessPoolExecutor(workers, context, _start_worker)
     else:
         pool = ThreadPoolExecutor(1)
     try:
@@ -40,14 +38,13 @@ def worker_pool(workers: int) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(command_pid: int) -> None:
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself decides what Ctrl-C ends
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(command_pid,), daemon=True).start()
+    threading.Thread(target=_end_with_command, daemon=True).start()
 
 
-def _end_with(pid: int) -> None:
-    """End this process after that one, which may be killed: the pool would wait for its next task forever."""
-    while psutil.pid_exists(pid):
-        time.sleep(1)
+def _end_with_command() -> None:
+    """End this process after the one that started it, which may be killed: the pool would wait for a task forever."""
+    multiprocessing.parent_process().join()
     os._exit(1)
