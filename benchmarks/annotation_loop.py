@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import torch
 from matplotlib.figure import Figure
-from viadet.network.detect import detect_coco
 
-from viadet.annotations.coco import by_image, to_coco
+from viadet.annotations.coco import to_coco
 from viadet.annotations.convert import convert_data_set
 from viadet.augmentation.training_set import TrainingSet
-from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
+from viadet.detection.detector import Detector, detect_data_set
+from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.inference.unsure import least_sure, unsureness
 from viadet.network.build import build_network, make_spec
 from viadet.network.device import keep_freed_memory, pick_device
@@ -95,14 +95,14 @@ def train_and_measure(work_dir: Path, annotated: dict, pool: Images, val: Images
     images = TrainingSet(work_dir / "annotated.json", pool.folder, recipe.train, spec.input_wh, spec.fill_rgb)
 
     def validate(average: torch.nn.Module) -> dict[str, float]:
-        return coco_stats(run_cocoeval(val.coco, detect_coco(average, spec, val.coco, val.folder, device)))
+        detections, _ = detect_data_set(Detector(average, spec), val.coco, val.folder)
+        return evaluate_coco(val.coco, detections).stats
 
     checkpoints = Checkpoints(work_dir / "checkpoints", "0" * 64)
     trained, history = train(network, spec, images, recipe.train, device, validate, checkpoints, lambda _: None)
     checkpoints.remove()
-    results = by_image(detect_coco(trained, spec, pool.coco, pool.folder, device))
-    ids = [image["id"] for image in pool.coco["images"]]
-    measures = {image_id: unsureness(result["score"] for result in results[image_id]) for image_id in ids}
+    detections, _ = detect_data_set(Detector(trained, spec), pool.coco, pool.folder)
+    measures = {image_id: unsureness(found.scores.tolist()) for image_id, found in detections.items()}
     return Trained(history.aps[-1]["bbox_mAP"], measures)
 
 

@@ -11,13 +11,13 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from viadet.network.detect import ScaledNetwork, detect_images
 
 from benchmarks.images import Images, add_image_options, benchmark_images, describe_images
 from benchmarks.timing import Row, Seconds, alternate, cost_row, make_parser, write_results
+from viadet.detection.detector import Detector
+from viadet.detection.settings import DetectSettings
 from viadet.explanation.cams import CHANNEL_METHODS, GRAD_CAM_METHODS, class_activation_maps
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
-from viadet.network.anchors import anchors_of
 from viadet.network.build import build_network, make_spec
 from viadet.network.device import keep_freed_memory
 from viadet.project.files import read_json
@@ -56,22 +56,23 @@ def explaining(setting: Setting, images: Images) -> dict[str, Callable[[], objec
     keep_freed_memory()
     torch.set_num_threads(setting.threads)
     model = ModelParams(name=setting.network, init="random", image_size=setting.size, test_size=None, anchor_scale=4.0)
-    coco, cpu = read_json(images.coco), torch.device("cpu")
+    coco = read_json(images.coco)
     spec = make_spec(model, [category["name"] for category in coco["categories"]])
     torch.manual_seed(0)
     network = build_network(spec).eval()
-    scaled = ScaledNetwork(network, spec, anchors_of(network, cpu))
-    paths = [images.folder / coco["images"][0]["file_name"]]
+    detector = Detector(network, spec)
+    few = Detector(network, spec, DetectSettings(spec.input_wh, 0.0, BOXES, None))
+    path = images.folder / coco["images"][0]["file_name"]
     (image_coco,) = single_image_sets(coco)
     image_coco = image_coco | {"annotations": []}  # else missed objects would be explained, too
 
     def explain() -> object:
-        return explain_image(scaled, images.folder, image_coco, PARAMS, BOXES, seed=0)
+        return explain_image(few, images.folder, image_coco, PARAMS, seed=0)
 
     explained = explain()
     maps_of = partial(class_activation_maps, network=network, forward_pass=explained.forward_pass)
     turns = {method: partial(maps_of, method, boxes=explained.detections) for method in setting.methods}
-    return {DETECTING: lambda: list(detect_images(network, spec, paths, cpu)), GRADIENTS: explain} | turns
+    return {DETECTING: lambda: detector(path), GRADIENTS: explain} | turns
 
 
 def make_rows(seconds: Seconds) -> list[Row]:

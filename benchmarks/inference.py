@@ -2,9 +2,10 @@
 
     python -m benchmarks.inference [--model FOLDER] [--images FOLDER COCO] [--threads N]
 
-Both run the same network on the CPU and start from the files: ours by viadet.network.detect and, for single images,
-viadet.load; effdet's by its data set, transforms and collate. An untrained network, the default, is the hardest case
-for non-maximum suppression: its 5000 best anchors are all candidates. Ours also averages nearly equal boxes (voting).
+Both run the same network on the CPU and start from the files: ours by viadet.load, which gives the network fewer of
+large inputs at once, as more are not faster on a CPU; effdet's by its data set, transforms and collate. An untrained
+network, the default, is the hardest case for non-maximum suppression: its 5000 best anchors are all candidates. Ours
+also averages nearly equal boxes (voting).
 """
 
 from collections.abc import Callable
@@ -19,7 +20,6 @@ from effdet.data.loader import DetectionFastCollate
 from effdet.data.parsers import CocoParserCfg
 from effdet.data.transforms import transforms_coco_eval
 from torch.utils.data import DataLoader
-from viadet.network.detect import detect_images
 
 import viadet
 from benchmarks.images import Images, add_image_options, benchmark_images, describe_images
@@ -60,12 +60,11 @@ def our_detecting(setting: Setting, images: Images, model: Path) -> dict[str, Ca
     """Set up as `viadet predict` does."""
     keep_freed_memory()
     torch.set_num_threads(setting.threads)
-    cpu = torch.device("cpu")
-    network, spec = load_network(model, cpu, read_spec(model).input_wh)
     detector = viadet.load(model, device="cpu")
+    detector.batch_size = setting.batch_size
     paths = [images.folder / entry["file_name"] for entry in read_json(images.coco)["images"]]
     return {
-        "batches": lambda: list(detect_images(network, spec, paths, cpu, batch_size=setting.batch_size)),
+        "batches": lambda: detector(paths),
         "single": lambda: [detector(path) for path in paths[: setting.single_images]],
     }
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from viadet.evaluation.bootstrap import ap_interval
 
 from benchmarks.project import ROOT, STAGES, cpu_of_children, write_params
 from benchmarks.timing import Row, cost_row, make_parser, write_results
-from viadet.evaluation.coco_metrics import run_cocoeval
+from viadet.detection.detections import read_detections
+from viadet.evaluation.average_precision import ap_interval
+from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.project.files import read_json
 from viadet.sample.data_set import write_rendered_split
 
@@ -39,17 +40,16 @@ CHANGES = {  # of the recipe `own`
 }
 DETECT = """
 from pathlib import Path
-from viadet.network.detect import detect_images
+from viadet.detection.detector import Detector
 from viadet.network.device import keep_freed_memory, train_device
 from viadet.network.weights import load_network
 from viadet.project.files import read_json
 from viadet.project.params import read_recipe
 keep_freed_memory()
 recipe = read_recipe()
-device = train_device(recipe.train)
-network, spec = load_network(Path("data/model"), device, recipe.model.test_wh)
+detector = Detector(*load_network(Path("data/model"), train_device(recipe.train), recipe.model.test_wh))
 paths = [Path("data/raw", image["file_name"]) for image in read_json(Path("data/coco/val.json"))["images"]]
-print(sum(len(detections.scores) for detections in detect_images(network, spec, paths, device)), "detections")
+print(sum(len(by_view[detector.plain]) for by_view in detector.detect_all(paths)), "detections")
 """
 
 
@@ -127,9 +127,10 @@ def measure_stages(count: int, side: int) -> dict[str, Cost]:
 
 def measure_interval(folder: Path) -> Cost:
     """Compute the interval of AP once more from what was detected; without its memory."""
-    evaluation = run_cocoeval(*(read_json(folder / "data" / name) for name in ("coco/val.json", "detections.json")))
+    coco, detections = read_json(folder / "data/coco/val.json"), read_detections(folder / "data/detections.json")
+    matches = evaluate_coco(coco, detections).matches
     before = time.process_time()
-    ap_interval(evaluation, BOOTSTRAP, seed=0)
+    ap_interval(matches, BOOTSTRAP, seed=0)
     return Cost(time.process_time() - before, 0.0)
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from viadet.inference.detector import SCORE_THRESHOLD, load_detector, read_existing_image
 
-from viadet.inference.export_check import detect_with_torch
+from viadet.detection.detector import SCORE_THRESHOLD, load_detector, read_existing_image
 from viadet.inference.onnx_export import write_onnx
 from viadet.network.device import keep_freed_memory
 
@@ -31,28 +30,29 @@ def main() -> None:
 
     keep_freed_memory()  # as `viadet predict` does
     torch.set_num_threads(arguments.threads)
-    (scaled,) = load_detector(arguments.model, "cpu", arguments.size).networks
+    detector = load_detector(arguments.model, "cpu", arguments.size)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = arguments.threads
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "detector.onnx")
-        write_onnx(scaled, SCORE_THRESHOLD, path)
+        write_onnx(detector, SCORE_THRESHOLD, path)
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     images = [read_existing_image(path) for path in arguments.images]
-    arrays = [np.ascontiguousarray(image.permute(1, 2, 0).numpy())[None] for image in images]
+    arrays = [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in images]
     seconds: dict[str, list[float]] = {"torch": [], "onnxruntime": []}
     for round_number in range(1 + arguments.rounds):
-        for image, array in zip(images, arrays, strict=True):
+        for array in arrays:
             start = time.perf_counter()
-            detect_with_torch(scaled, SCORE_THRESHOLD, image)
+            detector(array, SCORE_THRESHOLD)
             between = time.perf_counter()
-            session.run(None, {"images": array})
+            session.run(None, {"images": array[None]})
             if round_number:
                 seconds["torch"].append(between - start)
                 seconds["onnxruntime"].append(time.perf_counter() - between)
     torch_median, onnx_median = (statistics.median(values) for values in seconds.values())
-    width, height = scaled.spec.input_wh
-    print(f"{scaled.spec.name}, {width} x {height} px, {arguments.threads} threads, {len(seconds['torch'])} detections")
+    spec = detector.plain_network.spec
+    width, height = spec.input_wh
+    print(f"{spec.name}, {width} x {height} px, {arguments.threads} threads, {len(seconds['torch'])} detections")
     print(f"torch {torch_median:.3f} s, onnxruntime {onnx_median:.3f} s an image (medians)")
     print(f"onnxruntime takes {onnx_median / torch_median:.2f} of PyTorch's time")
 

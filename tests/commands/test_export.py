@@ -1,4 +1,4 @@
-"""`viadet export`: what the files give, against PyTorch; bad input."""
+"""`viadet export`: what the file gives, against PyTorch; bad input."""
 
 import ast
 import json
@@ -14,18 +14,15 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from projects import REPOSITORY, spec_of
-from viadet.evaluation.detect_settings import DetectSettings, write_settings
-from viadet.inference.detector import read_existing_image
-from viadet.inference.pt2_export import METADATA_NAME, open_pt2
-from viadet.network.boxes import anchors_of
-from viadet.network.detect import ScaledNetwork
 
 from viadet.commands.app import main
-from viadet.commands.export import write_and_open
-from viadet.evaluation.coco_metrics import run_cocoeval
+from viadet.detection.detections import Detections
+from viadet.detection.detector import Detector, load_detector, read_existing_image
+from viadet.detection.settings import DetectSettings, write_settings
+from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.inference import export_check
-from viadet.inference.export_check import check_export, detect_with_torch
-from viadet.inference.onnx_export import open_onnx
+from viadet.inference.export_check import check_export
+from viadet.inference.onnx_export import open_onnx, write_onnx
 from viadet.network.build import build_network
 from viadet.network.weights import save_network
 from viadet.sample.render import render_image
@@ -50,8 +47,8 @@ def rendered(image_size, seed=0):
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
-def spread_network(name="tf_efficientdet_lite0", categories=CATEGORIES):
-    """An untrained network whose scores and boxes differ from anchor to anchor as a trained one's do."""
+def spread_detector(name="tf_efficientdet_lite0", categories=CATEGORIES):
+    """An untrained detector whose scores and boxes differ from anchor to anchor as a trained one's do."""
     torch.manual_seed(0)
     spec = spec_of(128, categories, name)
     network = build_network(spec).eval()
@@ -62,7 +59,12 @@ def spread_network(name="tf_efficientdet_lite0", categories=CATEGORIES):
             predict = getattr(head.predict, "conv_pw", None) or head.predict.conv  # separable or not
             predict.weight *= deviation / features.std()
             predict.bias.fill_(mean)
-    return ScaledNetwork(network, spec, anchors_of(network, torch.device("cpu")))
+    return Detector(network, spec)
+
+
+def detect_in(detector, image):
+    """PyTorch's detections of at least the threshold in an image, uint8 [3, H, W]."""
+    return detector(image.permute(1, 2, 0).numpy(), THRESHOLD)
 
 
 def invoke(*arguments):
@@ -70,14 +72,14 @@ def invoke(*arguments):
 
 
 @pytest.fixture(scope="module")
-def network():
-    return spread_network()
+def detector():
+    return spread_detector()
 
 
 @pytest.fixture(scope="module")
-def model_dir(network, tmp_path_factory):
+def model_dir(detector, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    save_network(network.network, network.spec, folder)
+    save_network(detector.plain_network.network, detector.plain_network.spec, folder)
     return folder
 
 
@@ -86,31 +88,25 @@ def photographs(finished_sample):
     return sorted((finished_sample / "data/raw/val").glob("*.jpg"))
 
 
-def exported(kind, model_dir, photographs, folder):
-    path = folder / f"detector.{kind}"
-    options = ("--format", kind, "--model", model_dir, "--out", path, "--threshold", THRESHOLD)
-    result = invoke(*options, "--images", photographs[0].parent)
-    assert result.exit_code == 0, result.output
-    assert f"detections in {len(photographs)} images differ from PyTorch's by at most 0.0" in result.output
-    assert [content.name for content in folder.iterdir()] == [path.name]
-    return path
+def values_of(path):
+    """The metadata of an ONNX file."""
+    return {entry.key: json.loads(entry.value) for entry in onnx.load(path).metadata_props}
 
 
 @pytest.fixture(scope="module")
 def onnx_path(model_dir, photographs, tmp_path_factory):
-    return exported("onnx", model_dir, photographs, tmp_path_factory.mktemp("onnx"))
-
-
-@pytest.fixture(scope="module")
-def pt2_path(model_dir, photographs, tmp_path_factory):
-    return exported("pt2", model_dir, photographs, tmp_path_factory.mktemp("pt2"))
+    path = tmp_path_factory.mktemp("onnx") / "detector.onnx"
+    result = invoke("--model", model_dir, "--out", path, "--threshold", THRESHOLD, "--images", photographs[0].parent)
+    assert result.exit_code == 0, result.output
+    assert f"detections in {len(photographs)} images differ from PyTorch's by at most 0.0" in result.output
+    assert [content.name for content in path.parent.iterdir()] == [path.name]
+    return path
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("export")
 def test_the_onnx_file_says_what_it_is_and_takes_any_batch_and_size(onnx_path):
-    model = onnx.load(onnx_path)
-    values = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    model, values = onnx.load(onnx_path), values_of(onnx_path)
     assert values.pop("viadet_version")
     assert values == METADATA
     dims = {
@@ -128,26 +124,12 @@ def test_the_onnx_file_says_what_it_is_and_takes_any_batch_and_size(onnx_path):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("export")
-def test_the_pt2_file_says_what_it_is(pt2_path):
-    files = {METADATA_NAME: ""}
-    torch.export.load(pt2_path, extra_files=files)
-    values = json.loads(files[METADATA_NAME])
-    assert values.pop("viadet_version")
-    assert values == METADATA
-
-
-@pytest.mark.slow
-@pytest.mark.xdist_group("export")
-@pytest.mark.parametrize("kind", ["onnx", "pt2"])
-def test_a_file_detects_as_pytorch_in_batches_and_images_of_any_size(kind, onnx_path, pt2_path, network):
-    detect = open_onnx(onnx_path) if kind == "onnx" else open_pt2(pt2_path)
+def test_the_file_detects_as_pytorch_in_batches_and_images_of_any_size(onnx_path, detector):
+    detect = open_onnx(onnx_path)
     images = {str(shape): rendered(300)[:, : shape[0], : shape[1]] for shape in [(180, 250), (128, 128), (3, 290)]}
     images |= {"one pixel": rendered(100)[:, :1, :1], "grey": torch.full((3, 50, 60), 127, dtype=torch.uint8)}
-    assert [len(detect_with_torch(network, THRESHOLD, images[name]).scores) for name in ("one pixel", "grey")] == [
-        100,
-        0,
-    ]
-    agreement = check_export(detect, network, THRESHOLD, images)
+    assert [len(detect_in(detector, images[name])) for name in ("one pixel", "grey")] == [100, 0]
+    agreement = check_export(detect, detector, THRESHOLD, images)
     assert agreement.detections > 50
 
     batch = np.stack([rendered(120, seed)[:, :80, :80].permute(1, 2, 0).numpy() for seed in range(3)])
@@ -164,33 +146,29 @@ def test_a_file_detects_as_pytorch_in_batches_and_images_of_any_size(kind, onnx_
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("export")
-def test_the_onnx_file_has_the_ap_of_pytorch(onnx_path, network, photographs):
+def test_the_file_has_the_ap_of_pytorch(onnx_path, detector, photographs):
     """Ground truth: PyTorch's detections of every second rank, so that AP depends on all boxes and their ranking."""
     names = [{"id": label, "name": name} for label, name in enumerate(CATEGORIES, 1)]
     coco = {"images": [], "annotations": [], "categories": names}
-    detect, results = open_onnx(onnx_path), {"torch": [], "onnx": []}
+    detect, by_torch, by_onnx = open_onnx(onnx_path), {}, {}
     for image_id, path in enumerate(photographs, 1):
         image = read_existing_image(path)
         coco["images"].append({"id": image_id, "width": image.shape[2], "height": image.shape[1]})
-        expected = detect_with_torch(network, THRESHOLD, image)
-        boxes, scores, labels = detect(image.permute(1, 2, 0).contiguous().numpy()[None])
-        sides = {"torch": expected, "onnx": (boxes[0], scores[0], labels[0])}
-        for side, detections in sides.items():
-            for box, score, label in zip(*detections, strict=True):
-                bbox = [float(value) for value in (*box[:2], *(box[2:] - box[:2]))]
-                entry = {"image_id": image_id, "category_id": int(label), "bbox": bbox, "score": float(score)}
-                results[side].append(entry)
-    for number, entry in enumerate(results["torch"][::2], 1):
-        area = entry["bbox"][2] * entry["bbox"][3]
-        coco["annotations"].append({**entry, "id": number, "area": area, "iscrowd": 0})
-    ap_torch, ap_onnx = (run_cocoeval(coco, results[side]).stats[0] for side in ("torch", "onnx"))
+        by_torch[image_id] = detect_in(detector, image)
+        ((boxes_xyxy,), (scores,), (labels,)) = detect(image.permute(1, 2, 0).contiguous().numpy()[None])
+        by_onnx[image_id] = Detections(boxes_xyxy, scores, labels)
+    rows = [row for image_id, detections in by_torch.items() for row in detections.coco_rows(image_id)]
+    for number, row in enumerate(rows[::2], 1):
+        area = row["bbox"][2] * row["bbox"][3]
+        coco["annotations"].append({**row, "id": number, "area": area, "iscrowd": 0})
+    ap_torch, ap_onnx = (evaluate_coco(coco, found).stats["bbox_mAP"] for found in (by_torch, by_onnx))
     assert 0.2 < ap_torch < 0.9
     assert ap_onnx == pytest.approx(ap_torch, abs=0.001)
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("export")
-def test_the_example_prints_the_detections_with_onnxruntime_numpy_and_pillow_alone(onnx_path, network, photographs):
+def test_the_example_prints_the_detections_with_onnxruntime_numpy_and_pillow_alone(onnx_path, detector, photographs):
     source = EXAMPLE.read_text(encoding="utf-8")
     assert len(source.splitlines()) <= 20
     imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -201,11 +179,10 @@ def test_the_example_prints_the_detections_with_onnxruntime_numpy_and_pillow_alo
     command = [sys.executable, EXAMPLE, onnx_path, *photographs]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     for path in photographs:
-        expected = detect_with_torch(network, THRESHOLD, read_existing_image(path))
-        assert lines.pop(0) == f"{path}: {len(expected.scores)} detections"
-        shown = sorted(lines.pop(0).split(":")[0].strip() for _ in expected.scores)
-        rows = zip(expected.labels, expected.scores, strict=True)
-        assert [line.split()[0] for line in shown] == sorted(CATEGORIES[label - 1] for label, _ in rows)
+        expected = detect_in(detector, read_existing_image(path))
+        assert lines.pop(0) == f"{path}: {len(expected)} detections"
+        shown = sorted(lines.pop(0).split(":")[0].strip() for _ in range(len(expected)))
+        assert [line.split()[0] for line in shown] == sorted(expected.names)
     assert not lines
 
 
@@ -213,30 +190,39 @@ def test_the_example_prints_the_detections_with_onnxruntime_numpy_and_pillow_alo
 @pytest.mark.parametrize("name", ["tf_efficientdet_d0", "resdet50"])
 def test_other_networks_can_be_exported(name, tmp_path):
     """With other activations and squeeze-and-excitation, and with a ResNet as backbone; one class."""
-    network = spread_network(name, ["balloon"])
-    detect = write_and_open("onnx", network, 0.05, tmp_path / "detector.onnx")
-    agreement = check_export(detect, network, 0.05, {"picture": rendered(200)})
+    detector, path = spread_detector(name, ["balloon"]), tmp_path / "detector.onnx"
+    write_onnx(detector, 0.05, path)
+    agreement = check_export(open_onnx(path), detector, 0.05, {"picture": rendered(200)})
     assert agreement.detections > 5
 
 
 @pytest.mark.slow
-def test_size_and_least_score_are_those_of_the_evaluation(model_dir, photographs, tmp_path):
+def test_size_least_score_and_number_of_detections_are_those_of_the_evaluation(
+    model_dir, photographs, tmp_path, monkeypatch
+):
     folder = shutil.copytree(model_dir, tmp_path / "model")
-    write_settings(folder, DetectSettings((160, 160), 0.35, 100, None))
-    path, files = tmp_path / "detector.pt2", {METADATA_NAME: ""}
-    result = invoke("--format", "pt2", "--model", folder, "--out", path, "--images", photographs[0])
+    write_settings(folder, DetectSettings((160, 160), 0.05, 150, None))
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    result = invoke("--model", folder, "--images", photographs[0])
     assert result.exit_code == 0, result.output
-    assert "at 160 x 160 px, scores from 0.35" in result.output
-    torch.export.load(path, extra_files=files)
-    values = json.loads(files[METADATA_NAME])
-    assert (values["input_wh"], values["score_threshold"]) == ([160, 160], 0.35)
+    assert "at 160 x 160 px, scores from 0.05" in result.output
+    assert "detector.onnx: " in result.output and "; 150 detections in 1 image differ" in result.output
+    values = values_of("detector.onnx")
+    assert (values["input_wh"], values["score_threshold"], values["max_detections"]) == ([160, 160], 0.05, 150)
+
+    detect, detector = open_onnx(Path("detector.onnx")), load_detector(folder, "cpu")
+    crowded = {str(seed): rendered(300, seed) for seed in range(3)}
+    assert check_export(detect, detector, 0.05, crowded).detections == 450
+    one = crowded["0"].permute(1, 2, 0).contiguous().numpy()[None]
+    assert [values.shape for values in detect(one)] == [(1, 150, 4), (1, 150), (1, 150)]
 
 
 @pytest.mark.slow
 def test_a_file_that_differs_from_pytorch_is_not_kept(model_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(export_check, "SCORE_TOLERANCE", -1.0)  # not even equal scores will do
-    result = invoke("--format", "pt2", "--model", model_dir, "--threshold", THRESHOLD)
+    result = invoke("--model", model_dir, "--threshold", THRESHOLD)
     assert result.exit_code == 1
     line = result.output.splitlines()[-1]
     assert line.startswith("export: the exported file differs from PyTorch in a rendered picture: PyTorch has a detec")
@@ -256,10 +242,9 @@ def test_a_folder_without_a_model_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["onnx", "pt2"])
-def test_an_output_that_cannot_be_written_ends_before_the_work(untrained_model, tmp_path, kind):
+def test_an_output_that_cannot_be_written_ends_before_the_work(untrained_model, tmp_path):
     (tmp_path / "file").touch()
-    result = invoke("--format", kind, "--model", untrained_model, "--out", tmp_path / "file/detector")
+    result = invoke("--model", untrained_model, "--out", tmp_path / "file/detector")
     assert result.exit_code == 1
     assert result.output.startswith(f"export: {tmp_path / 'file'}")
     assert len(result.output.splitlines()) == 1
@@ -280,8 +265,7 @@ def test_images_that_are_missing_or_damaged_are_named(untrained_model, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Missing option '--format'"),
-        (["--format", "tflite"], "'tflite' is not one of 'onnx', 'pt2'"),
+        (["--format", "pt2"], "'pt2' is not 'onnx'"),
         (["--format", "onnx", "--threshold", "2"], "2.0 is not in the range 0.001<=x<=1"),
         (["--format", "onnx", "--out", "."], "File '.' is a directory"),
     ],

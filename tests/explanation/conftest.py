@@ -5,14 +5,14 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
-from viadet.network.boxes import anchors_of, boxes_xyxy_of, decode, flat_outputs, to_coco_results
-from viadet.network.detect import ScaledNetwork
 
+from viadet.detection.detector import Detector
+from viadet.detection.settings import DetectSettings
+from viadet.detection.sized_network import SizedNetwork
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
 from viadet.explanation.targets import Target, run_forward
-from viadet.images.letterbox import letterbox_image
 from viadet.images.pixels import read_image
-from viadet.network.build import prepare_images
+from viadet.network.anchors import flat_outputs
 from viadet.network.weights import load_network
 from viadet.project.files import read_json
 from viadet.project.params import read_recipe
@@ -22,13 +22,13 @@ NUMBER = 1  # of the validation image; the first one shows no balloon
 
 
 @pytest.fixture(scope="session")
-def network_and_spec(untrained_model):
-    return load_network(untrained_model, CPU, (128, 128))
+def sized(untrained_model):
+    return SizedNetwork(*load_network(untrained_model, CPU, (128, 128)))
 
 
 @pytest.fixture(scope="session")
-def network(network_and_spec):
-    return network_and_spec[0]
+def network(sized):
+    return sized.network
 
 
 class ClassLogits(nn.Module):
@@ -48,8 +48,8 @@ def class_logits(network):
 
 
 @pytest.fixture(scope="session")
-def spec(network_and_spec):
-    return network_and_spec[1]
+def spec(sized):
+    return sized.spec
 
 
 @pytest.fixture(scope="session")
@@ -69,33 +69,31 @@ def image_dir(finished_sample):
 
 
 @pytest.fixture(scope="session")
-def input_image(image_dir, coco, spec):
-    image = read_image(image_dir / coco["images"][NUMBER]["file_name"])
-    return letterbox_image(image, spec.input_wh, spec.fill_rgb)
+def input_image(image_dir, coco, sized):
+    return sized.letterbox(read_image(image_dir / coco["images"][NUMBER]["file_name"]))
 
 
 @pytest.fixture(scope="session")
-def forward_pass(network, spec, input_image):
-    return run_forward(network, prepare_images(input_image.canvas[None], spec, CPU))
+def forward_pass(sized, input_image):
+    return run_forward(sized.network, sized.normalise(input_image.canvas[None]))
 
 
 @pytest.fixture(scope="session")
-def target_at(network):
+def target_at(sized):
     """Makes a target at the middle of a level's anchors."""
-    levels = anchors_of(network, CPU)[1]
 
     def make(level, output="score"):
-        anchors = (levels == level).nonzero().flatten()
+        anchors = (sized.levels == level).nonzero().flatten()
         return Target(anchors[[len(anchors) // 2]], 1, level, output)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def detections(network, forward_pass, input_image):
+def detections(sized, forward_pass, input_image):
     """Everything that the network detects in the photograph; it is untrained, scores are about 0.5 everywhere."""
     logits, codes = forward_pass.logits.detach(), forward_pass.codes.detach()
-    return decode(logits, codes, *anchors_of(network, CPU), input_image.letterbox)
+    return sized.decode(logits, codes, input_image.letterbox)
 
 
 @pytest.fixture(scope="session")
@@ -106,16 +104,16 @@ def threshold_of(detections):
 
 
 @pytest.fixture(scope="session")
-def annotated_coco(coco, detections, input_image):
+def annotated_coco(coco, detections):
     """The validation images with one annotation more, along the box of the photograph's best detection."""
     entry = coco["images"][NUMBER]
-    (best,) = to_coco_results(detections.best(0, 1), entry["id"], input_image.letterbox)
-    ((x0, y0, x1, y1),) = boxes_xyxy_of([best]).tolist()
+    (bbox,) = detections.best(1).boxes_xywh.tolist()
+    ((x0, y0, x1, y1),) = detections.best(1).boxes_xyxy.tolist()
     annotation = {
         "id": 1 + max(annotation["id"] for annotation in coco["annotations"]),
         "image_id": entry["id"],
         "category_id": 1,
-        "bbox": best["bbox"],
+        "bbox": bbox,
         "area": (x1 - x0) * (y1 - y0),
         "iscrowd": 0,
         "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]],
@@ -127,12 +125,10 @@ def annotated_coco(coco, detections, input_image):
 def explain(network, spec, image_dir, recipe):
     """Explains the photograph with annotations of `coco`."""
 
-    scaled = ScaledNetwork(network, spec, anchors_of(network, CPU))
-
     def explain(coco, max_detections=100, **changes):
         params = recipe.grad_cam.model_copy(update=changes)
-        image_coco = single_image_sets(coco)[NUMBER]
-        return explain_image(scaled, image_dir, image_coco, params, max_detections, seed=0)
+        detector = Detector(network, spec, DetectSettings(spec.input_wh, 0.4, max_detections, None))
+        return explain_image(detector, image_dir, single_image_sets(coco)[NUMBER], params, seed=0)
 
     return explain
 

@@ -5,11 +5,11 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from viadet.network.boxes import flat_outputs
 
 from viadet.explanation.cams import CHANNEL_METHODS, GRAD_CAM_METHODS, class_activation_maps
 from viadet.explanation.explained_boxes import ExplainedBox
 from viadet.explanation.targets import gradients_of
+from viadet.network.anchors import flat_outputs
 from viadet.project.params import CamMethod
 
 METHODS = get_args(CamMethod)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from projects import spec_of
 from pytorch_grad_cam import ScoreCAM
-from viadet.network.boxes import flat_outputs
 
 from viadet.explanation.channel_weights import ablation_weights, score_weights
 from viadet.explanation.targets import run_forward
+from viadet.network.anchors import flat_outputs
 from viadet.network.build import build_network
 
 

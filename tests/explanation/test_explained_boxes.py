@@ -2,12 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
-from viadet.network.boxes import anchors_of
 
-from viadet.explanation.localisation import masks_of
-
-CPU = torch.device("cpu")
+from viadet.explanation.measurements import masks_of
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +39,17 @@ def test_each_box_has_gradients_of_its_own_target_and_a_seed_of_its_own(explaine
     assert len({box.seed for box in explained_image.detections}) == 6
 
 
-def test_a_missed_object_is_explained_by_the_anchors_nearest_to_it(network, explain, coco, annotation_count):
+def test_a_missed_object_is_explained_by_the_anchors_nearest_to_it(sized, explain, coco, annotation_count):
     image = explain(coco, score_threshold=1.0)
     assert not image.detections
     assert len(image.missed) == annotation_count
     areas = [np.prod(box.box_xyxy[2:] - box.box_xyxy[:2]) for box in image.missed]
     assert areas == sorted(areas, reverse=True)
-    anchors_yxyx, levels = anchors_of(network, CPU)
     for box in image.missed:
-        nearest_xyxy = anchors_yxyx[box.target.anchors[0]][[1, 0, 3, 2]].numpy()
+        nearest_xyxy = sized.anchors_yxyx[box.target.anchors[0]][[1, 0, 3, 2]].numpy()
         centre = (nearest_xyxy[:2] + nearest_xyxy[2:]) / 2
         assert (np.abs(centre - (box.box_xyxy[:2] + box.box_xyxy[2:]) / 2) < 16).all()
-        assert levels[box.target.anchors[0]] == box.target.level
+        assert sized.levels[box.target.anchors[0]] == box.target.level
         best = image.forward_pass.logits.detach()[box.target.anchors, 0].max().sigmoid()
         assert box.score == pytest.approx(float(best))
 

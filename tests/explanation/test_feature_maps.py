@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from projects import SMALL, write_params
 
 from stages import feature_maps
+from viadet.detection.detections import Detections
 from viadet.explanation.feature_maps import (
     ImageMaps,
     LayerMaps,
@@ -40,15 +42,18 @@ def test_colours_of_a_layer_span_the_same_values_in_all_images():
     first, second = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
     first[0, 0, 0], second[0, 1, 1] = -2, 5
     second[0, 3, 3] = 99  # beside the photograph
-    images = [ImageMaps(input_image, torch.zeros(0, 4), [], [[LayerMaps("P3", maps, [])]]) for maps in (first, second)]
+    images = [
+        ImageMaps(input_image, np.zeros((0, 4), np.float32), [], [[LayerMaps("P3", maps, [])]])
+        for maps in (first, second)
+    ]
     assert value_ranges(images) == {"P3": (-2, 5)}
 
 
-def test_an_image_has_its_layers_by_name_and_detections_from_the_threshold_on(network, spec, recipe, tmp_path):
+def test_an_image_has_its_layers_by_name_and_detections_from_the_threshold_on(sized, recipe, tmp_path):
     Image.new("RGB", (256, 128)).save(tmp_path / "wide.jpg")  # half of this in the network's input
     params = recipe.feature_maps.model_copy(update={"layers": ["neck", "C5"], "score_threshold": 0.5})
     results = [{"bbox": [16, 32, 64, 32], "score": score, "category_id": 3} for score in (0.7, 0.5, 0.4)]
-    image = map_image(network, spec, tmp_path, {"file_name": "wide.jpg"}, results, params)
+    image = map_image(sized, tmp_path / "wide.jpg", Detections.from_rows(results), params)
     assert image.input_image.photograph.shape == (3, 64, 128)
     titles = [[layer.title for layer in group] for group in image.layer_groups]
     assert titles == [["P3", "P4", "P5", "P6", "P7"], ["C5"]]

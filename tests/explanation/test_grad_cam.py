@@ -4,11 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from projects import SMALL, read, write_params
-from viadet.network.detect import detect_images
 
 from stages import grad_cam
+from viadet.detection.detector import Detector
 from viadet.explanation.metrics import LOCALISATION
 from viadet.project.files import read_json, write_json
 
@@ -26,7 +25,7 @@ def outputs():
 def threshold(network, spec, coco, image_dir):
     """The score that three detections in all images reach."""
     paths = [image_dir / entry["file_name"] for entry in coco["images"]]
-    images = detect_images(network, spec, paths, torch.device("cpu"), batch_size=1)
+    images = Detector(network, spec)(paths, threshold=0.0)
     scores = sorted((score for detections in images for score in detections.scores.tolist()), reverse=True)
     return (scores[2] + scores[3]) / 2
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from viadet.network.boxes import flat_outputs
 
 from viadet.explanation.maps import inside_box
 from viadet.explanation.perturbation import FRACTIONS, centre_map, deletion_insertion
 from viadet.explanation.targets import ForwardPass, Target
+from viadet.network.anchors import flat_outputs
 
 FIRST_ANCHOR = Target(torch.tensor([0]), 1, 0, "score")
 

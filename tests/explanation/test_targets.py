@@ -4,9 +4,9 @@ import pytest
 import torch
 from projects import spec_of
 from torchvision.ops import box_iou
-from viadet.network.boxes import anchors_of, flat_outputs
 
 from viadet.explanation.targets import Target, gradients_of, nearest_anchors, run_forward
+from viadet.network.anchors import anchors_of, flat_outputs
 from viadet.network.build import build_network, level_names
 
 CPU = torch.device("cpu")

@@ -6,12 +6,13 @@ import pytest
 import torch
 from effdet.anchors import decode_box_outputs
 from projects import spec_of
-from viadet.inference.candidates import CandidateNetwork
-from viadet.network.boxes import MAX_DETECTIONS, anchors_of, decode, flat_outputs
 
+from viadet.detection.decoding import MAX_DETECTIONS, candidates_for, decode
+from viadet.detection.sized_network import SizedNetwork
 from viadet.images.letterbox import letterbox_image, letterbox_of
-from viadet.inference.onnx_export import letterbox_graph, selection_graph
-from viadet.network.build import build_network, prepare_images
+from viadet.inference.onnx_export import CandidateNetwork, letterbox_graph, selection_graph
+from viadet.network.anchors import flat_outputs
+from viadet.network.build import build_network
 
 LEVELS = torch.zeros(1000, dtype=torch.int64)
 
@@ -64,28 +65,27 @@ def test_detections_are_selected_as_the_pipeline_does(num_classes):
     batch, expected = [], []
     for _ in range(2):
         logits = torch.randn(1000, num_classes, generator=generator) * 2 - 2
-        detections = decode(logits, torch.zeros(1000, 4), anchors_yxyx, LEVELS, letterbox).best(0.3)
+        detections = decode(logits, torch.zeros(1000, 4), anchors_yxyx, LEVELS, letterbox).above(0.3)
         expected.append(detections)
-        best, places = logits.flatten().topk(min(50 * MAX_DETECTIONS, logits.numel()))
+        best, places = logits.flatten().topk(min(candidates_for(MAX_DETECTIONS), logits.numel()))
         boxes_xyxy = anchors_yxyx[places // num_classes][:, [1, 0, 3, 2]]
         batch.append((boxes_xyxy, best.sigmoid(), places % num_classes + 1))
     candidates_xyxy, candidate_scores, candidate_labels = (torch.stack(v).numpy() for v in zip(*batch, strict=True))
     spec = spec_of(128, [f"class {number}" for number in range(num_classes)])
     boxes_xyxy, scores, labels = run(
-        selection_graph(spec, 0.3),
+        selection_graph(spec, 0.3, MAX_DETECTIONS),
         candidates_xyxy=candidates_xyxy,
         candidate_scores=candidate_scores,
         candidate_labels=candidate_labels,
         fitted_hw=np.array([letterbox.height, letterbox.width]),
         image_hw=np.array([200, 400]),
     )
-    counts = [len(detections.scores) for detections in expected]
+    counts = [len(detections) for detections in expected]
     assert scores.shape == (2, max(counts))
     assert min(counts) > 20
     for place, (detections, count) in enumerate(zip(expected, counts, strict=True)):
-        scale = torch.tensor(letterbox.scale_xy).repeat(2)
-        np.testing.assert_allclose(boxes_xyxy[place, :count], (detections.boxes_xyxy / scale).numpy(), atol=1e-3)
-        np.testing.assert_allclose(scores[place, :count], detections.scores.numpy(), atol=1e-6)
+        np.testing.assert_allclose(boxes_xyxy[place, :count], detections.boxes_xyxy, atol=1e-3)
+        np.testing.assert_allclose(scores[place, :count], detections.scores, atol=1e-6)
         assert labels[place, :count].tolist() == detections.labels.tolist()
         assert (
             not scores[place, count:].any() and not labels[place, count:].any() and not boxes_xyxy[place, count:].any()
@@ -94,7 +94,7 @@ def test_detections_are_selected_as_the_pipeline_does(num_classes):
 
 def test_no_detections_are_empty_arrays():
     boxes_xyxy, scores, labels = run(
-        selection_graph(spec_of(128), 0.5),
+        selection_graph(spec_of(128), 0.5, MAX_DETECTIONS),
         candidates_xyxy=np.array([[[0, 0, 9, 9], [200, 0, 210, 9]]], np.float32),  # the second is beside the image
         candidate_scores=np.array([[0.499, 0.9]], np.float32),
         candidate_labels=np.array([[1, 1]]),
@@ -111,15 +111,15 @@ def test_candidates_are_those_of_the_pipeline():
     with torch.no_grad():
         network.class_net.predict.conv_pw.weight *= 100  # else all scores are nearly equal
     canvas = torch.from_numpy(np.stack([smooth_image(128, 128, seed) for seed in (1, 2)])).permute(0, 3, 1, 2)
-    anchors_yxyx, _ = anchors_of(network, torch.device("cpu"))
+    sized = SizedNetwork(network, spec)
     with torch.inference_mode():
-        boxes_xyxy, scores, labels = CandidateNetwork(network, spec).eval()(canvas)
-        logits, codes = flat_outputs(*network(prepare_images(canvas, spec, torch.device("cpu"))))
-    assert scores.shape == (2, 50 * MAX_DETECTIONS)
+        boxes_xyxy, scores, labels = CandidateNetwork(sized, 3000).eval()(canvas)
+        logits, codes = flat_outputs(*network(sized.normalise(canvas)))
+    assert scores.shape == (2, 3000)
     for place in range(2):
         best, order = logits[place].flatten().sort(descending=True, stable=True)
         anchors = order[:200] // 2
-        expected_xyxy = decode_box_outputs(codes[place, anchors], anchors_yxyx[anchors], output_xyxy=True)
+        expected_xyxy = decode_box_outputs(codes[place, anchors], sized.anchors_yxyx[anchors], output_xyxy=True)
         torch.testing.assert_close(scores[place, :200], best[:200].sigmoid())
         torch.testing.assert_close(boxes_xyxy[place, :200], expected_xyxy)
         assert labels[place, :200].tolist() == (order[:200] % 2 + 1).tolist()

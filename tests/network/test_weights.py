@@ -9,8 +9,8 @@ import timm
 import torch
 from projects import spec_of
 from safetensors.torch import save_file
-from viadet.network.boxes import anchors_of, flat_outputs
 
+from viadet.network.anchors import anchors_of, flat_outputs
 from viadet.network.build import build_network
 from viadet.network.efficientnet_names import timm_names
 from viadet.network.weights import load_network, load_start, read_weights, save_network

@@ -1,11 +1,14 @@
 """Ground truth beside detections."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from matplotlib.colors import to_rgba
-from viadet.evaluation.matching import MatchCounts
 
-from viadet.pictures.detections import draw_detections
+from viadet.detection.detections import Detections
+from viadet.evaluation.matches import MatchCounts
+from viadet.pictures.detections import draw_image
 from viadet.pictures.drawing import GROUND_TRUTH
 
 IMAGE = torch.zeros(3, 30, 45, dtype=torch.uint8)  # reduced from
@@ -15,7 +18,8 @@ RESULTS = [{"category_id": 2, "bbox": [41, 11, 30, 30], "score": 0.876}]
 
 
 def drawn(annotations, results, counts, names):
-    return draw_detections(IMAGE, SIZE_WH, annotations, results, counts, names)
+    detections = replace(Detections.from_rows(results), categories=tuple(names.values()))
+    return draw_image(IMAGE, SIZE_WH, annotations, detections, counts, names)
 
 
 def texts(ax):

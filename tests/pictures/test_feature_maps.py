@@ -13,7 +13,7 @@ from viadet.pictures.feature_maps import draw_feature_maps
 from viadet.project.params import FeatureMapsParams
 
 STRIDES = {f"{group}{level}": 2**level for group, levels in (("C", (3, 4, 5)), ("P", range(3, 8))) for level in levels}
-BOXES_XYXY = torch.tensor([[10.0, 10, 40, 30], [50, 5, 90, 60]])
+BOXES_XYXY = np.array([[10, 10, 40, 30], [50, 5, 90, 60]], np.float32)
 
 
 def image_of(*groups, channels=()):

@@ -7,13 +7,14 @@ import torch
 from projects import spec_of
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from viadet.network.detect import detect_inputs, letterboxed, load_scaled
 
 from viadet.augmentation.training_set import TrainingSet, collate
+from viadet.detection.detector import Detector
 from viadet.explanation.cams import CHANNEL_METHODS, GRAD_CAM_METHODS, class_activation_maps
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
 from viadet.images.pixels import read_image
 from viadet.network.build import build_network, prepare_images
+from viadet.network.weights import load_network
 from viadet.project.files import read_json
 from viadet.project.params import read_recipe
 from viadet.training.loop import backward, clip_gradients, take_step
@@ -59,20 +60,21 @@ def test_training_steps_need_nothing_that_mps_lacks(sample, changes):
 
 
 def test_detecting_and_explaining_need_nothing_that_mps_lacks(model):
-    scaled = load_scaled(Path("data/model"), CPU, (128, 128))
+    detector = Detector(*load_network(Path("data/model"), CPU, (128, 128)))
+    sized = detector.plain_network
     coco = read_json(Path("data/coco/val.json"))
     params = read_recipe().grad_cam
     methods = [method for method in (*GRAD_CAM_METHODS, *CHANNEL_METHODS) if method != "ScoreCAM"]  # as AblationCAM
     image_dir, image_coco = Path("data/raw"), single_image_sets(coco)[0]
     photograph = read_image(image_dir / coco["images"][0]["file_name"])
-    inputs = [letterboxed(photograph, scaled.spec)]
+    inputs = [sized.letterbox(photograph)]
     with LikeMps():
-        (detections,) = detect_inputs(scaled, inputs, CPU)
+        (detections,) = sized.detect(inputs)
         assert len(detections.scores) > 0
-        image = explain_image(scaled, image_dir, image_coco, params, 5, seed=0)
+        image = explain_image(detector, image_dir, image_coco, params, seed=0)
         for method in methods:
             maps = class_activation_maps(
-                method, scaled.network, image.forward_pass, image.boxes[:1], own_level_only=True
+                method, sized.network, image.forward_pass, image.boxes[:1], own_level_only=True
             )
             assert len(maps) == len(image.boxes[:1]) == 1
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from effdet import DetBenchTrain
 from projects import read, spec_of
-from viadet.network.detect import detect_coco
 
 from viadet.augmentation.training_set import TrainingSet, collate, epoch_batches
-from viadet.evaluation.coco_metrics import coco_stats, run_cocoeval
+from viadet.detection.detector import Detector, detect_data_set
+from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.network.build import build_network, prepare_images
 from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
@@ -41,7 +41,8 @@ def train_small(changes=None, size=128, network=None, validate=None, after_epoch
     images = TrainingSet(Path("data/coco/train.json"), Path("data/raw"), params, spec.input_wh, (128,) * 3)
 
     def measure(average):
-        return coco_stats(run_cocoeval(val_coco, detect_coco(average, spec, val_coco, Path("data/raw"), CPU)))
+        detections, _ = detect_data_set(Detector(average, spec), val_coco, Path("data/raw"))
+        return evaluate_coco(val_coco, detections).stats
 
     checkpoints = Checkpoints(Path("data/checkpoint"), "key")
     average, history = train(network, spec, images, params, CPU, validate or measure, checkpoints, after_epoch)

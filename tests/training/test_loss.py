@@ -6,8 +6,8 @@ from effdet import DetBenchTrain
 from effdet.anchors import decode_box_outputs
 from projects import spec_of
 from torchvision.ops import complete_box_iou_loss
-from viadet.network.boxes import anchors_of, flat_outputs
 
+from viadet.network.anchors import anchors_of, flat_outputs
 from viadet.network.build import build_network
 from viadet.training.loss import BOX_WEIGHT, CompleteIoULoss
 

@@ -1,5 +1,6 @@
 """From the network's outputs to detections: the best anchors' boxes, NMS, box voting."""
 
+import numpy as np
 import torch
 from effdet.anchors import clip_boxes_xyxy, decode_box_outputs
 from torchvision.ops import batched_nms, box_iou
@@ -47,17 +48,18 @@ def decode(
     scores, order = scores[:count][kept], order[:count][kept]
     anchors, labels = order // logits.shape[1], order % logits.shape[1] + 1
     boxes_xyxy = decode_box_outputs(codes[anchors].float(), anchors_yxyx[anchors], output_xyxy=True)
-    boxes_xyxy = clip_boxes_xyxy(boxes_xyxy, boxes_xyxy.new_tensor([letterbox.width, letterbox.height]))
+    photograph_wh = boxes_xyxy.new_tensor([letterbox.width, letterbox.height])
+    boxes_xyxy = clip_boxes_xyxy(boxes_xyxy, photograph_wh)
     inside = ((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) > 0).all(1).nonzero().flatten()
     best = inside[batched_nms(boxes_xyxy[inside], scores[inside], labels[inside], NMS_IOU)[:max_detections]]
     input_xyxy = vote(boxes_xyxy[inside], scores[inside], labels[inside], boxes_xyxy[best], labels[best])
+    input_xyxy = clip_boxes_xyxy(input_xyxy, photograph_wh)  # a mean of equal edges can be off in its last digit
     if mirrored:
         input_xyxy = mirror_boxes_xyxy(input_xyxy, letterbox.width)
-    scale_xyxy = torch.tensor(letterbox.scale_xy * 2, dtype=torch.float64)
-    photograph_xyxy = torch.tensor([letterbox.width, letterbox.height] * 2)
-    image_xyxy = input_xyxy.cpu().double().minimum(photograph_xyxy) / scale_xyxy  # a mean may be rounded up
+    # in numpy, as GPUs of Macs have no float64
+    image_xyxy = input_xyxy.cpu().numpy().astype(np.float64) / np.array(letterbox.scale_xy * 2)
     return Detections(
-        image_xyxy.float().numpy(),
+        image_xyxy.astype(np.float32),
         scores[best].cpu().numpy(),
         labels[best].cpu().numpy(),
         categories,

@@ -1,4 +1,4 @@
-"""Measuring detections: COCO metrics, matches, kinds of errors, a confidence interval, several views of an image.
+"""Measuring detections: COCO metrics, one table of matches, kinds of errors, a confidence interval.
 
-In: COCO annotations and COCO results. Out: metrics and rows of curves.
+In: COCO annotations and detections. Out: metrics and rows of curves.
 """

@@ -1,15 +1,19 @@
-"""All measurements of the maps of an image's detections, as they are collected over images."""
+"""All measurements of the maps of an image's detections, as they are collected over images.
+
+Does a map point at the object? The pointing game, and the share of the map's energy inside box and polygon.
+"""
 
 from collections.abc import Iterator
 
 import numpy as np
 from torch import nn
 
-from viadet.explanation.explained_boxes import ExplainedImage
-from viadet.explanation.localisation import masks_of, measure_localisation
-from viadet.explanation.maps import BoxMaps, enlarge_box_maps, sum_of_levels
+from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage
+from viadet.explanation.maps import BoxMaps, enlarge_box_maps, inside_box, sum_of_levels
 from viadet.explanation.perturbation import BOX_CENTRE, CURVES, FRACTIONS, centre_map, deletion_insertion
 from viadet.explanation.targets import ForwardPass, Target
+from viadet.images.letterbox import Letterbox
+from viadet.images.polygons import polygon_mask
 
 # (method, level, name of the measurement); a curve has its name in place of a level, then one of FRACTIONS.
 MeasurementKey = tuple[str, str, str | float]
@@ -53,17 +57,11 @@ def measure_image(
             ranking_maps[method] = maps[box.target.level]
             maps_by_name = {level_names[level]: heat for level, heat in maps.items()}
             maps_by_name |= {"own": maps[box.target.level], "sum": sum_of_levels(maps)}
-            yield from _measure_levels(method, maps_by_name, masks)
+            for level_name, heat in maps_by_name.items():
+                for name, value in measure_localisation(heat, masks).items():
+                    yield (method, level_name, name), value
         if with_perturbation:
             yield from _measure_curves(network, image.forward_pass, ranking_maps, box.target)
-
-
-def _measure_levels(
-    method: str, maps_by_name: dict[str, np.ndarray], masks: dict[str, np.ndarray]
-) -> Iterator[tuple[MeasurementKey, float]]:
-    for level_name, heat in maps_by_name.items():
-        for name, value in measure_localisation(heat, masks).items():
-            yield (method, level_name, name), value
 
 
 def _measure_curves(
@@ -73,3 +71,49 @@ def _measure_curves(
         for curve, shares in zip(CURVES, deletion_insertion(network, forward_pass, heat, target), strict=True):
             for fraction, share in zip(FRACTIONS, shares, strict=True):
                 yield (method, curve, fraction), share
+
+
+def masks_of(box: ExplainedBox, letterbox: Letterbox) -> dict[str, np.ndarray]:
+    """Mark the pixels of the photograph inside a `box`, and inside the `polygon` of its object if it has one.
+
+    Returns:
+        By `box` and `polygon`, bool [H, W].
+    """
+    masks = {"box": inside_box((letterbox.height, letterbox.width), box.box_xyxy)}
+    if box.polygon is not None:
+        masks["polygon"] = polygon_mask(box.polygon.numpy(), letterbox.width, letterbox.height)
+    return masks
+
+
+def measure_localisation(heat: np.ndarray, masks: dict[str, np.ndarray]) -> dict[str, float]:
+    """Measure where a map [H, W] points and where its energy lies; negative values are ignored.
+
+    Returns:
+        `pointing_` and `energy_`, each followed by the name of a mask.
+    """
+    heat = np.maximum(heat, 0)
+    pointing = {f"pointing_{name}": float(points_inside(heat, mask)) for name, mask in masks.items()}
+    return pointing | {f"energy_{name}": energy_share(heat, mask) for name, mask in masks.items()}
+
+
+def points_inside(heat: np.ndarray, mask: np.ndarray) -> bool:
+    """Tell whether the largest value of a map lies inside a mask (the pointing game, Zhang et al. 2016).
+
+    A map of zeros points nowhere.
+
+    Args:
+        heat: not negative, [H, W].
+        mask: bool [H, W].
+    """
+    return bool(heat.max() > 0 and mask.flat[heat.argmax()])
+
+
+def energy_share(heat: np.ndarray, mask: np.ndarray) -> float:
+    """Compute the share of a map's sum that lies inside a mask (Wang et al. 2020); 0 for a map of zeros.
+
+    Args:
+        heat: not negative, [H, W].
+        mask: bool [H, W].
+    """
+    total = float(heat.sum(dtype=np.float64))
+    return float(heat[mask].sum(dtype=np.float64)) / total if total > 0 else 0.0

@@ -17,9 +17,8 @@ from tqdm import tqdm
 from viadet.detection.sized_network import SizedNetwork
 from viadet.explanation.cams import class_activation_maps
 from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage, with_gradients
-from viadet.explanation.localisation import masks_of, measure_localisation
 from viadet.explanation.maps import BoxMaps, crop_cells, enlarge_to_photograph
-from viadet.explanation.measurements import Measurements
+from viadet.explanation.measurements import Measurements, masks_of, measure_localisation
 from viadet.explanation.targets import run_forward
 from viadet.images.letterbox import InputImage, Letterbox
 from viadet.network.build import NetworkSpec, build_network

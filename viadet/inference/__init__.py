@@ -1,4 +1,4 @@
-"""A trained detector outside of the pipeline: detecting from a model folder alone, exporting it to other programs.
+"""A trained detector outside of the pipeline: detecting in any number of files, exporting it to other programs.
 
-In: a model folder, images. Out: detections as arrays, COCO results, CSV and VIA projects; exported networks.
+In: a detector, images. Out: detections as COCO results, CSV and VIA projects; an ONNX file.
 """

@@ -19,6 +19,7 @@ from viadet.detection.detector import Detector
 from viadet.detection.sized_network import SizedNetwork
 from viadet.inference.export_check import ExportedDetector
 from viadet.inference.onnx_functions import letterbox, select_detections
+from viadet.network.anchors import flat_outputs
 from viadet.network.build import NetworkSpec
 
 OPSET, IR_VERSION = 20, 10  # of 2023 and 2024; onnxruntime 1.18 and newer read them
@@ -72,8 +73,8 @@ def open_onnx(path: Path) -> ExportedDetector:
 class CandidateNetwork(nn.Module):
     """Normalising, network, and decoding of the best candidates for a batch of any size.
 
-    It does what `SizedNetwork.normalise`, `flat_outputs` and `decode` do for one image after the other, without Python
-    code that depends on the data.
+    It does what `SizedNetwork.normalise` and `decode` do for one image after the other, without Python code that
+    depends on the data.
     """
 
     def __init__(self, sized: SizedNetwork, candidates: int) -> None:
@@ -97,11 +98,8 @@ class CandidateNetwork(nn.Module):
             Boxes, float32 [B, N, 4] as xyxy px of the input, not yet clipped; scores, float32 [B, N], best first;
             labels, int64 [B, N], from 1.
         """
-        class_out, box_out = self.network((canvas.float() - self.mean) / self.std)
-        # flatten and unflatten: a reshape to len(images) rows would fix the batch's size in the exported file
-        logits = torch.cat([level.permute(0, 2, 3, 1).flatten(1) for level in class_out], 1)
-        codes = torch.cat([level.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4)) for level in box_out], 1)
-        best, places = logits.topk(self.candidates)
+        logits, codes = flat_outputs(*self.network((canvas.float() - self.mean) / self.std))
+        best, places = logits.flatten(1).topk(self.candidates)
         anchors = places // self.num_classes
         best_codes = codes.gather(1, anchors.unsqueeze(2).expand(-1, -1, 4))
         boxes_xyxy = decode_box_outputs(

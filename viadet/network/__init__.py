@@ -1,4 +1,4 @@
-"""EfficientDet: building it, weights, devices, anchors and boxes, detecting.
+"""EfficientDet: building it, weights, devices, anchors.
 
-In: a recipe's `model` section, or a model folder; images. Out: networks, detections, COCO results.
+In: a recipe's `model` section, or a model folder. Out: networks, and their outputs as one list of anchors.
 """

@@ -17,9 +17,10 @@ def flat_outputs(class_out: list[torch.Tensor], box_out: list[torch.Tensor]) -> 
     Returns:
         Class logits [B, A, K] and box codes [B, A, 4].
     """
-    images, num_classes = len(class_out[0]), class_out[0].shape[1] * 4 // box_out[0].shape[1]
-    logits = [level.permute(0, 2, 3, 1).reshape(images, -1, num_classes) for level in class_out]
-    codes = [level.permute(0, 2, 3, 1).reshape(images, -1, 4) for level in box_out]
+    num_classes = class_out[0].shape[1] * 4 // box_out[0].shape[1]
+    # flatten and unflatten: a reshape to so many images would fix the batch's size in an exported file
+    logits = [level.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, num_classes)) for level in class_out]
+    codes = [level.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4)) for level in box_out]
     return torch.cat(logits, 1), torch.cat(codes, 1)
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from projects import REPOSITORY, read
-from viadet.evaluation.augmented_detection import detect_views
-from viadet.evaluation.detect_settings import DetectSettings, write_settings
-from viadet.inference.detector import scaled_wh
-from viadet.network.detect import detect_coco
+from projects import REPOSITORY, SMALL, evaluated_project, read
 
 import viadet
+from viadet.detection.detections import Detections
+from viadet.detection.detector import Detector, detect_data_set, image_tensor, wh_of_longer_side
+from viadet.detection.settings import DetectSettings, write_settings
+from viadet.detection.sized_network import SizedNetwork
+from viadet.detection.views import InputView, merge_views
 from viadet.network.weights import load_network
 from viadet.project.errors import UserError
 from viadet.project.params import ViewsParams
@@ -36,28 +37,30 @@ def photograph():
 
 
 def assert_equal(one, other):
-    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    for name in ("boxes_xyxy", "scores", "labels", "anchors", "levels"):
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+    assert one.names == other.names
 
 
-def test_the_detections_are_those_of_the_pipeline(detector, untrained_model, finished_sample):
-    coco = read(finished_sample / "data/coco/val.json")
-    image_dir = finished_sample / "data/raw"
-    results = detect_coco(*load_network(untrained_model, CPU, (128, 128)), coco, image_dir, CPU)
-    all_detections = detector([image_dir / image["file_name"] for image in coco["images"]], threshold=0.0)
-    assert len(results) == sum(len(detections.scores) for detections in all_detections) > 0
-    for image, detections in zip(coco["images"], all_detections, strict=True):
-        expected = [result for result in results if result["image_id"] == image["id"]]
-        left_top = np.array([result["bbox"][:2] for result in expected], np.float32)
-        assert np.array_equal(detections.boxes_xyxy[:, :2], left_top)
-        assert detections.scores.tolist() == pytest.approx([result["score"] for result in expected])
-        assert detections.labels.tolist() == [1] * len(expected)
-        assert detections.names == ["balloon"] * len(expected)
+def test_the_detections_are_those_of_the_pipeline(untrained_model, finished_sample, tmp_path):
+    params = SMALL | {"evaluate.bootstrap": 0, "evaluate.test_time": None}
+    folder = evaluated_project(tmp_path, finished_sample, untrained_model, params)
+    images = read(folder / "data/coco/val.json")["images"]
+    detector = viadet.load(folder / "data/model", "cpu")
+    all_detections = detector([folder / "data/raw" / image["file_name"] for image in images], threshold=0.0)
+    rows = []
+    for image, detections in zip(images, all_detections, strict=True):
+        assert detections.labels.tolist() == [1] * len(detections)
+        assert detections.names == ["balloon"] * len(detections)
+        rows += detections.coco_rows(image["id"])
+    assert len(rows) > 0
+    assert rows == read(folder / "data/detections.json")
 
 
 def test_paths_pillow_images_and_arrays_give_the_same_and_a_list_gives_a_list(detector, photograph, tmp_path):
     photograph.save(tmp_path / "a.png")
     expected = detector(tmp_path / "a.png")
-    assert len(expected.scores) > 0
+    assert len(expected) > 0
     assert (expected.boxes_xyxy.dtype, expected.scores.dtype, expected.labels.dtype) == (np.float32, np.float32, int)
     assert (expected.scores >= 0.4).all() and (np.diff(expected.scores) <= 0).all()
     assert (expected.boxes_xyxy >= 0).all() and (expected.boxes_xyxy <= [160, 120, 160, 120]).all()
@@ -98,30 +101,58 @@ def test_an_image_of_one_pixel_and_one_without_detections_give_empty_arrays(dete
     assert nothing.names == []
 
 
-def test_views_are_merged_as_in_the_pipeline(untrained_model, finished_sample):
-    coco = read(finished_sample / "data/coco/val.json")
-    image_dir = finished_sample / "data/raw"
-    params = ViewsParams(scales=[1.0, 1.3333], flip=True, merge="wbf", sides=None)
-    expected = detect_views(untrained_model, coco, image_dir, params, (128, 128), CPU, 100)
-    detector = viadet.load(untrained_model, "cpu", views=True)
-    found = detector([image_dir / image["file_name"] for image in coco["images"]], threshold=0.0)
-    scores = np.concatenate([detections.scores for detections in found])
-    assert len(scores) > 0
-    assert scores == pytest.approx([result["score"] for result in expected], abs=1e-4)  # batches of another size
+@pytest.mark.parametrize("merge", ["wbf", "nms"])
+def test_views_are_those_of_networks_of_their_own_and_merged(untrained_model, photograph, merge):
+    params = ViewsParams(scales=[1.0, 1.3333], flip=True, merge=merge)
+    settings = DetectSettings((128, 128), 0.0, 100, params)
+    detector = Detector(*load_network(untrained_model, CPU, (128, 128)), settings)
+    assert detector.views == [InputView((side, side), mirrored) for side in (128, 160) for mirrored in (False, True)]
+    found, image = [], image_tensor(photograph)
+    for input_wh, mirrored in detector.views:
+        sized = SizedNetwork(*load_network(untrained_model, CPU, input_wh))
+        inputs = [sized.letterbox(image.flip(2) if mirrored else image)]
+        found += sized.detect(inputs, mirrored=mirrored)
+    expected, merged = merge_views(found, merge, 100), detector(photograph)
+    assert len(merged) > 0
+    assert merged.scores == pytest.approx(expected.scores, abs=1e-6)
+    assert merged.boxes_xyxy == pytest.approx(expected.boxes_xyxy, abs=1e-3)
+    assert merged.names == expected.names
+
+
+def test_of_a_data_set_the_network_sees_each_distinct_view_of_an_image_once(untrained_model, finished_sample):
+    coco, image_dir = read(finished_sample / "data/coco/val.json"), finished_sample / "data/raw"
+    network, spec = load_network(untrained_model, CPU, (128, 128))
+    views = ViewsParams(scales=[1.0], flip=True, merge="wbf")
+    seen = []
+    network.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
+    detector = Detector(network, spec, DetectSettings((128, 128), 0.0, 100, views))
+    plain, merged = detect_data_set(detector, coco, image_dir)
+    assert sum(seen) == 2 * len(coco["images"])  # the plain view is one of both
+    paths = [image_dir / image["file_name"] for image in coco["images"]]
+    for image, alone in zip(coco["images"], Detector(network, spec)(paths, threshold=0.0), strict=True):
+        assert_equal(plain[image["id"]], alone)
+        assert merged[image["id"]].scores.tolist() != alone.scores.tolist()
+
+
+def test_without_views_plain_and_merged_are_the_same(detector, finished_sample):
+    plain, merged = detect_data_set(
+        detector, read(finished_sample / "data/coco/val.json"), finished_sample / "data/raw"
+    )
+    assert list(plain) == list(merged) == [1, 2, 3]
+    assert all(plain[image_id] is merged[image_id] for image_id in plain)
 
 
 def test_the_size_of_the_input_can_be_chosen(untrained_model, photograph):
     larger = viadet.load(untrained_model, "cpu", size=256)
     assert [view.input_wh for view in larger.views] == [(256, 256)]
     assert len(larger(photograph).scores) > 0
-    assert scaled_wh((768, 512), None) == (768, 512)
-    assert scaled_wh((768, 512), 1152) == (1152, 768)
+    assert wh_of_longer_side((768, 512), 1152) == (1152, 768)
     with pytest.raises(UserError, match="the input's size is 100; use a multiple of 32 from 128 to 2048 px"):
         viadet.load(untrained_model, "cpu", size=100)
 
 
 def test_a_model_detects_as_it_was_evaluated(model_copy):
-    views = ViewsParams(scales=[0.5, 2.0], flip=False, merge="nms", sides=[[64, 10_000], [0, 64]])
+    views = ViewsParams(scales=[0.5, 2.0], flip=False, merge="nms")
     write_settings(model_copy, DetectSettings((256, 256), 0.45, 20, views))
     detector = viadet.load(model_copy, "cpu")
     image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
@@ -182,15 +213,13 @@ def test_importing_viadet_loads_nothing_slow():
 
 
 def test_the_docstring_tells_how_supervision_takes_the_detections(detector, photograph):
-    class Detections:
+    class SupervisionDetections:
         """The fields and checks of supervision's class, which need not be installed."""
 
         def __init__(self, xyxy, confidence, class_id):
             assert xyxy.ndim == 2 and xyxy.shape[1] == 4
             assert confidence.shape == class_id.shape == (len(xyxy),)
 
-    import viadet.inference.detector as module
-
-    [line] = [line for line in module.__doc__.splitlines() if "sv.Detections(" in line]
+    [line] = [line for line in Detections.__doc__.splitlines() if "sv.Detections(" in line]
     expression = line.split("`")[1].removeprefix("sv.")
-    eval(expression, {"Detections": Detections, "d": detector(photograph)})
+    eval(expression, {"Detections": SupervisionDetections, "d": detector(photograph)})
