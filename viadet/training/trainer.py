@@ -49,7 +49,16 @@ class History:
 class Trainer:
     """A network in training: it, the moving average of its weights, the optimizer, the schedule and the history.
 
-    In one of several processes, each trains on its share of the batches; only the first validates and writes.
+    Of several processes, each trains on its share of the batches; only the first validates and writes.
+
+    Args:
+        network: with its starting weights; trained in place.
+        spec: what the network is.
+        images: to train on.
+        params: the `train` section.
+        device: to train on.
+        checkpoints: of this training.
+        group: of processes that train this network.
     """
 
     def __init__(
@@ -63,15 +72,6 @@ class Trainer:
         group: Group = ALONE,
     ) -> None:
         """Move the network to the device, freeze parts of it, make average and optimizer.
-
-        Args:
-            network: with its starting weights; trained in place.
-            spec: what the network is.
-            images: to train on.
-            params: the `train` section.
-            device: to train on.
-            checkpoints: of this training.
-            group: of processes that train this network.
 
         Raises:
             UserError: `train.compile` is set, but torch.compile does not work here; the processes can't share a batch.
