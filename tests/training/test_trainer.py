@@ -74,10 +74,10 @@ def test_training_in_half_the_bits_goes_as_in_float32_but_for_rounding(sample, p
 
 def test_small_inputs_in_the_first_epochs_change_the_weights_and_a_resumed_training_ends_the_same(sample):
     changes = {"epochs": 3, "small_share": 0.67, "validate_every": 3}
-    _, undisturbed, _, history = train_small(changes, size=256)
+    _, undisturbed, _, history = train_small(changes, size=192)
     assert [row["epoch"] for row in history.losses] == [1, 2, 3]
     shutil.rmtree("data/checkpoint")
-    _, large_only, _, _ = train_small(changes | {"small_share": 0.0}, size=256)
+    _, large_only, _, _ = train_small(changes | {"small_share": 0.0}, size=192)
     assert not torch.equal(weights_of(large_only), weights_of(undisturbed))
 
     for last in (1, 2):  # within the small epochs, and where the size changes
@@ -88,9 +88,9 @@ def test_small_inputs_in_the_first_epochs_change_the_weights_and_a_resumed_train
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train_small(changes, size=256, after_epoch=stop)
+            train_small(changes, size=192, after_epoch=stop)
         assert list(Path("data/checkpoint").rglob("*.pt"))
-        _, resumed, _, _ = train_small(changes, size=256)
+        _, resumed, _, _ = train_small(changes, size=192)
         assert torch.equal(weights_of(resumed), weights_of(undisturbed)), last
 
 
