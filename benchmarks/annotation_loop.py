@@ -34,7 +34,7 @@ from viadet.project.yaml12 import load_yaml
 from viadet.sample.data_set import write_rendered_split
 from viadet.sources.weights import fetch_initial_weights
 from viadet.training.checkpoint import Checkpoints
-from viadet.training.loop import train
+from viadet.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = ["strategy", "seed", "images", "boxes", "bbox_mAP"]
@@ -99,11 +99,12 @@ def train_and_measure(work_dir: Path, annotated: dict, pool: Images, val: Images
         return evaluate_coco(val.coco, detections).stats
 
     checkpoints = Checkpoints(work_dir / "checkpoints", "0" * 64)
-    trained, history = train(network, spec, images, recipe.train, device, validate, checkpoints, lambda _: None)
+    trainer = Trainer(network, spec, images, recipe.train, device, checkpoints)
+    trained = trainer.train(validate, lambda _: None)
     checkpoints.remove()
     detections, _ = detect_data_set(Detector(trained, spec), pool.coco, pool.folder)
     measures = {image_id: unsureness(found.scores.tolist()) for image_id, found in detections.items()}
-    return Trained(history.aps[-1]["bbox_mAP"], measures)
+    return Trained(trainer.history.aps[-1]["bbox_mAP"], measures)
 
 
 def run_seed(work_dir: Path, experiment: Experiment, recipe: Recipe, seed: int, rows: list[dict], out: Path) -> None:

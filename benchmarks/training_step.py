@@ -37,11 +37,8 @@ from viadet.project.files import read_json
 from viadet.project.params import ModelParams, Recipe
 from viadet.project.yaml12 import load_yaml
 from viadet.training.checkpoint import Checkpoints
-from viadet.training.history import History
 from viadet.training.loader import make_loader
-from viadet.training.loop import train_epoch
-from viadet.training.schedule import make_schedule
-from viadet.training.state import set_up
+from viadet.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5
@@ -88,12 +85,12 @@ def our_training(setting: Setting, images: Images, changes: dict) -> dict[str, C
     network = build_network(spec)
     with contextlib.chdir(images.work_dir):
         data_set = TrainingSet(images.coco, images.folder, params, spec.input_wh, spec.fill_rgb)
-    training = set_up(network, spec, params, device, make_schedule(len(data_set), params))
-    batches = iter(make_loader(data_set, params, device, first_epoch=0))
     checkpoints = Checkpoints(images.work_dir / "checkpoint", "0" * 64)
+    trainer = Trainer(network, spec, data_set, params, device, checkpoints)
+    batches = iter(make_loader(data_set, params, device, first_epoch=0))
 
     def train_on(source: Iterable) -> None:
-        train_epoch(training, islice(source, setting.batches), 1, History(), checkpoints, tqdm(disable=True))
+        trainer.train_epoch(1, islice(source, setting.batches), tqdm(disable=True))
 
     ready = [next(batches) for _ in range(setting.batches)]
     return {

@@ -24,9 +24,8 @@ from viadet.project.files import read_json, replaced_dir, sha256_of, write_csv, 
 from viadet.project.metric_names import AP, AP_50, AP_75
 from viadet.project.params import read_recipe
 from viadet.training.checkpoint import Checkpoints, training_key
-from viadet.training.history import History
-from viadet.training.loop import train
-from viadet.training.processes import join_group, run_in_processes
+from viadet.training.processes import join_group, told_once
+from viadet.training.trainer import History, Trainer
 
 COCO_DIR = Path("data/coco")
 IMAGE_DIR = Path("data/raw")
@@ -59,12 +58,8 @@ def write_timing(history: History, device: str) -> None:
     write_json(TIMING_PATH, timing)
 
 
+@told_once()
 def main() -> None:
-    """Train in as many processes as the recipe says."""
-    run_in_processes(train_and_write, read_recipe().train)
-
-
-def train_and_write() -> None:
     """Train, then write model, metrics and curves, in the first of several processes."""
     keep_freed_memory()
     recipe = read_recipe()
@@ -88,20 +83,21 @@ def train_and_write() -> None:
     def validate(average: nn.Module) -> dict[str, float]:
         return evaluate_coco(val_coco, detect_plain(Detector(average, spec), val_coco, IMAGE_DIR)).stats
 
-    settings = {"model": spec._asdict(), "train": params.model_dump(exclude={"device", "workers", "processes"})}
+    settings = {"model": spec._asdict(), "train": params.model_dump(exclude={"device", "workers"})}
     settings |= {"device": group.from_first(lambda: device_name)}
     key = group.by_machine(lambda: training_key(settings, [COCO_DIR, IMAGE_DIR, INIT_DIR]))
     group.check_same_training(key)
     checkpoints = Checkpoints(project_root() / CHECKPOINT_DIR, key)
     for path in checkpoints.others():
         print(f"{path} is the checkpoint of another training, kept in case you return to it; delete it if not")
-    trained, history = train(network, spec, images, params, device, validate, checkpoints, write_curves, group)
+    trainer = Trainer(network, spec, images, params, device, checkpoints, group)
+    trained = trainer.train(validate, write_curves)
     if not group.is_first:
         return
     with replaced_dir(MODEL_DIR) as folder:
         save_network(trained, spec, folder)
-    write_metrics(history, trained)
-    write_timing(history, f"{times}{device_name}")
+    write_metrics(trainer.history, trained)
+    write_timing(trainer.history, f"{times}{device_name}")
     checkpoints.remove()
 
 

@@ -15,7 +15,7 @@ from projects import SMALL, read, write_params
 
 from stages import convert, fetch, train
 from viadet.network.weights import WEIGHTS_NAME
-from viadet.training import loop
+from viadet.training import trainer
 
 STAGES = ("visualise", "train", "evaluate", "feature_maps", "grad_cam")
 LARGER = {  # for a GPU: the sample's own size, a few epochs
@@ -100,7 +100,7 @@ def test_a_training_of_balloon_gpu_fits_and_the_gpu_hardly_waits(project, device
     write_params(changes | (own if device == "cuda" else tiny), "balloon_gpu")
     fetch.main()
     convert.main()
-    waits, make_loader = [], loop.make_loader
+    waits, make_loader = [], trainer.make_loader
 
     def timed_loader(*arguments, **options):
         batches = iter(make_loader(*arguments, **options))
@@ -114,7 +114,7 @@ def test_a_training_of_balloon_gpu_fits_and_the_gpu_hardly_waits(project, device
                 return
             yield batch
 
-    monkeypatch.setattr(loop, "make_loader", timed_loader)
+    monkeypatch.setattr(trainer, "make_loader", timed_loader)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     train.main()
@@ -134,11 +134,11 @@ def test_a_process_for_each_gpu_has_the_losses_of_one(project, device, measured)
         pytest.skip("tests/training/test_processes.py runs this on a CPU")
     if torch.cuda.device_count() < 2:
         pytest.skip("torch sees a single GPU")
-    prepare(device, train__precision="fp32", train__processes=1)
+    prepare(device, train__precision="fp32")
     train.main()
     single, rate = losses(), read("metrics/timing.json")["images_per_second"]
-    prepare(device, train__precision="fp32", train__processes=2)
-    train.main()
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*torchrun, "-m", "stages.train"], check=True)
     differences = [abs(ours / theirs - 1) for ours, theirs in zip(losses(), single, strict=True)]
     measured("largest relative difference of an epoch's loss in two processes to one", f"{max(differences):.2e}")
     measured("rate of two GPUs", f"{read('metrics/timing.json')['images_per_second'] / rate:.2f} times that of one")
@@ -147,7 +147,7 @@ def test_a_process_for_each_gpu_has_the_losses_of_one(project, device, measured)
 
 def test_a_compiled_network_has_the_losses_of_the_other(project, device, measured):
     if device == "cpu":
-        pytest.skip("minutes on a CPU; tests/training/test_compilation.py compiles a small network")
+        pytest.skip("minutes on a CPU; tests/training/test_bench.py compiles a small network")
     runs = {}
     for compiled in (False, True):
         prepare(device, train__precision="fp32", train__compile=compiled)

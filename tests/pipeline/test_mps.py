@@ -17,9 +17,8 @@ from viadet.network.build import build_network, prepare_images
 from viadet.network.weights import load_network
 from viadet.project.files import read_json
 from viadet.project.params import read_recipe
-from viadet.training.loop import backward, clip_gradients, take_step
-from viadet.training.schedule import make_schedule
-from viadet.training.state import set_up
+from viadet.training.checkpoint import Checkpoints
+from viadet.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 REFUSED = (torch.float64, torch.complex64, torch.complex128)
@@ -50,12 +49,13 @@ def test_training_steps_need_nothing_that_mps_lacks(sample, changes):
     spec = spec_of(128)
     images = TrainingSet(Path("data/coco/train.json"), Path("data/raw"), params, spec.input_wh, spec.fill_rgb)
     batch, targets = collate([images[(0, number)] for number in range(2)])  # samples and anchors are made on the CPU
-    training = set_up(build_network(spec), spec, params, CPU, make_schedule(len(images), params))
+    trainer = Trainer(build_network(spec), spec, images, params, CPU, Checkpoints(Path("data/checkpoint"), "key"))
     with LikeMps():
         for step in (1, 2):
-            losses = backward(training, batch, targets, ends_step=True)
-            clip_gradients(training)
-            take_step(training, step)
+            losses = trainer.backward(batch, targets, ends_step=True)
+            trainer.clip_gradients()
+            trainer.take_step()
+            trainer.average.update(trainer.network, step=step)
     assert torch.isfinite(losses).all()
 
 

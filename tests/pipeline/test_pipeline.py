@@ -104,7 +104,7 @@ def test_a_changed_param_changes_its_stage_and_no_other(experiment, key, value, 
         ("viadet/pictures/drawing.py", ["visualise", "evaluate", "feature_maps", "grad_cam"]),
         ("viadet/pictures/comparison.py", []),
         ("viadet/commands/repeat.py", []),
-        ("viadet/training/loop.py", ["train"]),
+        ("viadet/training/trainer.py", ["train"]),
         ("viadet/sample/balloons.py", ["fetch"]),
         ("viadet/via/shapes.py", ["convert"]),
         ("uv.lock", ["fetch"]),  # what follows runs if a version has changed that it depends on

@@ -47,7 +47,10 @@ def code_deps(stage: str) -> list[Path]:
 def test_the_folder_has_seven_stages_in_order_and_nothing_else():
     assert list(STAGES) == ORDER
     assert {path.stem for path in REPOSITORY.glob("stages/*.py")} == {*ORDER, "__init__"}
-    assert all(stage["cmd"] == f"python -m stages.{name}" for name, stage in STAGES.items())
+    launch = load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))["launch"]
+    commands = {name: stage["cmd"].replace("${launch}", launch) for name, stage in STAGES.items()}
+    assert commands == {name: f"python -m stages.{name}" for name in ORDER}
+    assert STAGES["train"]["cmd"] == "${launch} -m stages.train"
     assert all(stage["desc"] for stage in STAGES.values())
 
 

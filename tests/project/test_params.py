@@ -12,7 +12,7 @@ from viadet.project.params import read_recipe
 from viadet.project.yaml12 import load_yaml
 
 TEXT = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
-RECIPES = {name: recipe for name, recipe in load_yaml(TEXT).items() if name != "recipe"}
+RECIPES = {name: recipe for name, recipe in load_yaml(TEXT).items() if name not in ("recipe", "launch")}
 FIRST, *OTHERS = RECIPES
 
 

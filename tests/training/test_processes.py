@@ -1,25 +1,25 @@
-"""Training in several processes: the losses of one, one line when a process fails, resuming with another number."""
+"""Training in several processes: the losses of one, each error told once, resuming with another number."""
 
 import csv
 import shutil
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
-from projects import SMALL, read, run_module, stage_error, write_params
+from forked import LOG, epochs_kept, kill, start_training, wait_until
+from projects import SMALL, read, write_params
 from safetensors.torch import load_file
 
 from stages import train
 from viadet.augmentation.training_set import epoch_batches
-from viadet.project.errors import UserError
-from viadet.project.params import read_recipe
-from viadet.training.processes import Group, check_shares, count_processes
+from viadet.project.errors import TERMINATED, UserError
+from viadet.training.processes import Group, check_shares
 
 PAIR = (Group(0, 2, 0, 2), Group(1, 2, 1, 2))
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 # One step an epoch. The batch norms of neck and heads learn; at P7, which is one pixel here, they have six values, so
 # rounding grows from step to step. SGD, as AdamW's first steps have one size even for a gradient that is only rounding.
 SMOOTH = SMALL | {
@@ -34,35 +34,13 @@ SMOOTH = SMALL | {
 TOLERANCES = (1e-5, 1e-4, 1e-2, 1e-2)  # relative, of the losses by epoch
 
 
-def train_params(**changes):
-    return read_recipe().train.model_copy(update=changes)
-
-
-def test_auto_is_one_process_without_a_gpu_or_on_a_cpu(project, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert count_processes(train_params(device="auto")) == 1
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert count_processes(train_params(device="cpu")) == 1
-
-
-@pytest.mark.parametrize(("gpus", "count"), [(1, 1), (2, 2), (3, 2), (8, 4)])
-def test_auto_is_one_process_for_each_gpu_that_has_a_share_of_the_batch(project, monkeypatch, capsys, gpus, count):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert count_processes(train_params(device="auto", batch_size=4)) == count
-    note = f"training on {count} of {gpus} GPUs, as more can't share batches of 4 images\n"
-    assert capsys.readouterr().out == (note if count < gpus else "")
-
-
-def test_more_processes_than_gpus_or_an_uneven_share_names_the_params(project, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(UserError, match=r"^train\.processes is 4, but torch sees 2 GPUs; set it to 2 or auto$"):
-        count_processes(train_params(device="cuda", processes=4))
+def test_an_uneven_share_of_a_batch_names_the_numbers_to_change():
     message = (
         r"^3 processes can't share a batch of 4 images evenly; set train\.batch_size to a multiple of 3, or "
-        r"train\.processes to one of 1, 2, 4$"
+        r"--nproc-per-node of torchrun to one of 1, 2, 4$"
     )
     with pytest.raises(UserError, match=message):
-        count_processes(train_params(device="cpu", processes=3, batch_size=4))
+        check_shares(4, 3)
     check_shares(4, 2)
 
 
@@ -98,122 +76,82 @@ def single(finished_sample, tmp_path_factory):
         return rows(), load_file("data/model/model.safetensors")
 
 
-ON_ITS_OWN_MACHINE = """
-import sys
-from torch import distributed
-from viadet.project.errors import run_stage
-from viadet.training.processes import Group, run_as_one_of_several
-rank, meeting_place, key = sys.argv.pop(1), sys.argv.pop(1), sys.argv.pop(1)
-
-def check():
-    distributed.init_process_group("gloo", init_method=meeting_place, rank=int(rank), world_size=2)
-    Group(int(rank), 2).check_same_training(key)
-    distributed.barrier()  # the training that would follow
-
-run_stage(lambda: run_as_one_of_several(check), "")
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
-@pytest.mark.parametrize("keys", [("a", "a"), ("a", "b")])
-def test_all_machines_end_with_one_line_if_one_has_other_params_code_or_data(tmp_path, keys):
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", ON_ITS_OWN_MACHINE, str(rank), (tmp_path / "meeting").as_uri(), key],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank, key in enumerate(keys)
-    ]
-    for process in started:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == (keys[0] != keys[1])
-        assert ("do not have the same params, code, data and libraries" in errors) == (keys[0] != keys[1])
-        assert "Traceback" not in errors
-
-
-@pytest.mark.slow
-@pytest.mark.xdist_group("processes")
-def test_two_processes_have_the_losses_of_one_and_only_the_first_writes(sample, single, capfd):
-    write_params(SMOOTH | {"train.processes": 2})
-    train.main()
+def test_two_processes_of_torchrun_have_the_losses_of_one_and_only_the_first_writes(sample, single):
+    write_params(SMOOTH)
+    result = subprocess.run([*TORCHRUN, "-m", "stages.train"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
     check_like(single)
     assert [row["epoch"] for row in rows("plots/train/ap.csv")] == [4]
     assert read("metrics/train.json")["steps"] == 4
     assert read("metrics/timing.json")["device"] == "2 x cpu, 1 threads"
-    printed = capfd.readouterr()
-    assert printed.out.count("tf_efficientdet_lite0 at 128 x 128 px on 2 x cpu") == 1
-    assert printed.out.count("epoch 4: loss ") == 1
-    assert "24/24" in printed.err
+    assert result.stdout.count("tf_efficientdet_lite0 at 128 x 128 px on 2 x cpu") == 1
+    assert result.stdout.count("epoch 4: loss ") == 1
+    assert "24/24" in result.stderr
+    assert "Warning" not in result.stderr
     assert not list(Path("data").glob(".decoded_images*"))
     assert not Path("data/checkpoint").exists()
 
 
-def running_ranks(process: psutil.Process) -> list[psutil.Process]:
-    """The processes that train, the first one first; beside them there is one of Python's own."""
-    children = sorted(process.children(), key=psutil.Process.create_time)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+def start_two(folders: list[Path], machines: int):
+    """Start two processes as torchrun does, on one machine or as if on two; the first one first."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    processes = []
+    for rank, folder in enumerate(folders):
+        environment = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        local_rank = rank if machines == 1 else 0
+        environment |= {"LOCAL_RANK": str(local_rank), "LOCAL_WORLD_SIZE": str(2 // machines)}
+        processes.append(start_training(folder, **environment))
+    return processes
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
-def test_an_error_in_one_process_ends_all_of_them_in_one_line(sample, capfd):
-    write_params(SMOOTH | {"train.processes": 2})
-    last = max(Path("data/raw/train").glob("*.jpg"))
-    last.write_bytes(b"damaged")
-    assert "can't be read as an image" in stage_error("train")
-    assert capfd.readouterr().err == ""
-    assert running_ranks(psutil.Process()) == []
-    assert not Path("data/model").exists()
-
-
-def start_training():
-    with Path("log").open("w", encoding="utf-8") as log:
-        return subprocess.Popen([sys.executable, "-m", "stages.train"], stdout=log, stderr=log)
-
-
-def wait_for_a_checkpoint(process):
-    while not list(Path("data/checkpoint").glob("*/epoch_*.pt")):
-        assert process.poll() is None, Path("log").read_text(encoding="utf-8")
-        time.sleep(0.01)
-
-
-@pytest.mark.slow
-@pytest.mark.xdist_group("processes")
+@pytest.mark.needs("signals")
 def test_a_killed_training_in_one_process_resumes_in_two(sample, single):
     write_params(SMOOTH)
     process = start_training()
-    wait_for_a_checkpoint(process)
-    process.kill()
-    process.wait()
-    write_params(SMOOTH | {"train.processes": 2})
-    result = run_module("train")
-    assert "resuming after epoch" in result.stdout, result.stderr
+    wait_until(process, epochs_kept)
+    kill(process)
+    LOG.unlink()
+    for each in start_two([sample] * 2, machines=1):
+        each.join()
+        assert each.exitcode == 0, LOG.read_text(encoding="utf-8")
+    assert LOG.read_text(encoding="utf-8").count("resuming after epoch") == 1
     check_like(single)
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-@pytest.mark.parametrize("killed", [0, 1])
-def test_a_killed_process_ends_all_and_training_resumes_in_one(sample, single, killed):
-    write_params(SMOOTH | {"train.processes": 2})
-    process = start_training()
-    wait_for_a_checkpoint(process)
-    ranks = running_ranks(psutil.Process(process.pid))
-    assert len(ranks) == 2
-    ranks[killed].kill()
-    assert process.wait(timeout=120) == 1
-    log = Path("log").read_text(encoding="utf-8")
-    assert log.splitlines()[-1].endswith(  # after the progress bar of a first process that was killed
-        f"train: process {killed + 1} of 2 was killed (SIGKILL), which ended the training; if it was not you, the "
-        "memory may have been too small; run `dvc repro` again to continue"
-    )
-    assert "Error" not in log
-    assert psutil.wait_procs(ranks, timeout=20)[1] == []
+@pytest.mark.needs("signals")
+def test_an_error_of_all_processes_is_told_by_the_first_and_the_others_end_in_silence(sample):
+    write_params(SMOOTH | {"train.batch_size": 5})
+    first, second = start_two([sample] * 2, machines=1)
+    first.join()
+    second.terminate()  # as torchrun does when another has failed
+    second.join()
+    assert (first.exitcode, second.exitcode) == (1, TERMINATED)
+    log = LOG.read_text(encoding="utf-8")
+    assert log.count("train: 2 processes can't share a batch of 5 images evenly") == 1
+    assert len(log.splitlines()) == 2  # the first line names network and device
     assert not Path("data/model").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("processes")
+@pytest.mark.needs("signals")
+def test_all_machines_end_with_one_line_if_one_has_other_params_code_or_data(sample, monkeypatch):
+    other = shutil.copytree(sample, sample / "other")
     write_params(SMOOTH)
-    result = run_module("train")
-    assert "resuming after epoch" in result.stdout, result.stderr
-    check_like(single)
+    with monkeypatch.context() as patch:
+        patch.chdir(other)
+        write_params(SMOOTH | {"train.lr": 0.001})
+    for folder, process in zip((sample, other), start_two([sample, other], machines=2), strict=True):
+        process.join()
+        assert process.exitcode == 1
+        errors = (folder / LOG).read_text(encoding="utf-8").splitlines()
+        errors = [line for line in errors if not line.startswith("tf_efficientdet_lite0 at ")]
+        assert len(errors) == 1
+        assert "the machines do not have the same params, code, data and libraries" in errors[0]

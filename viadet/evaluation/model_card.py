@@ -69,7 +69,7 @@ def write_model_card(
 def make_model_card(facts: CardFacts) -> str:
     """Make the text of a model card; its front matter has the figures by which experiments are compared."""
     recipe, metrics = facts.recipe, facts.metrics
-    how_fast = {"device", "workers", "processes", "compile"}  # they change no figure beyond rounding
+    how_fast = {"device", "workers", "compile"}  # they change no figure beyond rounding
     params = recipe.model_dump(include={"model", "train"}, exclude={"train": how_fast})
     classes = class_facts(facts)
     few = [row["name"] for row in classes if row["validation_objects"] < FEW_OBJECTS]

@@ -11,6 +11,7 @@ from viadet.project.yaml12 import load_yaml
 
 PARAMS_PATH = Path("params.yaml")
 SIDE_PX = (128, 2048)  # least and greatest side of the network's input
+NO_RECIPES = ("recipe", "launch")  # keys beside the recipes: which one runs, what starts its training
 P3_STRIDE_PX = 8  # of the level with the smallest anchors
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -193,7 +194,6 @@ class TrainParams(Section):
     tf32: bool  # on CUDA
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)]  # of the network on a CPU
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)]  # processes that prepare images
-    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]  # that train
     compile: bool  # by torch.compile
     augment: AugmentParams
 
@@ -287,7 +287,7 @@ def _read_params(path: Path) -> dict[str, Any]:
         raise UserError(f"no {path} in {Path.cwd()}; run the stages from the project's root") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    recipes = [key for key in params if key != "recipe"] if isinstance(params, dict) else []
+    recipes = [key for key in params if key not in NO_RECIPES] if isinstance(params, dict) else []
     name = params.get("recipe") if isinstance(params, dict) else None
     if name not in recipes:
         raise UserError(f"{path}: recipe is {name!r}, allowed is one of {', '.join(map(str, recipes)) or 'nothing'}")

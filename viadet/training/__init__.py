@@ -1,4 +1,4 @@
-"""Training: the loop, optimizer and schedule, the loader, checkpoints, the history of losses.
+"""Training: the loop, the network with its loss, optimizer and schedule, the loader, checkpoints, several processes.
 
-In: a network, a training set, the `train` section. Out: averaged weights and their history.
+In: a network, a training set, the `train` section. Out: averaged weights and the history of losses and AP.
 """

@@ -1,24 +1,29 @@
-"""Training in several processes with torch.distributed: one for each GPU, on one machine or on several."""
+"""Training in several processes that torchrun starts, one for each GPU, on one machine or on several.
 
-import logging
+Gradients, loss and batch norms are those of the whole batch, of which each process has a share.
+"""
+
+import contextlib
 import os
 import sys
-import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from types import MethodType
 from typing import NamedTuple, TypeVar
 
 import torch
-from torch import distributed
+from effdet import DetBenchTrain
+from timm.layers import BatchNormAct2d, DropPath, convert_sync_batchnorm
+from torch import distributed, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.parallel import DistributedDataParallel
 
-from viadet.project.errors import UserError, escape_unprintable, os_error_reason
-from viadet.project.params import TrainParams
+from viadet.project.errors import INTERRUPTED, TERMINATED, Terminated, UserError
 
 TIMEOUT = timedelta(hours=2)  # of waiting for another process; all wait while the first one validates
-ECHO_SECONDS = 20.0  # until a broken connection is reported; the process that caused it has been reported by then
-SHUTDOWN_SECONDS = 10  # until a process that does not end is killed
+ECHO_SECONDS = 10.0  # until an error is told that another process may have told: then torchrun ends this one before
 
 Value = TypeVar("Value")
 
@@ -85,26 +90,6 @@ class Group(NamedTuple):
 ALONE = Group()
 
 
-def count_processes(params: TrainParams) -> int:
-    """Count the processes that a training takes on this machine.
-
-    With `auto` these are as many as there are CUDA GPUs, or the most of them that can share a batch; one on a CPU.
-
-    Raises:
-        UserError: there are fewer GPUs, or the processes can't share a batch evenly.
-    """
-    gpus = torch.cuda.device_count() if params.device in ("auto", "cuda") else 0
-    if params.processes == "auto":
-        count = max((number for number in range(1, gpus + 1) if params.batch_size % number == 0), default=1)
-        if count < gpus:
-            print(f"training on {count} of {gpus} GPUs, as more can't share batches of {params.batch_size} images")
-        return count
-    if gpus and params.processes > gpus:
-        raise UserError(f"train.processes is {params.processes}, but torch sees {gpus} GPUs; set it to {gpus} or auto")
-    check_shares(params.batch_size, params.processes)
-    return params.processes
-
-
 def check_shares(batch_size: int, count: int) -> None:
     """Check that so many processes can share a batch of so many images evenly.
 
@@ -115,88 +100,35 @@ def check_shares(batch_size: int, count: int) -> None:
         divisors = ", ".join(str(number) for number in range(1, batch_size + 1) if batch_size % number == 0)
         raise UserError(
             f"{count} processes can't share a batch of {batch_size} images evenly; set train.batch_size to a multiple "
-            f"of {count}, or train.processes to one of {divisors}"
+            f"of {count}, or --nproc-per-node of torchrun to one of {divisors}"
         )
 
 
-def run_in_processes(main: Callable[[], None], params: TrainParams) -> None:
-    """Run `main` here, or in as many processes as `train.processes` says; what torchrun started is one of several.
+@contextlib.contextmanager
+def told_once() -> Iterator[None]:
+    """Run the block in one of the processes that torchrun started, or alone; several end with a single error line.
 
-    Args:
-        main: a function of a module; calls `join_group`.
-        params: the `train` section.
-
-    Raises:
-        UserError: a process failed or was killed; all others have ended then.
+    The first process tells its errors at once, the others wait: torchrun ends them if they have the same one, or one
+    that only says that a process has gone. Why it ends them it says itself.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # set by torchrun
-        run_as_one_of_several(main)
-    elif (count := count_processes(params)) > 1:
-        start_processes(main, count)
-    else:
-        main()
-
-
-def start_processes(main: Callable[[], None], count: int) -> None:
-    """Start processes with the launcher that is behind torchrun, and wait for them."""
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # of the errors' texts
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=count,
-            logs_specs=DefaultLogsSpecs(log_dir=folder),
-            run_id="train",
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            local_addr="localhost",
-            max_restarts=0,
-            shutdown_timeout=SHUTDOWN_SECONDS,
-        )
-        logging.disable(logging.CRITICAL)  # the launcher reports each failure in a page of its own
-        # nor does anyone need to know which semaphores a killed process left; Python removes them
-        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
-        try:
-            elastic_launch(config, run_as_one_of_several)(main)
-        except ChildFailedError as error:
-            raise failure_of(error, count) from None
-        except SignalException as error:
-            if error.sigval.name == "SIGINT":
-                raise KeyboardInterrupt from None
-            sys.exit(128 + error.sigval)
-        finally:
-            logging.disable(logging.NOTSET)
-
-
-def failure_of(error: Exception, count: int) -> Exception:
-    """Turn the launcher's error into one that says why the first process to fail did so."""
-    rank, failure = error.get_first_failure()
-    if isinstance(failure.message, dict):  # the process raised an error
-        kind, _, text = failure.message["message"].partition(": ")
-        is_users = kind == UserError.__name__
-        return UserError(text) if is_users else RuntimeError(failure.message["extraInfo"]["py_callstack"])
-    how = f"was killed ({failure.signal_name()})" if failure.exitcode < 0 else f"ended with {failure.exitcode}"
-    return UserError(
-        f"process {rank + 1} of {count} {how}, which ended the training; if it was not you, the memory may have been "
-        "too small; run `dvc repro` again to continue"
-    )
-
-
-def run_as_one_of_several(main: Callable[[], None]) -> None:
-    """Run `main` in a process that a launcher started; the launcher's process reports its errors."""
-    escape_unprintable()
-    has_failed = True
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    is_first, has_failed = os.environ["RANK"] == "0", True
     try:
-        main()
-        has_failed = False
-    except OSError as error:
-        raise UserError(f"{os_error_reason(error)} and run `dvc repro` again") from error
-    except RuntimeError:
-        time.sleep(ECHO_SECONDS)  # it may only say that another process has failed
-        raise
+        try:
+            yield
+            has_failed = False
+        except Exception as error:
+            if not (is_first and isinstance(error, UserError | OSError)):
+                time.sleep(ECHO_SECONDS)
+            raise
+    except Terminated:
+        sys.exit(TERMINATED)
+    except KeyboardInterrupt:
+        if is_first:
+            raise
+        sys.exit(INTERRUPTED)
     finally:
         # Gloo's threads would end in an abort; NCCL would wait for the other processes
         if distributed.is_initialized() and not (has_failed and torch.cuda.is_initialized()):
@@ -211,7 +143,7 @@ def join_group(device: torch.device) -> Group:
     Raises:
         UserError: the device can't train in several processes, or has fewer GPUs than this machine has processes.
     """
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")  # as torchrun and its launcher set them
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")  # as torchrun sets them
     defaults = ("0", "1", "0", "1")
     group = Group(*(int(os.environ.get(name, value)) for name, value in zip(names, defaults, strict=True)))
     if group.count == 1:
@@ -223,9 +155,101 @@ def join_group(device: torch.device) -> Group:
     elif device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // group.local_count))
     else:
-        raise UserError(f"train.device {device.type} can't train in several processes; set train.processes to 1")
+        raise UserError(f"train.device {device.type} can't train in several processes; start one")
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     if not group.is_first:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
         warnings.simplefilter("ignore")
     return group
+
+
+def distribute(bench: DetBenchTrain) -> DistributedDataParallel:
+    """Wrap a network with its loss in DistributedDataParallel, so that each step is that of a single process.
+
+    Call it after freezing: only what needs a gradient is exchanged, only batch norms in training are synchronised.
+    """
+    bench.loss_fn = WholeBatchLoss(bench.loss_fn)
+    if next(bench.parameters()).is_cuda:
+        convert_sync_batchnorm(bench)  # timm's, as torch's own would drop the activations of timm's layers
+    else:
+        synchronise_batch_norms(bench)
+    share_drop_paths(bench)
+    return DistributedDataParallel(bench)
+
+
+class WholeBatchLoss(nn.Module):
+    """A loss divided by the number of anchors with an object in the whole batch, instead of this process's share.
+
+    DistributedDataParallel averages gradients over processes. The loss of each process is multiplied by their number,
+    so that the average is the sum over all images, divided once.
+    """
+
+    def __init__(self, loss_fn: nn.Module) -> None:
+        """Take effdet's `DetectionLoss`, or one like it."""
+        super().__init__()
+        self.loss_fn = loss_fn
+
+    def forward(
+        self,
+        class_out: list[torch.Tensor],
+        box_out: list[torch.Tensor],
+        class_targets: list[torch.Tensor],
+        box_targets: list[torch.Tensor],
+        num_positives: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Compute loss, class loss and box loss; their means over processes are those of the whole batch."""
+        total = num_positives.sum()
+        distributed.all_reduce(total)
+        # both losses divide by the sum of this argument plus 1
+        share = (total + 1) / distributed.get_world_size() - 1
+        return self.loss_fn(class_out, box_out, class_targets, box_targets, share)
+
+
+def synchronise_batch_norms(network: nn.Module) -> None:
+    """Have the batch norms of a network on the CPU use the mean and variance of the whole batch.
+
+    On CUDA torch has SyncBatchNorm for this.
+    """
+    warnings.filterwarnings("ignore", "torch.distributed.nn.functional.all_reduce is deprecated", FutureWarning)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.training:
+            module.forward = MethodType(normalise_by_whole_batch, module)
+
+
+def normalise_by_whole_batch(module: nn.BatchNorm2d, activations: torch.Tensor) -> torch.Tensor:
+    """Compute what a batch norm in training does, with statistics over all processes (Peng et al. 2018, MegDet).
+
+    Args:
+        module: its running statistics are updated.
+        activations: [B, C, H, W], of as many images in each process; under autocast of fewer bits.
+    """
+    processes = distributed.get_world_size()
+    count = processes * activations.numel() // activations.shape[1]
+    mean = all_reduce(activations.float().mean((0, 2, 3))) / processes
+    deviations = activations - mean[:, None, None]
+    variance = all_reduce(deviations.square().mean((0, 2, 3))) / processes
+    with torch.no_grad():
+        module.num_batches_tracked.add_(1)
+        module.running_mean.lerp_(mean, module.momentum)
+        module.running_var.lerp_(variance * (count / (count - 1)), module.momentum)
+    scale = module.weight * (variance + module.eps).rsqrt()
+    normalised = (deviations * scale[:, None, None] + module.bias[:, None, None]).to(activations.dtype)
+    return module.act(module.drop(normalised)) if isinstance(module, BatchNormAct2d) else normalised
+
+
+def share_drop_paths(network: nn.Module) -> None:
+    """Have each process draw the random numbers of the whole batch, from generators that are in step, for its share."""
+    for module in network.modules():
+        if isinstance(module, DropPath):
+            module.forward = MethodType(drop_paths_of_share, module)
+
+
+def drop_paths_of_share(module: DropPath, activations: torch.Tensor) -> torch.Tensor:
+    """Compute what timm's `DropPath` does with this process's images in the whole batch, [B, C, H, W]."""
+    if not (module.training and module.drop_prob):
+        return activations
+    images, kept = len(activations), 1 - module.drop_prob
+    start = distributed.get_rank() * images
+    is_kept = activations.new_empty(distributed.get_world_size() * images, 1, 1, 1).bernoulli_(kept)
+    scale = kept if module.scale_by_keep else 1.0
+    return activations * (is_kept[start : start + images] / scale)

@@ -1,15 +1,21 @@
-"""The loss with boxes compared by complete IoU."""
+"""The network with its loss: boxes compared by complete IoU, inputs of several sizes, torch.compile."""
+
+import shutil
 
 import pytest
 import torch
 from effdet import DetBenchTrain
 from effdet.anchors import decode_box_outputs
 from projects import spec_of
+from torch import nn
 from torchvision.ops import complete_box_iou_loss
 
 from viadet.network.anchors import anchors_of, flat_outputs
 from viadet.network.build import build_network
-from viadet.training.loss import BOX_WEIGHT, CompleteIoULoss
+from viadet.project.errors import UserError
+from viadet.training.bench import BOX_WEIGHT, CompleteIoULoss, compile_network, set_input_size
+
+CPU = torch.device("cpu")
 
 BALLOONS_YXYX = [[10.0, 20.0, 60.0, 90.0], [70.0, 30.0, 120.0, 70.0]]
 PADDING = [-1.0, -1.0, -1.0, -1.0]
@@ -82,3 +88,60 @@ def test_a_batch_without_objects_has_no_box_loss(bench, outputs):
     loss.backward()
     assert float(box_loss.detach()) == 0
     assert float(class_loss.detach()) > 0
+
+
+def bench_of(size, ciou=False):
+    torch.manual_seed(0)
+    bench = DetBenchTrain(build_network(spec_of(size)))
+    if ciou:
+        bench.loss_fn = CompleteIoULoss(bench)
+    return bench.eval()
+
+
+@pytest.mark.parametrize("ciou", [False, True])
+def test_a_network_set_to_another_size_is_the_one_built_for_it(ciou):
+    spec = spec_of([256, 128])
+    bench, expected = bench_of(384, ciou), bench_of([256, 128], ciou)
+    torch.manual_seed(1)
+    random_state = torch.get_rng_state()
+    set_input_size(bench, spec, spec.input_wh)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    images = torch.randn(2, 3, 128, 256)
+    targets = {"bbox": torch.tensor([[[10.0, 20, 70, 100]]] * 2), "cls": torch.ones(2, 1)}
+    targets |= {"img_scale": torch.ones(2), "img_size": torch.tensor([[256, 128]] * 2)}
+    outputs, expected_outputs = bench(images, targets), expected(images, targets)
+    assert all(torch.equal(outputs[name], values) for name, values in expected_outputs.items())
+
+    set_input_size(bench, spec_of(384), (384, 384))
+    assert torch.equal(bench.anchors.boxes, bench_of(384).anchors.boxes)
+    with torch.no_grad():
+        level_outputs, built = (each.model(torch.randn(1, 3, 384, 384))[0] for each in (bench, bench_of(384)))
+    assert [level.shape for level in level_outputs] == [level.shape for level in built]
+
+
+@pytest.fixture
+def no_compiled_code(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+
+
+@pytest.mark.slow
+def test_without_a_compiler_one_line_says_what_to_install(no_compiled_code):
+    from torch._inductor import config
+
+    message = r"^train\.compile is true, but torch\.compile fails .*compiler.*; install a C\+\+ compiler"
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(UserError, match=message) as error:
+        compile_network(nn.Linear(2, 2), CPU)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler here")
+def test_a_compiled_network_computes_the_same_and_keeps_the_names_of_its_weights(no_compiled_code):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.SiLU()).eval()
+    images, names = torch.rand(1, 3, 8, 8), list(network.state_dict())
+    expected = network(images)
+    compile_network(network, CPU)
+    torch.testing.assert_close(network(images), expected)
+    assert list(network.state_dict()) == names

@@ -18,12 +18,16 @@ from viadet.network.build import build_network, prepare_images
 from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
 from viadet.training.checkpoint import Checkpoints
-from viadet.training.history import History
-from viadet.training.loop import check_finite, clip_gradients, take_step, train
-from viadet.training.schedule import make_schedule
-from viadet.training.state import capture, restore, set_up
+from viadet.training.trainer import Trainer
 
 CPU = torch.device("cpu")
+
+
+def make_trainer(network, spec, changes):
+    """Set up a training on the sample in the current folder."""
+    params = read_recipe().train.model_copy(update=changes)
+    images = TrainingSet(Path("data/coco/train.json"), Path("data/raw"), params, spec.input_wh, (128,) * 3)
+    return Trainer(network, spec, images, params, CPU, Checkpoints(Path("data/checkpoint"), "key"))
 
 
 def train_small(changes=None, size=128, network=None, validate=None, after_epoch=lambda history: None):
@@ -32,28 +36,19 @@ def train_small(changes=None, size=128, network=None, validate=None, after_epoch
     Returns:
         The network's start, the trained network, the averaged one, and the history.
     """
-    params = read_recipe().train.model_copy(update=changes or {})
     spec, val_coco = spec_of(size), read("data/coco/val.json")
     if network is None:
         torch.manual_seed(0)
         network = build_network(spec)
     start = copy.deepcopy(network)
-    images = TrainingSet(Path("data/coco/train.json"), Path("data/raw"), params, spec.input_wh, (128,) * 3)
+    trainer = make_trainer(network, spec, changes or {})
 
     def measure(average):
         detections, _ = detect_data_set(Detector(average, spec), val_coco, Path("data/raw"))
         return evaluate_coco(val_coco, detections).stats
 
-    checkpoints = Checkpoints(Path("data/checkpoint"), "key")
-    average, history = train(network, spec, images, params, CPU, validate or measure, checkpoints, after_epoch)
-    return start, network, average, history
-
-
-def small_training(changes):
-    """Set up a training on the sample in the current folder."""
-    params = read_recipe().train.model_copy(update=changes)
-    network = build_network(spec_of(128))
-    return set_up(network, spec_of(128), params, CPU, make_schedule(8, params))
+    average = trainer.train(validate or measure, after_epoch)
+    return start, network, average, trainer.history
 
 
 def test_the_average_moves_slower_than_the_weights_and_the_bar_tells_epoch_loss_and_time_left(sample, capsys):
@@ -80,10 +75,10 @@ def test_training_in_half_the_bits_goes_as_in_float32_but_for_rounding(sample, p
 
 def test_small_inputs_in_the_first_epochs_change_the_weights_and_a_resumed_training_ends_the_same(sample):
     changes = {"epochs": 3, "small_share": 0.67, "validate_every": 3}
-    _, undisturbed, _, history = train_small(changes, size=256)
+    _, undisturbed, _, history = train_small(changes, size=192)
     assert [row["epoch"] for row in history.losses] == [1, 2, 3]
     shutil.rmtree("data/checkpoint")
-    _, large_only, _, _ = train_small(changes | {"small_share": 0.0}, size=256)
+    _, large_only, _, _ = train_small(changes | {"small_share": 0.0}, size=192)
     assert not torch.equal(weights_of(large_only), weights_of(undisturbed))
 
     for last in (1, 2):  # within the small epochs, and where the size changes
@@ -94,9 +89,9 @@ def test_small_inputs_in_the_first_epochs_change_the_weights_and_a_resumed_train
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train_small(changes, size=256, after_epoch=stop)
+            train_small(changes, size=192, after_epoch=stop)
         assert list(Path("data/checkpoint").rglob("*.pt"))
-        _, resumed, _, _ = train_small(changes, size=256)
+        _, resumed, _, _ = train_small(changes, size=192)
         assert torch.equal(weights_of(resumed), weights_of(undisturbed)), last
 
 
@@ -105,15 +100,15 @@ def weights_of(network):
 
 
 def test_float16_skips_steps_whose_gradients_overflow_and_lowers_the_scale_without_a_warning(sample, recwarn):
-    training = small_training({"precision": "fp16"})
-    before = copy.deepcopy(training.network.state_dict())
-    (training.network.class_net.predict.conv_pw.weight.sum() * training.scaler.scale(torch.tensor(math.inf))).backward()
-    assert clip_gradients(training) == 0
-    scale = training.scaler.get_scale()
-    take_step(training, 1)
-    assert training.scaler.get_scale() == scale / 2
+    trainer = make_trainer(build_network(spec_of(128)), spec_of(128), {"precision": "fp16"})
+    before = copy.deepcopy(trainer.network.state_dict())
+    (trainer.network.class_net.predict.conv_pw.weight.sum() * trainer.scaler.scale(torch.tensor(math.inf))).backward()
+    assert trainer.clip_gradients() == 0
+    scale = trainer.scaler.get_scale()
+    trainer.take_step()
+    assert trainer.scaler.get_scale() == scale / 2
     assert [str(warning.message) for warning in recwarn if "lr_scheduler" in str(warning.message)] == []
-    assert all(torch.equal(values, before[name]) for name, values in training.network.state_dict().items())
+    assert all(torch.equal(values, before[name]) for name, values in trainer.network.state_dict().items())
 
 
 def test_the_random_state_of_a_mac_is_restored(sample, monkeypatch):
@@ -121,10 +116,11 @@ def test_the_random_state_of_a_mac_is_restored(sample, monkeypatch):
     states = [torch.tensor([1], dtype=torch.uint8)]
     monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states[-1])
     monkeypatch.setattr(torch.mps, "set_rng_state", states.append)
-    training = small_training({})._replace(device=torch.device("mps"))
-    captured = capture(training, History())
+    trainer = make_trainer(build_network(spec_of(128)), spec_of(128), {})
+    trainer.device = torch.device("mps")
+    captured = trainer.state_dict()
     states.append(torch.tensor([2], dtype=torch.uint8))
-    restore(training, captured)
+    trainer.load_state_dict(captured)
     assert states[-1].tolist() == [1]
 
 
@@ -162,15 +158,15 @@ def test_batches_are_accumulated_into_one_step_of_their_mean_gradient(sample):
     assert step.abs().max() > 1e-4
 
 
-def test_a_loss_or_gradients_that_are_not_finite_name_the_first_such_step(tmp_path):
-    checkpoints = Checkpoints(tmp_path, "key")
+def test_a_loss_or_gradients_that_are_not_finite_name_the_first_such_step(sample):
+    check_finite = make_trainer(build_network(spec_of(128)), spec_of(128), {}).check_finite
     good, bad_loss, bad_norm = (torch.tensor(row) for row in ([1.0, 2.0], [math.nan, math.nan], [1.0, math.inf]))
-    check_finite([], 1, checkpoints)
-    check_finite([good], 3, checkpoints)
+    check_finite([], 1)
+    check_finite([good], 3)
     with pytest.raises(UserError, match="at step 4 the loss is nan; no epoch was saved before"):
-        check_finite([good, bad_loss, bad_norm], 5, checkpoints)
+        check_finite([good, bad_loss, bad_norm], 5)
     with pytest.raises(UserError, match="at step 7 the norm of the gradients is inf; "):
-        check_finite([bad_norm], 7, checkpoints)
+        check_finite([bad_norm], 7)
 
 
 def test_gradients_that_are_not_finite_behind_a_finite_loss_stop_training_before_the_step(sample):

@@ -1,13 +1,18 @@
-"""The detection loss with boxes compared by IoU."""
+"""The network with its loss, as effdet's bench: boxes compared by IoU, inputs of several sizes, torch.compile."""
 
 import math
 
 import torch
 from effdet import DetBenchTrain
 from effdet.anchors import decode_box_outputs
+from effdet.efficientdet import Interpolate2d
 from effdet.loss import DetectionLoss
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torchvision.ops import complete_box_iou_loss
+
+from viadet.network.build import NetworkSpec, build_network
+from viadet.project.errors import UserError
 
 BOX_WEIGHT = 2.0  # of the box loss against the class loss, as in ATSS (Zhang et al. 2020)
 MAX_GROWTH = math.log(1000 / 16)  # of an anchor into a box, as in torchvision: keeps `exp` finite
@@ -56,3 +61,49 @@ class CompleteIoULoss(nn.Module):
         )
         box_loss = complete_box_iou_loss(boxes_xyxy, true_boxes_xyxy, reduction="sum") / (num_positives.sum() + 1)
         return class_loss + BOX_WEIGHT * box_loss, class_loss, box_loss
+
+
+def set_input_size(bench: nn.Module, spec: NetworkSpec, input_wh: tuple[int, int]) -> None:
+    """Have a network with its loss take inputs of `input_wh` px from now on.
+
+    effdet fixes two things by the input's size, none of them a weight: the anchors, and what the neck enlarges to.
+
+    Args:
+        bench: effdet's DetBenchTrain, or DistributedDataParallel around it.
+        spec: what the network is.
+        input_wh: px.
+    """
+    bench = bench.module if isinstance(bench, DistributedDataParallel) else bench
+    if bench.anchors.image_size == input_wh[::-1]:
+        return
+    with torch.random.fork_rng(devices=[]):  # the weights of this network are not used
+        sized = DetBenchTrain(build_network(spec._replace(input_wh=input_wh)))
+    bench.anchors, bench.anchor_labeler = sized.anchors.to(bench.anchors.boxes.device), sized.anchor_labeler
+    sized_modules = dict(sized.model.named_modules())
+    for name, module in bench.model.named_modules():
+        if isinstance(module, Interpolate2d):
+            module.size = sized_modules[name].size
+    for module in bench.modules():
+        if isinstance(module, CompleteIoULoss):
+            module.anchors = bench.anchors
+
+
+def compile_network(network: nn.Module, device: torch.device) -> None:
+    """Have torch.compile translate a network in place at its first use; parameters and their names stay.
+
+    Raises:
+        UserError: torch.compile does not work here; most often there is no compiler.
+    """
+    try:
+        torch.compile(_times_two)(torch.ones(8, device=device))
+    except Exception as error:  # each backend has its own, from a missing compiler to a missing header
+        reason = " ".join(str(error).partition("\n\n")[0].split())[:200]  # torch's advice on debugging follows
+        raise UserError(
+            f"train.compile is true, but torch.compile fails on this machine ({reason}); install a C++ compiler "
+            "(g++ or clang; on CUDA also Triton), or set train.compile to false"
+        ) from error
+    network.compile()
+
+
+def _times_two(values: torch.Tensor) -> torch.Tensor:
+    return 2 * values
