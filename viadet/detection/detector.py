@@ -111,11 +111,10 @@ class Detector:
         return merge_views(found, self.settings.views.merge, self.settings.max_detections)
 
     def detect_all(self, images: Sequence[ImageLike], views: Sequence[InputView] | None = None) -> Iterator[ByView]:
-        """Detect objects in images, in their order, decoding in threads; errors as of `__call__`.
+        """Detect objects as `detect_ahead` does, decoding in threads; an image that can't be read ends it.
 
-        Args:
-            images: as `__call__` takes them.
-            views: in which to detect; each is shown to the network once. None: `self.views`.
+        Raises:
+            UserError: an image is missing, damaged, or of another type.
         """
         # as many photographs as there are cores are in memory at once
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -256,13 +255,7 @@ def detect_data_set(
 def prepare_image(
     image: ImageLike, views: Sequence[InputView], fill_rgb: tuple[int, int, int]
 ) -> PreparedImage | UserError:
-    """Read an image and letterbox it for each view; one that can't be read gives its error.
-
-    Args:
-        image: as a detector takes it.
-        views: what the network shall be shown.
-        fill_rgb: colour of the padding.
-    """
+    """Read an image and letterbox it for each view, padded by a colour; one that can't be read gives its error."""
     try:
         photograph = image_tensor(image)
     except UserError as error:

@@ -61,13 +61,7 @@ class SizedNetwork:
     def detect(
         self, inputs: list[InputImage], max_detections: int = MAX_DETECTIONS, mirrored: bool = False
     ) -> list[Detections]:
-        """Detect objects in a batch of letterboxed photographs, in float32.
-
-        Args:
-            inputs: the photographs.
-            max_detections: of an image.
-            mirrored: the photographs were mirrored; the boxes are those of the unmirrored ones.
-        """
+        """Detect objects in a batch of letterboxed photographs, in float32; arguments as for `decoding.decode`."""
         batch = torch.stack([input_image.canvas for input_image in inputs])
         with torch.inference_mode():
             logits, codes = flat_outputs(*self.network(self.normalise(batch)))

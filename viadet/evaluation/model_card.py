@@ -39,20 +39,16 @@ class CardFacts(NamedTuple):
     metrics: dict[str, float]  # all figures of the evaluation
     weights_sha256: str
 
+    @property
+    def title(self) -> str:
+        """The model's name: its network and recipe."""
+        return f"{self.recipe.model.name}-{self.recipe_name}"
+
 
 def write_model_card(
     folder: Path, recipe: Recipe, coco_dir: Path, start_path: Path, class_rows: list[dict], metrics: dict[str, float]
 ) -> None:
-    """Write the model card into a model folder.
-
-    Args:
-        folder: with the weights.
-        recipe: by which they were trained.
-        coco_dir: folder of the splits in COCO's format.
-        start_path: start.json of the starting weights.
-        class_rows: of the validation images, from `class_rows`.
-        metrics: all figures of the evaluation.
-    """
+    """Write the model card into a model folder; arguments as in `CardFacts`, or where they are read from."""
     splits = {split: coco_dir / f"{split}.json" for split in SPLITS}
     facts = CardFacts(
         recipe_name=read_recipe_name(),
@@ -76,7 +72,7 @@ def make_model_card(facts: CardFacts) -> str:
     card = ModelCard.from_template(
         card_metadata(facts),
         template_path=str(TEMPLATE_PATH),
-        title=card_title(facts),
+        title=facts.title,
         weights_sha256=facts.weights_sha256,
         data_set=table_cell(f"{facts.recipe_name} ({recipe.fetch.origin})"),
         splits=[
@@ -101,7 +97,7 @@ def make_model_card(facts: CardFacts) -> str:
 def card_metadata(facts: CardFacts) -> ModelCardData:
     """Fill in the front matter."""
     return ModelCardData(
-        model_name=card_title(facts),
+        model_name=facts.title,
         license="apache-2.0" if is_apache_licensed(facts) else "other",
         license_name=None if is_apache_licensed(facts) else "see-the-section-licence",
         library_name="viadet",
@@ -137,11 +133,6 @@ def class_facts(facts: CardFacts) -> list[dict]:
         }
         for row in facts.class_rows
     ]
-
-
-def card_title(facts: CardFacts) -> str:
-    """Name the model by its network and recipe."""
-    return f"{facts.recipe.model.name}-{facts.recipe_name}"
 
 
 def describe_start(start: dict) -> str:
