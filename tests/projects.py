@@ -141,6 +141,14 @@ class Clone:
         return result.stdout
 
 
+def stages_to_run(clone: Clone) -> list[str]:
+    """The stages that `dvc repro` would run, in their order; asked in this process, as starting DVC takes a second."""
+    from dvc.repo import Repo
+
+    with contextlib.chdir(clone.folder), Repo() as repo:
+        return [stage.name for stage in repo.reproduce(dry=True)]
+
+
 def running_stages(output: str) -> list[str]:
     """The stages that DVC says it runs, or would run, in their order."""
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]

@@ -80,7 +80,7 @@ def test_a_disk_that_fills_up_during_training_keeps_the_last_checkpoint(disk, mo
     folder = disk(250)
     monkeypatch.chdir(folder)
     monkeypatch.delenv("BALLOON_MIRROR", raising=False)
-    write_params(SMALL | {"train.epochs": 12, "train.validate_every": 12})
+    write_params(SMALL | {"train.epochs": 3, "train.validate_every": 3})
     for name in ("fetch", "convert"):
         importlib.import_module(f"stages.{name}").main()
     Path("filler").write_bytes(bytes(160 << 20))  # room for one checkpoint, of 50 MB
@@ -88,7 +88,7 @@ def test_a_disk_that_fills_up_during_training_keeps_the_last_checkpoint(disk, mo
     assert len(list(Path("data/checkpoint").iterdir())) == 1
     Path("filler").unlink()
     importlib.import_module("stages.train").main()
-    assert "resuming after epoch 1 of 12" in capsys.readouterr().out
+    assert "resuming after epoch 1 of 3" in capsys.readouterr().out
 
 
 @pytest.mark.xdist_group("chain")

@@ -3,15 +3,9 @@
 import json
 
 import pytest
-from projects import Clone, changed_file, changed_param, running_stages
+from projects import changed_file, changed_param, stages_to_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
-
-
-def test_the_committed_lock_fits_code_and_params(tmp_path):
-    output = Clone(tmp_path).run("dvc", "repro", "--dry", "--allow-missing")
-    assert "Running stage" not in output
-    assert "Data and pipelines are up to date" in output
 
 
 def test_the_whole_chain_runs_as_an_experiment(experiment):
@@ -71,10 +65,6 @@ def test_plots_of_the_experiment_can_be_compared_with_the_commit(experiment):
         assert title in page
     pictures = {path.name for path in (experiment.folder / "comparison/static").iterdir()}
     assert any("training_set.png" in name for name in pictures)
-
-
-def stages_to_run(clone):
-    return running_stages(clone.run("dvc", "repro", "--dry"))
 
 
 @pytest.mark.parametrize(
