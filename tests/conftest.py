@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,36 @@ def sample(project, finished_sample):
 
 
 @pytest.fixture(scope="session")
-def finished_clone(tmp_path_factory):
-    """A clone after an experiment with the small sample, for the tests of xdist_group "chain"; nobody changes it."""
-    clone = Clone(tmp_path_factory.mktemp("finished"))
-    clone.environment |= {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-    clone.run("dvc", "exp", "run", "-S", "recipe=sample", *small_changes())
-    return clone
+def finished_clones(tmp_path_factory):
+    """Two clones, of different surroundings, after the same experiment with the small sample, run at once.
+
+    They are for the tests of xdist_group "chain"; nobody changes them.
+    """
+    surroundings = {
+        "finished": {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"},
+        "another folder with a longer name": {
+            "PYTHONHASHSEED": "4242",
+            "TZ": "Pacific/Auckland",
+            "LC_ALL": "C",
+            "MPLBACKEND": "svg",
+        },
+    }
+    clones = [Clone(tmp_path_factory.mktemp(name)) for name in surroundings]
+    experiment = ("dvc", "exp", "run", "-S", "recipe=sample", *small_changes())
+    with ThreadPoolExecutor() as pool:
+        runs = []
+        for clone, environment, workers in zip(clones, surroundings.values(), ("auto", "2"), strict=True):
+            clone.environment |= environment
+            runs.append(pool.submit(clone.run, *experiment, "-S", f"sample.train.workers={workers}"))
+        for run in runs:
+            run.result()
+    return clones
+
+
+@pytest.fixture(scope="session")
+def finished_clone(finished_clones):
+    """The first of them."""
+    return finished_clones[0]
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ SMALL = {  # the sample, small enough for tests
     "train.threads": 1,  # tests run side by side
     "train.augment.plain_epochs": 1,
     "evaluate.bootstrap": 50,
+    "grad_cam.checked_images": 1,
 }
 
 

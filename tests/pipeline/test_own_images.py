@@ -53,7 +53,11 @@ def test_two_commands_train_a_detector_of_all_categories(clone):
     assert (counts["train_images"], counts["val_images"], counts["categories"]) == (8, 2, 4)
     assert "recipe own: 10 images of data/own, annotated in data/own/via_export.json" in clone.output
     assert "    - bird" in clone.output
-    assert stages_to_run(clone) == ["visualise", "feature_maps", "grad_cam"]  # which depend on nothing of the recipe's own
+    assert stages_to_run(clone) == [
+        "visualise",
+        "feature_maps",
+        "grad_cam",
+    ]  # all others are done
 
 
 def test_a_change_in_the_linked_folder_is_noticed_and_a_fault_names_the_users_file(clone, pictures):

@@ -113,9 +113,9 @@ def test_caches_of_the_interpreter_are_no_dependencies(experiment):
 
 
 def test_a_failing_stage_stops_the_chain_with_one_line(experiment):
-    with changed_param(experiment, "sample.train.lr", 0.0):
+    with changed_param(experiment, "sample.convert.points", "keep"):
         result = experiment.call("dvc", "repro")
     assert result.returncode != 0
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("train: ")]
-    assert line.startswith("train: params.yaml: sample.train.lr is 0.0: input should be greater than 0; ")
-    assert "Running stage 'evaluate'" not in result.stdout
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("convert: ")]
+    assert line.startswith("convert: params.yaml: sample.convert.points is 'keep': input should be 'error' or 'skip'; ")
+    assert "Running stage 'visualise'" not in result.stdout
