@@ -23,6 +23,12 @@ def pytest_runtest_setup(item):
                 pytest.skip(reason)
 
 
+def pytest_collection_modifyitems(config, items):
+    """Start slow tests first where workers share them, so that at the end none waits for another's last one."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: "slow" not in item.keywords)
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """An empty project with the small sample's params."""
