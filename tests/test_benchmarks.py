@@ -54,7 +54,7 @@ def test_a_ratio_is_the_median_of_rounds_so_that_a_slow_round_does_not_count():
 
 
 def test_training_is_compared_with_effdets_own_loop(tmp_path):
-    setting = training_step.Setting("tf_efficientdet_lite0", 256, batch_size=2, batches=1, images=2)
+    setting = training_step.Setting("tf_efficientdet_lite0", 128, batch_size=2, batches=1, images=2)
     training_step.main([*TINY_ROUNDS, "--results", str(tmp_path)], setting, in_processes=False)
     results = results_of(tmp_path, "training_step")
     assert [row["reference"] for row in results["rows"]].count("effdet's own way") == 4
