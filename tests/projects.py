@@ -131,6 +131,12 @@ class Clone:
         """A copy of all files, DVC's cache among them, in a new folder."""
         return self.at(shutil.copytree(self.folder, folder, symlinks=True))
 
+    def with_identity(self) -> "Clone":
+        """Let git commit here."""
+        self.run("git", "config", "user.name", "T")
+        self.run("git", "config", "user.email", "t@example.org")
+        return self
+
     def call(self, *command: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False

@@ -146,7 +146,7 @@ def test_without_git_there_is_one_line(tracked, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.xdist_group("chain")
 def test_repetitions_are_run_once_and_leave_the_workspace_as_it_is(finished_clone, tmp_path):
-    clone = finished_clone.copy_to(tmp_path / "clone")
+    clone = finished_clone.copy_to(tmp_path / "clone").with_identity()
 
     def run():
         output = clone.run(sys.executable, "-m", "viadet", "repeat", "--seeds", "2")
