@@ -62,7 +62,7 @@ def sample(project, finished_sample):
 
 @pytest.fixture(scope="session")
 def finished_clones(tmp_path_factory):
-    """Two clones, of different surroundings, after the same experiment with the small sample, run at once.
+    """Two clones, of different surroundings, after the same run of the small sample; at once, one of them by DVC.
 
     They are for the tests of xdist_group "chain"; nobody changes them.
     """
@@ -76,14 +76,14 @@ def finished_clones(tmp_path_factory):
         },
     }
     clones = [Clone(tmp_path_factory.mktemp(name)) for name in surroundings]
-    experiment = ("dvc", "exp", "run", "-S", "recipe=sample", *small_changes())
+    for clone, environment in zip(clones, surroundings.values(), strict=True):
+        clone.environment |= environment
+    finished, other = clones
+    changes = ("-S", "recipe=sample", *small_changes(), "-S", "sample.train.workers=2")
     with ThreadPoolExecutor() as pool:
-        runs = []
-        for clone, environment, workers in zip(clones, surroundings.values(), ("auto", "2"), strict=True):
-            clone.environment |= environment
-            runs.append(pool.submit(clone.run, *experiment, "-S", f"sample.train.workers={workers}"))
-        for run in runs:
-            run.result()
+        by_dvc = pool.submit(other.run, "dvc", "exp", "run", *changes)
+        finished.finish(SMALL)
+        by_dvc.result()
     return clones
 
 

@@ -17,6 +17,7 @@ from viadet.project.errors import run_stage
 from viadet.project.yaml12 import load_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+STAGES = ("fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam")
 SMALL = {  # the sample, small enough for tests
     "fetch.rendered.train_images": 6,
     "fetch.rendered.val_images": 3,
@@ -93,6 +94,21 @@ def evaluated_project(folder: Path, finished_sample: Path, model: Path, params: 
     return folder
 
 
+# Each stage in a process of its own, all forked from one that has imported their libraries, which takes 5 s a stage.
+FORK_STAGES = """
+import importlib, os, sys
+from viadet.project.errors import run_stage
+modules = {name: importlib.import_module(f"stages.{name}") for name in sys.argv[1:]}
+for name, module in modules.items():
+    if os.fork() == 0:
+        sys.argv = [f"stages/{name}.py"]
+        run_stage(module.main, module.__doc__)
+        sys.exit()
+    if os.wait()[1]:
+        sys.exit(f"{name} failed")
+"""
+
+
 class Clone:
     """A copy of the working tree as a git repository of its own, with an empty home."""
 
@@ -136,6 +152,13 @@ class Clone:
         self.run("git", "config", "user.name", "T")
         self.run("git", "config", "user.email", "t@example.org")
         return self
+
+    def finish(self, changes: dict) -> None:
+        """Run all stages with changed params and have DVC record them, a third of the work of `dvc exp run`."""
+        with contextlib.chdir(self.folder):
+            write_params(changes)
+        self.run(sys.executable, "-c", FORK_STAGES, *STAGES)
+        self.run("dvc", "commit", "--force")
 
     def call(self, *command: str) -> subprocess.CompletedProcess:
         return subprocess.run(

@@ -5,10 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from projects import SMALL, stage_error, write_params
+from projects import SMALL, STAGES, stage_error, write_params
 
 pytestmark = pytest.mark.slow
-STAGES = ("fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam")
 
 
 @pytest.fixture

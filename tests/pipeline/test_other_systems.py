@@ -9,20 +9,23 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from other_systems import like_windows, refused_by_windows
-from projects import REPOSITORY, SMALL, write_params
+from projects import REPOSITORY, SMALL, STAGES, read, write_params
 
-STAGES = ("fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam")
 OUTPUT_DIRS = ("data", "metrics", "plots")
+NOT_SQUARE = {"model.image_size": [192, 128], "model.test_size": [256, 160], "model.anchor_scale": 3.0}
 
 
 @pytest.mark.slow
-def test_all_stages_run_where_files_are_as_on_windows(tmp_path, monkeypatch):
+def test_all_stages_run_where_files_are_as_on_windows_and_inputs_are_not_square(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BALLOON_MIRROR", raising=False)
-    write_params(SMALL | {"train.epochs": 1, "evaluate.score_threshold": 0.0})
+    write_params(SMALL | NOT_SQUARE | {"train.epochs": 1, "evaluate.score_threshold": 0.0})
     like_windows(monkeypatch)
     for name in (*STAGES, "fetch", "convert", "train", "evaluate"):  # the second time over the outputs of the first
         importlib.import_module(f"stages.{name}").main()
+    assert read("data/model/model.json")["input_wh"] == [192, 128]
+    for folder in ("plots/evaluate/images", "plots/feature_maps", "plots/grad_cam/images"):
+        assert len(list(Path(folder).glob("val_*.jpg"))) == 3
     outputs = [path for folder in OUTPUT_DIRS for path in Path(folder).rglob("*") if path.is_file()]
     assert len(outputs) > 30
     for path in outputs:

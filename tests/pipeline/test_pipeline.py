@@ -8,7 +8,8 @@ from projects import changed_file, changed_param, stages_to_run
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
 
 
-def test_the_whole_chain_runs_as_an_experiment(experiment):
+def test_the_whole_chain_runs_as_an_experiment(finished_clones):
+    experiment = finished_clones[1]
     written = [
         "data/raw/train/via_region_data.json",
         "data/coco/val.json",
