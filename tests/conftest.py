@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ def pytest_runtest_setup(item):
         for feature in marker.args:
             if reason := missing_feature(feature):
                 pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Start slow tests first where workers share them, so that at the end none waits for another's last one."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: "slow" not in item.keywords)
 
 
 @pytest.fixture
@@ -54,12 +61,36 @@ def sample(project, finished_sample):
 
 
 @pytest.fixture(scope="session")
-def finished_clone(tmp_path_factory):
-    """A clone after an experiment with the small sample, for the tests of xdist_group "chain"; nobody changes it."""
-    clone = Clone(tmp_path_factory.mktemp("finished"))
-    clone.environment |= {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-    clone.run("dvc", "exp", "run", "-S", "recipe=sample", *small_changes())
-    return clone
+def finished_clones(tmp_path_factory):
+    """Two clones, of different surroundings, after the same run of the small sample; at once, one of them by DVC.
+
+    They are for the tests of xdist_group "chain"; nobody changes them.
+    """
+    surroundings = {
+        "finished": {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"},
+        "another folder with a longer name": {
+            "PYTHONHASHSEED": "4242",
+            "TZ": "Pacific/Auckland",
+            "LC_ALL": "C",
+            "MPLBACKEND": "svg",
+        },
+    }
+    clones = [Clone(tmp_path_factory.mktemp(name)) for name in surroundings]
+    for clone, environment in zip(clones, surroundings.values(), strict=True):
+        clone.environment |= environment
+    finished, other = clones
+    changes = ("-S", "recipe=sample", *small_changes(), "-S", "sample.train.workers=2")
+    with ThreadPoolExecutor() as pool:
+        by_dvc = pool.submit(other.run, "dvc", "exp", "run", *changes)
+        finished.finish(SMALL)
+        by_dvc.result()
+    return clones
+
+
+@pytest.fixture(scope="session")
+def finished_clone(finished_clones):
+    """The first of them."""
+    return finished_clones[0]
 
 
 @pytest.fixture(scope="session")

@@ -6,17 +6,10 @@ from projects import Clone
 RATES = {"sweep-1": 0.002, "sweep-2": 0.004}  # one is the sample's own
 
 
-def with_identity(clone):
-    """Let git commit in this clone."""
-    clone.run("git", "config", "user.name", "T")
-    clone.run("git", "config", "user.email", "t@example.org")
-    return clone
-
-
 @pytest.fixture(scope="session")
 def sweep(finished_clone, tmp_path_factory):
     """A clone with the small sample committed and two learning rates tried from a queue; tests only add to it."""
-    clone = with_identity(finished_clone.copy_to(tmp_path_factory.mktemp("sweep") / "clone"))
+    clone = finished_clone.copy_to(tmp_path_factory.mktemp("sweep") / "clone").with_identity()
     clone.run("dvc", "remote", "add", "-d", "store", "../../store")  # relative to .dvc/config
     clone.run("git", "add", "--all")
     clone.run("git", "commit", "--quiet", "-m", "Small sample")
@@ -35,4 +28,4 @@ def rates():
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory):
     """A clone whose only commit holds the working tree, with its metrics and curves; nothing is run."""
-    return with_identity(Clone(tmp_path_factory.mktemp("committed")))
+    return Clone(tmp_path_factory.mktemp("committed")).with_identity()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from projects import Clone, small_changes, write_params
+from projects import running_stages, write_params
 
 from viadet.commands.app import main
 from viadet.commands.repeat import check_path, markdown_table, plan_repetitions
@@ -145,23 +145,22 @@ def test_without_git_there_is_one_line(tracked, monkeypatch):
 
 
 @pytest.mark.slow
-def test_folds_are_run_once_and_leave_the_workspace_as_it_is(tmp_path):
-    clone = Clone(tmp_path)
+@pytest.mark.xdist_group("chain")
+def test_repetitions_are_run_once_and_leave_the_workspace_as_it_is(finished_clone, tmp_path):
+    clone = finished_clone.copy_to(tmp_path / "clone").with_identity()
 
     def run():
-        output = clone.run(
-            sys.executable, "-m", "viadet", "repeat", "--folds", "2", "-S", "recipe=sample", *small_changes()
-        )
+        output = clone.run(sys.executable, "-m", "viadet", "repeat", "--seeds", "2")
         return output, re.findall(r"^\| (?:repeat\S+|mean).*$", output, re.M)
 
+    changes, model = clone.run("git", "diff"), clone.folder / "data/model/model.safetensors"
+    weights = model.read_bytes()
     first, table = run()
-    assert first.count("Running stage 'train'") == 2
-    assert sorted(re.findall(r"val: (\d+) images", first)) == ["4", "5"]  # of the 9 images
+    assert running_stages(first) == ["train", "evaluate"]  # with seed 1, as the finished run has seed 0
     assert len(table) == 3
     assert table[0].split("|")[2:] != table[1].split("|")[2:]
-    assert clone.run("git", "status", "--porcelain") == ""
-    assert not (clone.folder / "data/model").exists()
+    assert (clone.run("git", "diff"), model.read_bytes()) == (changes, weights)
 
     again, same_table = run()
     assert same_table == table
-    assert "Running stage" not in again
+    assert running_stages(again) == []

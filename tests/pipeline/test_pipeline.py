@@ -3,18 +3,13 @@
 import json
 
 import pytest
-from projects import Clone, changed_file, changed_param, running_stages
+from projects import changed_file, changed_param, stages_to_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
 
 
-def test_the_committed_lock_fits_code_and_params(tmp_path):
-    output = Clone(tmp_path).run("dvc", "repro", "--dry", "--allow-missing")
-    assert "Running stage" not in output
-    assert "Data and pipelines are up to date" in output
-
-
-def test_the_whole_chain_runs_as_an_experiment(experiment):
+def test_the_whole_chain_runs_as_an_experiment(finished_clones):
+    experiment = finished_clones[1]
     written = [
         "data/raw/train/via_region_data.json",
         "data/coco/val.json",
@@ -73,10 +68,6 @@ def test_plots_of_the_experiment_can_be_compared_with_the_commit(experiment):
     assert any("training_set.png" in name for name in pictures)
 
 
-def stages_to_run(clone):
-    return running_stages(clone.run("dvc", "repro", "--dry"))
-
-
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
@@ -124,9 +115,9 @@ def test_caches_of_the_interpreter_are_no_dependencies(experiment):
 
 
 def test_a_failing_stage_stops_the_chain_with_one_line(experiment):
-    with changed_param(experiment, "sample.train.lr", 0.0):
+    with changed_param(experiment, "sample.convert.points", "keep"):
         result = experiment.call("dvc", "repro")
     assert result.returncode != 0
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("train: ")]
-    assert line.startswith("train: params.yaml: sample.train.lr is 0.0: input should be greater than 0; ")
-    assert "Running stage 'evaluate'" not in result.stdout
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("convert: ")]
+    assert line.startswith("convert: params.yaml: sample.convert.points is 'keep': input should be 'error' or 'skip'; ")
+    assert "Running stage 'visualise'" not in result.stdout

@@ -4,15 +4,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from projects import Clone, changed_param, small_changes
+from projects import Clone, changed_param
 
 from viadet.project.yaml12 import load_yaml
-
-OTHER = {"PYTHONHASHSEED": "4242", "TZ": "Pacific/Auckland", "LC_ALL": "C", "MPLBACKEND": "svg"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
 
@@ -23,14 +22,9 @@ def hashes(clone: Clone) -> dict[str, str]:
     return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
 
 
-def test_two_clones_give_the_same_bytes(finished_clone, tmp_path):
-    folder = tmp_path / "another folder with a longer name"
-    folder.mkdir()
-    other = Clone(folder)
-    other.environment |= OTHER
-    other.run("dvc", "exp", "run", "-S", "recipe=sample", *small_changes(), "-S", "sample.train.workers=2")
-    expected = hashes(finished_clone)
-    assert hashes(other) == expected
+def test_two_clones_give_the_same_bytes(finished_clones):
+    expected, other = map(hashes, finished_clones)
+    assert other == expected
     model = {f"data/model/{name}" for name in ("model.safetensors", "model.json", "README.md")}
     assert model | {"data/detections.json", "plots/evaluate/images", "plots/grad_cam/images"} < set(expected)
 
@@ -64,20 +58,53 @@ def test_a_stage_that_is_killed_with_dvc_leaves_nothing_that_is_taken_for_an_out
     assert (experiment.folder / "dvc.lock").read_bytes() == lock
 
 
+@contextmanager
+def training(clone: Clone, log: Path) -> Iterator[subprocess.Popen]:
+    """Start `dvc repro train` in a process group of its own; what is left of it is killed."""
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            ["dvc", "repro", "train"],
+            cwd=clone.folder,
+            env=clone.environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):  # it has ended
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_until(process: subprocess.Popen, log: Path, happened: Callable[[], object]) -> None:
+    while not happened():
+        assert process.poll() is None, log.read_text(encoding="utf-8")
+        time.sleep(0.001)
+
+
 @pytest.mark.needs("signals")
-def test_a_run_that_is_killed_with_dvc_continues_to_the_same_lock(experiment, finished_clone):
-    lock = (experiment.folder / "dvc.lock").read_bytes()
-    expected = hashes(finished_clone)
-    kill_with_dvc(experiment, "train", lambda data: list(data.glob("checkpoint/*/epoch_*.pt")))
-    assert not (experiment.folder / "data/model/model.safetensors").exists()
-    output = experiment.run("dvc", "repro")
-    assert "resuming after epoch 1 of 2" in output
-    assert hashes(experiment) == expected
-    assert (experiment.folder / "dvc.lock").read_bytes() == lock
-
-
-def test_training_without_worker_processes_gives_the_same_bytes(experiment, finished_clone):
+def test_a_run_that_is_killed_with_dvc_continues_to_the_same_lock_and_meanwhile_a_second_hears_why_it_can_not_run(
+    experiment, finished_clone, tmp_path
+):
+    """Without worker processes, which makes no difference either."""
+    lock = load_yaml((experiment.folder / "dvc.lock").read_text(encoding="utf-8"))
+    lock["stages"]["train"]["params"]["params.yaml"]["sample.train"]["workers"] = 0
+    log = tmp_path / "log"
     with changed_param(experiment, "sample.train.workers", 0):
-        output = experiment.run("dvc", "repro", "train")
-    assert "Running stage 'train'" in output
+        with training(experiment, log) as killed:
+            wait_until(killed, log, lambda: list((experiment.folder / "data").glob("checkpoint/*/epoch_*.pt")))
+        assert not (experiment.folder / "data/model/model.safetensors").exists()
+
+        with training(experiment, log) as first:
+            wait_until(first, log, lambda: "resuming after epoch 1 of 2" in log.read_text(encoding="utf-8"))
+            os.killpg(first.pid, signal.SIGSTOP)  # however long the second takes to start
+            second = experiment.call("dvc", "repro", "train")
+            os.killpg(first.pid, signal.SIGCONT)
+            assert first.wait() == 0, log.read_text(encoding="utf-8")
+        assert second.returncode != 0
+        assert second.stderr.count("ERROR: ") == 1
+        assert "blocked by" in second.stderr or "Unable to acquire lock" in second.stderr
     assert hashes(experiment) == hashes(finished_clone)
+    assert load_yaml((experiment.folder / "dvc.lock").read_text(encoding="utf-8")) == lock

@@ -1,27 +1,41 @@
-"""How stages start: help and bad arguments are answered before any work."""
+"""How stages start: help, bad arguments, by module and by path."""
 
-import ast
+import importlib
 import subprocess
 import sys
 
 import pytest
 from projects import REPOSITORY
 
+from viadet.project.errors import run_stage
 
-def run(*arguments):
+STAGES = sorted(path.stem for path in REPOSITORY.glob("stages/[a-z]*.py"))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    """Run Python in the repository, as DVC and users do."""
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=REPOSITORY, check=False)
 
 
-@pytest.mark.parametrize("command", [("-m", "stages.fetch"), ("stages/fetch.py",)])
-def test_help_prints_the_docstring(command):
-    result = run(*command, "--help")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith("usage: python -m stages.fetch [-h]\n")
-    source = (REPOSITORY / "stages/fetch.py").read_text(encoding="utf-8")
-    assert ast.get_docstring(ast.parse(source)) in result.stdout
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_prints_the_docstring(stage, monkeypatch, capsys):
+    module = importlib.import_module(f"stages.{stage}")
+    monkeypatch.setattr(sys, "argv", [f"stages/{stage}.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        run_stage(module.main, module.__doc__)
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.err) == (0, "")
+    assert printed.out.startswith(f"usage: python -m stages.{stage} [-h]\n")
+    assert module.__doc__ in printed.out
+
+
+def test_a_script_run_by_its_path_prints_the_same_help():
+    by_path, by_module = run("stages/fetch.py", "--help"), run("-m", "stages.fetch", "--help")
+    assert by_path.stdout == by_module.stdout
+    assert by_path.stdout.startswith("usage: python -m stages.fetch [-h]\n")
 
 
 def test_arguments_are_refused():
-    result = run("-m", "stages.fetch", "--epochs", "3")
+    result = run("-m", "stages.convert", "--epochs", "3")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.splitlines()[-1] == "python -m stages.fetch: error: unrecognized arguments: --epochs 3"
+    assert result.stderr.splitlines()[-1] == "python -m stages.convert: error: unrecognized arguments: --epochs 3"
