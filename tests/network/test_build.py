@@ -42,6 +42,9 @@ def test_images_are_normalised_with_the_fill_colour_at_zero():
     assert prepare_images(fill, spec, CPU).abs().max() < 0.01
     white = torch.full((1, 3, 4, 4), 255, dtype=torch.uint8)
     torch.testing.assert_close(prepare_images(white, spec, CPU), torch.ones(1, 3, 4, 4))  # (255 - 127.5) / 127.5
+    of_imagenet = prepare_images(white, spec_of(256, name="tf_efficientdet_d0"), CPU)  # mean and deviation differ
+    expected = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    assert of_imagenet[0, :, 0, 0].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_mean_and_deviation_are_moved_to_the_device_once_and_serve_training_after_a_detection():
