@@ -15,7 +15,7 @@ def draw_training_set(scenes: list[Scene], names: dict[int, str]) -> Figure:
     """Draw at most COLUMNS * ROWS photographs with their polygons and the boxes around them.
 
     Args:
-        scenes: the photographs.
+        scenes: as annotated.
         names: of the categories, by id; drawn if there are several.
     """
     figure, axes = new_figure(COLUMNS, ROWS, CELL_WH_INCHES)
