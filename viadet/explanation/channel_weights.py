@@ -14,7 +14,7 @@ from viadet.network.anchors import flat_outputs
 
 
 def ablation_weights(network: nn.Module, forward_pass: ForwardPass, targets: list[Target], level: int) -> np.ndarray:
-    """Compute AblationCAM's weights (Desai and Ramaswamy 2020): what targets lose without a channel, [targets, C].
+    """Compute AblationCAM's weights [targets, C] (Desai and Ramaswamy 2020): what a channel set to 0 costs a target.
 
     The paper divides by the target's value. That only scales a map, but would invert it where a logit is negative.
     """
@@ -36,7 +36,7 @@ def ablation_weights(network: nn.Module, forward_pass: ForwardPass, targets: lis
 
 
 def score_weights(network: nn.Module, forward_pass: ForwardPass, targets: list[Target], level: int) -> np.ndarray:
-    """Compute ScoreCAM's weights (Wang et al. 2020): softmax over images masked by each channel, [targets, C]."""
+    """Compute ScoreCAM's weights [targets, C] (Wang et al. 2020): softmax of targets of images masked by a channel."""
     batch, channels = forward_pass.batch, forward_pass.pyramid[level].detach()[0]
     # Corners aligned, as grad-cam does it.
     masks = functional.interpolate(channels[None], batch.shape[-2:], mode="bilinear", align_corners=True)[0]

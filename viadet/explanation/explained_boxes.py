@@ -56,7 +56,7 @@ def explain_image(
 
     Args:
         detector: whose network is explained, in plain images.
-        image_dir: folder of the images.
+        image_dir: folder that file names are relative to.
         image_coco: the data set of this one image, from `single_image_sets`.
         params: score threshold, and which output is explained.
         seed: of RandomCAM.

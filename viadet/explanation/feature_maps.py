@@ -36,12 +36,6 @@ class ImageMaps(NamedTuple):
 def map_image(sized: SizedNetwork, path: Path, detections: Detections, params: FeatureMapsParams) -> ImageMaps:
     """Run the network on one image and reduce the outputs of the layers that `params` names.
 
-    Args:
-        sized: the network.
-        path: of the image.
-        detections: in the image.
-        params: layers, reduction and score threshold.
-
     Raises:
         UserError: the image can't be read, or `params` names a layer that does not exist.
     """

@@ -22,11 +22,7 @@ def metrics_of(
 ) -> dict[str, Any]:
     """Count what was explained and average what was measured; None where there is nothing to average.
 
-    Args:
-        boxes: kind and level of each explained box.
-        measurements: of all detections.
-        randomisation: of the detections that went through it.
-        level_names: of the neck's levels.
+    Boxes are given as kind and level.
     """
     measurements = {**measurements, **randomisation.untrained}
 

@@ -21,11 +21,7 @@ def draw_feature_maps(
 ) -> Figure:
     """Draw the photograph and its maps: a cell a layer, or with `topk` a block of channels a layer.
 
-    Args:
-        image: with its maps.
-        ranges: from `value_ranges`.
-        params: reduction, arrangement and style.
-        names: of the categories, by id; drawn over the photograph if there are several.
+    Over the photograph stand the names of the detections' categories if there are several.
     """
     return (_draw_channels if params.reduction == "topk" else _draw_layers)(image, ranges, params, names)
 
