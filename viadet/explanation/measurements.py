@@ -95,6 +95,6 @@ def points_inside(heat: np.ndarray, mask: np.ndarray) -> bool:
 
 
 def energy_share(heat: np.ndarray, mask: np.ndarray) -> float:
-    """Compute the share of a map's sum that lies in a mask (Wang et al. 2020); 0 for a map of zeros, none is below."""
+    """Compute which share of a map without negative values lies in a mask (Wang et al. 2020); 0 for a map of zeros."""
     total = float(heat.sum(dtype=np.float64))
     return float(heat[mask].sum(dtype=np.float64)) / total if total > 0 else 0.0
