@@ -21,7 +21,7 @@ from tqdm import tqdm
 from viadet.annotations.coco import category_names
 from viadet.detection.detector import Detector
 from viadet.detection.settings import DetectSettings
-from viadet.explanation.cams import BASELINE, class_activation_maps, maps_by_method
+from viadet.explanation.cams import BASELINE, class_activation_maps
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
 from viadet.explanation.measurements import Measurements, evenly_spread, measure_image
 from viadet.explanation.metrics import (
@@ -72,12 +72,14 @@ def main() -> None:
             image = explain_image(detector, IMAGE_DIR, image_sets[number], params, seed)
             # Missed objects are drawn, but not measured: there is no detection that a map could point into.
             needed = methods if number in measured else methods[:1]
-            coarse_maps = maps_by_method(needed, network, image.forward_pass, image.detections)
+            coarse_maps = {
+                method: class_activation_maps(method, network, image.forward_pass, image.detections)
+                for method in needed
+            }
             checked = number in measured[: params.checked_images]
             if number in measured:
                 boxes += [(box.kind, levels[box.target.level]) for box in image.boxes]
-                for key, value in measure_image(network, image, coarse_maps, levels, with_perturbation=checked):
-                    measurements[key].append(value)
+                measure_image(measurements, network, image, coarse_maps, levels, with_perturbation=checked)
             if checked:
                 kept_images.append(keep_for_randomisation(image, coarse_maps))
             if number in drawn:

@@ -107,7 +107,7 @@ def threshold_of(detections):
 def annotated_coco(coco, detections):
     """The validation images with one annotation more, along the box of the photograph's best detection."""
     entry = coco["images"][NUMBER]
-    (bbox,) = detections.best(1).boxes_xywh.tolist()
+    (bbox,) = detections.best(1).rounded()[0].tolist()
     ((x0, y0, x1, y1),) = detections.best(1).boxes_xyxy.tolist()
     annotation = {
         "id": 1 + max(annotation["id"] for annotation in coco["annotations"]),

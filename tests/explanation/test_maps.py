@@ -13,9 +13,9 @@ from viadet.images.letterbox import letterbox_of
 def test_a_bright_dot_in_a_known_corner_stays_there(size_wh, stride):
     width, height = size_wh
     letterbox = letterbox_of(width, height, (256, 256))
-    values = torch.zeros(1, 256 // stride, 256 // stride)
-    values[0, 0, 0] = 1  # the cell of the upper left corner: its centre is stride / 2
-    enlarged = enlarge_to_photograph(values, letterbox)[0]
+    values = torch.zeros(256 // stride, 256 // stride)
+    values[0, 0] = 1  # the cell of the upper left corner: its centre is stride / 2
+    enlarged = enlarge_to_photograph(values, letterbox)
     assert enlarged.shape == (letterbox.height, letterbox.width)
     # linear interpolation: 1 up to the centre of the cell, half of it at the cell's edge
     assert enlarged[0, 0] == 1

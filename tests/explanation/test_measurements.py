@@ -10,11 +10,11 @@ from viadet.explanation.cams import class_activation_maps
 from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage
 from viadet.explanation.maps import inside_box
 from viadet.explanation.measurements import (
+    add_localisation,
     energy_share,
     evenly_spread,
     masks_of,
     measure_image,
-    measure_localisation,
     points_inside,
 )
 from viadet.explanation.perturbation import CURVES, FRACTIONS
@@ -41,8 +41,7 @@ def test_measured_images_are_spread_evenly(count, limit, chosen):
 
 def measured(network, image, coarse_maps, with_perturbation=False):
     measurements = defaultdict(list)
-    for key, value in measure_image(network, image, coarse_maps, LEVELS, with_perturbation):
-        measurements[key].append(value)
+    measure_image(measurements, network, image, coarse_maps, LEVELS, with_perturbation)
     return dict(measurements)
 
 
@@ -65,7 +64,7 @@ def test_maps_are_measured_by_level_at_the_own_level_and_in_sum():
     # 1 in the polygon and 2 beside it; negative values do not count
     assert values["GradCAM", "sum", "energy_polygon"] == pytest.approx([1 / 3])
     assert values["GradCAM", "sum", "energy_box"] == [1, 0]
-    assert {level for _, level, _ in values} == {"own", "sum", "P3", "P4"}  # no level that does not contribute
+    assert {key[1] for key in values} == {"own", "sum", "P3", "P4"}  # no level that does not contribute
 
 
 def test_deletion_and_insertion_are_measured_for_each_fraction_of_pixels(network, explained_image):
@@ -74,10 +73,10 @@ def test_deletion_and_insertion_are_measured_for_each_fraction_of_pixels(network
     values = measured(network, image, {"HiResCAM": maps}, with_perturbation=True)
     for method in ("HiResCAM", "BoxCentre"):
         for curve in CURVES:
-            shares = [values[method, curve, fraction] for fraction in FRACTIONS]
-            assert all(len(of_both) == 2 for of_both in shares)
-            assert all(0 < share < 10 for of_both in shares for share in of_both)
-    assert not any(method == "BoxCentre" and level not in CURVES for method, level, _ in values)
+            shares = np.array(values[method, curve])
+            assert shares.shape == (2, len(FRACTIONS))
+            assert (shares > 0).all() and (shares < 10).all()
+    assert not any(key[0] == "BoxCentre" and key[1] not in CURVES for key in values)
     without = measured(network, image, {"HiResCAM": maps})
     assert values.keys() - without.keys() == {key for key in values if key[1] in CURVES}
 
@@ -103,9 +102,10 @@ def test_energy_is_the_share_of_the_maps_sum():
 
 
 def test_negative_values_are_ignored():
+    measurements = defaultdict(list)
     heat = np.array([[3.0, -9.0, 1.0]])
-    masks = {"box": np.array([[True, True, False]])}
-    assert measure_localisation(heat, masks) == {"pointing_box": 1, "energy_box": 0.75}
+    add_localisation(measurements, ("GradCAM", "own"), heat, {"box": np.array([[True, True, False]])})
+    assert measurements == {("GradCAM", "own", "pointing_box"): [1], ("GradCAM", "own", "energy_box"): [0.75]}
 
 
 def test_a_false_positive_has_no_mask_of_a_polygon():

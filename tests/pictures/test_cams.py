@@ -160,12 +160,8 @@ def test_titles_keep_clear_of_each_other_and_of_the_edge(size_wh, kinds):
 
 def test_methods_are_compared_by_their_curves_beside_the_baselines():
     methods = ["GradCAM", "RandomCAM", "BoxCentre"]
-    measurements = {
-        (method, curve, fraction): [fraction, 3 * fraction]
-        for method in methods
-        for curve in CURVES
-        for fraction in FRACTIONS
-    }
+    shares = np.array([FRACTIONS, FRACTIONS]) * [[1], [3]]
+    measurements = {(method, curve): shares.tolist() for method in methods for curve in CURVES}
     correlations = {"GradCAM": [0.9, 0.1], "RandomCAM": [1.0, 1.0]}
     figure = draw_methods(measurements, Randomisation([("heads", "heads"), ("neck", "fpn.cell")], correlations, {}))
     deletion, insertion, randomisation = figure.axes
@@ -179,6 +175,6 @@ def test_methods_are_compared_by_their_curves_beside_the_baselines():
 
 
 def test_without_detections_no_method_has_a_curve():
-    figure = draw_methods({}, Randomisation([("heads", "heads")], {"GradCAM": [None]}, {}))
+    figure = draw_methods({}, Randomisation([("heads", "heads")], {"GradCAM": []}, {}))
     assert [len(ax.lines) for ax in figure.axes] == [0, 0, 1]  # the last one is the line at 0
     assert not figure.legends

@@ -183,8 +183,8 @@ def detect_all(
     """Detect in all images, or until interrupted; adds a record and a picture for each that can be read."""
     from tqdm import tqdm
 
+    from viadet.pictures.detections import save_prediction
     from viadet.pictures.drawing import picture_names
-    from viadet.pictures.predictions import save_prediction
 
     pictures = picture_names({"images": [{"id": name, "file_name": name} for name in files.names]})
     errors: list[str] = []

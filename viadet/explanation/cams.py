@@ -10,16 +10,7 @@ P5 from P4 and so on, never the other way round.
 from collections.abc import Iterable
 
 import numpy as np
-from pytorch_grad_cam import (
-    EigenCAM,
-    EigenGradCAM,
-    GradCAM,
-    GradCAMPlusPlus,
-    HiResCAM,
-    LayerCAM,
-    RandomCAM,
-    XGradCAM,
-)
+import pytorch_grad_cam as grad_cam
 from torch import nn
 
 from viadet.explanation.channel_weights import ablation_weights, score_weights
@@ -28,14 +19,14 @@ from viadet.explanation.maps import BoxMaps
 from viadet.explanation.targets import ForwardPass
 
 GRAD_CAM_METHODS = {
-    "GradCAM": GradCAM,  # Selvaraju et al. 2017
-    "GradCAM++": GradCAMPlusPlus,  # Chattopadhay et al. 2018
-    "HiResCAM": HiResCAM,  # Draelos and Carin 2020
-    "XGradCAM": XGradCAM,  # Fu et al. 2020
-    "LayerCAM": LayerCAM,  # Jiang et al. 2021
-    "EigenCAM": EigenCAM,  # Muhammad and Yeasin 2020
-    "EigenGradCAM": EigenGradCAM,
-    "RandomCAM": RandomCAM,
+    "GradCAM": grad_cam.GradCAM,  # Selvaraju et al. 2017
+    "GradCAM++": grad_cam.GradCAMPlusPlus,  # Chattopadhay et al. 2018
+    "HiResCAM": grad_cam.HiResCAM,  # Draelos and Carin 2020
+    "XGradCAM": grad_cam.XGradCAM,  # Fu et al. 2020
+    "LayerCAM": grad_cam.LayerCAM,  # Jiang et al. 2021
+    "EigenCAM": grad_cam.EigenCAM,  # Muhammad and Yeasin 2020
+    "EigenGradCAM": grad_cam.EigenGradCAM,
+    "RandomCAM": grad_cam.RandomCAM,
 }
 CHANNEL_METHODS = {"AblationCAM": ablation_weights, "ScoreCAM": score_weights}
 BASELINE = "RandomCAM"  # random channel weights: what any method should beat
@@ -69,13 +60,6 @@ def class_activation_maps(
             for row, level_map in zip(rows, level_maps, strict=True):
                 maps[row][level] = level_map.astype(np.float32)
     return maps
-
-
-def maps_by_method(
-    methods: list[str], network: nn.Module, forward_pass: ForwardPass, boxes: list[ExplainedBox]
-) -> dict[str, list[BoxMaps]]:
-    """Compute the maps of several methods; arguments as for `class_activation_maps`."""
-    return {method: class_activation_maps(method, network, forward_pass, boxes) for method in methods}
 
 
 def _maps_at_level(

@@ -1,12 +1,12 @@
 """Channel weights of AblationCAM and ScoreCAM: one forward pass a channel, for all boxes of an image together."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.modules.module import register_module_forward_hook
 
 from viadet.detection.sized_network import inputs_at_once
 from viadet.explanation.targets import ForwardPass, Target
@@ -14,12 +14,9 @@ from viadet.network.anchors import flat_outputs
 
 
 def ablation_weights(network: nn.Module, forward_pass: ForwardPass, targets: list[Target], level: int) -> np.ndarray:
-    """Compute AblationCAM's weights (Desai and Ramaswamy 2020): what a target loses when a channel is set to 0.
+    """Compute AblationCAM's weights [targets, C] (Desai and Ramaswamy 2020): what a channel set to 0 costs a target.
 
     The paper divides by the target's value. That only scales a map, but would invert it where a logit is negative.
-
-    Returns:
-        [targets, C].
     """
     module = _module_of_level(network, forward_pass, level)
 
@@ -39,13 +36,8 @@ def ablation_weights(network: nn.Module, forward_pass: ForwardPass, targets: lis
 
 
 def score_weights(network: nn.Module, forward_pass: ForwardPass, targets: list[Target], level: int) -> np.ndarray:
-    """Compute ScoreCAM's weights (Wang et al. 2020): softmax of the targets of the image masked by each channel.
-
-    Returns:
-        [targets, C].
-    """
-    batch = forward_pass.batch
-    channels = forward_pass.pyramid[level].detach()[0]
+    """Compute ScoreCAM's weights [targets, C] (Wang et al. 2020): softmax of targets of images masked by a channel."""
+    batch, channels = forward_pass.batch, forward_pass.pyramid[level].detach()[0]
     # Corners aligned, as grad-cam does it.
     masks = functional.interpolate(channels[None], batch.shape[-2:], mode="bilinear", align_corners=True)[0]
     low, high = masks.amin((1, 2), keepdim=True), masks.amax((1, 2), keepdim=True)
@@ -76,8 +68,6 @@ def _module_of_level(network: nn.Module, forward_pass: ForwardPass, level: int) 
     def record(module: nn.Module, _inputs: tuple, output: torch.Tensor | list) -> None:
         outputs.append((module, output))
 
-    with torch.no_grad(), ExitStack() as hooks:
-        for module in network.fpn.modules():
-            hooks.enter_context(module.register_forward_hook(record))
+    with torch.no_grad(), register_module_forward_hook(record):
         pyramid = network.fpn(list(forward_pass.features))
     return next(module for module, output in outputs if output is pyramid[level])

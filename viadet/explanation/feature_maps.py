@@ -1,7 +1,6 @@
 """Feature maps of an image: the channels of some layers, or their mean, and the values that their colours span."""
 
 import math
-from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,12 +36,6 @@ class ImageMaps(NamedTuple):
 def map_image(sized: SizedNetwork, path: Path, detections: Detections, params: FeatureMapsParams) -> ImageMaps:
     """Run the network on one image and reduce the outputs of the layers that `params` names.
 
-    Args:
-        sized: the network.
-        path: of the image.
-        detections: in the image.
-        params: layers, reduction and score threshold.
-
     Raises:
         UserError: the image can't be read, or `params` names a layer that does not exist.
     """
@@ -76,10 +69,10 @@ def strongest_channels(values: torch.Tensor, count: int) -> torch.Tensor:
 
 def value_ranges(images: list[ImageMaps]) -> dict[str, tuple[float, float]]:
     """Find each layer's smallest and largest value over all images, by the layer's title."""
-    lows, highs = defaultdict(lambda: math.inf), defaultdict(lambda: -math.inf)
+    ranges = {}
     for image in images:
         for layer in (layer for group in image.layer_groups for layer in group):
+            low, high = ranges.get(layer.title, (math.inf, -math.inf))
             cells = crop_cells(layer.maps, image.input_image.letterbox)
-            lows[layer.title] = min(lows[layer.title], float(cells.min()))
-            highs[layer.title] = max(highs[layer.title], float(cells.max()))
-    return {title: (lows[title], highs[title]) for title in lows}
+            ranges[layer.title] = (min(low, float(cells.min())), max(high, float(cells.max())))
+    return ranges

@@ -15,30 +15,23 @@ from viadet.images.letterbox import Letterbox
 BoxMaps = dict[int, np.ndarray]  # the maps of one box by level, P3 is 0: coarse ones, or all enlarged
 
 
-def enlarge_to_photograph(values: torch.Tensor, letterbox: Letterbox) -> torch.Tensor:
-    """Enlarge coarse maps [..., h, w] to the px of the input and crop them to the photograph.
+def enlarge_to_photograph(coarse_map: np.ndarray | torch.Tensor, letterbox: Letterbox) -> np.ndarray:
+    """Enlarge a coarse map [h, w] to the px of the input and crop it to the photograph, float32 [H, W].
 
     Cropping a coarse map before it is enlarged would shift it: one cell of P7 spans 128 px.
-
-    Returns:
-        [..., letterbox.height, letterbox.width].
     """
-    flat = values.reshape(1, -1, *values.shape[-2:]).float()
     width, height = letterbox.input_wh
-    enlarged = functional.interpolate(flat, (height, width), mode="bilinear", align_corners=False)
-    enlarged = enlarged.reshape(*values.shape[:-2], height, width)
-    return enlarged[..., : letterbox.height, : letterbox.width]
+    values = torch.as_tensor(coarse_map).float()[None, None]
+    enlarged = functional.interpolate(values, (height, width), mode="bilinear", align_corners=False)
+    return enlarged[0, 0, : letterbox.height, : letterbox.width].numpy()
 
 
 def enlarge_box_maps(coarse_maps: BoxMaps, letterbox: Letterbox) -> BoxMaps:
     """Enlarge all maps of one box to the photograph."""
-    return {
-        level: enlarge_to_photograph(torch.from_numpy(coarse_map), letterbox).numpy()
-        for level, coarse_map in coarse_maps.items()
-    }
+    return {level: enlarge_to_photograph(coarse_map, letterbox) for level, coarse_map in coarse_maps.items()}
 
 
-def crop_cells(values: torch.Tensor, letterbox: Letterbox) -> torch.Tensor:
+def crop_cells(values: np.ndarray | torch.Tensor, letterbox: Letterbox) -> np.ndarray | torch.Tensor:
     """Keep the cells of coarse maps [..., h, w] that the photograph touches, for statistics without the letterbox."""
     height, width = values.shape[-2:]
     rows = math.ceil(letterbox.height * height / letterbox.input_wh[1])

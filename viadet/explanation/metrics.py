@@ -22,16 +22,15 @@ def metrics_of(
 ) -> dict[str, Any]:
     """Count what was explained and average what was measured; None where there is nothing to average.
 
-    Args:
-        boxes: kind and level of each explained box.
-        measurements: of all detections.
-        randomisation: of the detections that went through it.
-        level_names: of the neck's levels.
+    Boxes are given as kind and level.
     """
     measurements = {**measurements, **randomisation.untrained}
 
     def averages(method: str, level: str, names: tuple[str, ...]) -> dict[str, float | None]:
-        return {name: mean(measurements.get((method, level, name), [])) for name in names}
+        return {name: _mean(measurements.get((method, level, name))) for name in names}
+
+    def mean_curves(method: str) -> dict[str, float | None]:
+        return {curve: _mean(measurements.get((method, curve))) for curve in CURVES}
 
     metrics = {kind: sum(box_kind == kind for box_kind, _ in boxes) for kind in KINDS}
     made_at = [level for kind, level in boxes if kind != "missed"]
@@ -40,19 +39,17 @@ def metrics_of(
     last_step = {part: index for index, (part, _) in enumerate(randomisation.steps)}
     for method, correlations in randomisation.correlations.items():
         levels = ("own", "sum", "untrained", *level_names)
-        metrics[method] = {level: averages(method, level, LOCALISATION) for level in levels}
-        metrics[method] |= _mean_curves(measurements, method)
-        metrics[method]["randomised"] = {part: rounded(correlations[last_step[part]]) for part in PARTS}
-    metrics[BOX_CENTRE] = _mean_curves(measurements, BOX_CENTRE)
+        metrics[method] = {level: averages(method, level, LOCALISATION) for level in levels} | mean_curves(method)
+        metrics[method]["randomised"] = {
+            part: round(correlations[last_step[part]], 3) if correlations else None for part in PARTS
+        }
+    metrics[BOX_CENTRE] = mean_curves(BOX_CENTRE)
     return metrics
 
 
-def _mean_curves(measurements: Measurements, method: str) -> dict[str, float | None]:
-    """Average deletion and insertion over all fractions and detections."""
-    return {
-        curve: mean([share for fraction in FRACTIONS for share in measurements.get((method, curve, fraction), [])])
-        for curve in CURVES
-    }
+def _mean(values: list | None) -> float | None:
+    """Average to three decimals, over all fractions and detections; None if there are no values."""
+    return round(float(np.mean(values)), 3) if values else None
 
 
 def summary_of(metrics: dict[str, Any], method: str) -> dict[str, float | None]:
@@ -62,40 +59,21 @@ def summary_of(metrics: dict[str, Any], method: str) -> dict[str, float | None]:
     return summary | {f"CAM_{curve}": metrics[method][curve] for curve in CURVES}
 
 
-def perturbation_rows(measurements: Measurements, method: str) -> list[dict[str, float]]:
-    """Average a method's deletion and insertion by fraction, beside RandomCAM's.
+def mean_curve(measurements: Measurements, method: str, curve: str) -> list[float]:
+    """Average deletion or insertion over detections, by FRACTIONS; empty without a detection that was measured."""
+    shares = measurements.get((method, curve))
+    return [round(share, 3) for share in np.mean(shares, axis=0).tolist()] if shares else []
 
-    Returns:
-        Rows of PERTURBATION_COLUMNS; none without a detection that was measured.
-    """
-    curves = {"deletion": (method, "deletion"), "insertion": (method, "insertion")}
-    curves |= {"random_deletion": (BASELINE, "deletion"), "random_insertion": (BASELINE, "insertion")}
-    return [
-        {"percent": 100 * fraction} | {column: mean(measurements[*curve, fraction]) for column, curve in curves.items()}
-        for fraction in FRACTIONS
-        if measurements.get((method, "deletion", fraction))
-    ]
+
+def perturbation_rows(measurements: Measurements, method: str) -> list[dict[str, float]]:
+    """List a method's deletion and insertion by fraction, beside RandomCAM's, in rows of PERTURBATION_COLUMNS."""
+    curves = [mean_curve(measurements, shown, curve) for shown in (method, BASELINE) for curve in CURVES]
+    percents = [100 * fraction for fraction in FRACTIONS]
+    return [dict(zip(PERTURBATION_COLUMNS, row, strict=True)) for row in zip(percents, *curves, strict=False)]
 
 
 def randomisation_rows(randomisation: Randomisation, method: str) -> list[dict[str, float]]:
-    """List a method's rank correlation after each step of randomisation, and 1 before the first.
-
-    Returns:
-        Rows of RANDOMISATION_COLUMNS; none without a detection that was checked.
-    """
-    rows = [
-        {"step": step, "rank_correlation": rounded(value)}
-        for step, value in enumerate(randomisation.correlations[method], start=1)
-        if value is not None
-    ]
-    return [{"step": 0, "rank_correlation": 1.0}, *rows] if rows else []
-
-
-def mean(values: list[float]) -> float | None:
-    """Average to three decimals; None if there are no values."""
-    return rounded(float(np.mean(values))) if values else None
-
-
-def rounded(value: float | None) -> float | None:
-    """Round to three decimals."""
-    return None if value is None else round(value, 3)
+    """List a method's rank correlation after each step, and 1 before the first, in rows of RANDOMISATION_COLUMNS."""
+    correlations = randomisation.correlations[method]
+    steps = enumerate([1.0, *correlations]) if correlations else ()
+    return [{"step": step, "rank_correlation": round(value, 3)} for step, value in steps]

@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from viadet.detection.sized_network import SizedNetwork
 from viadet.explanation.cams import class_activation_maps
-from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage, with_gradients
+from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage
 from viadet.explanation.maps import BoxMaps, crop_cells, enlarge_to_photograph
-from viadet.explanation.measurements import Measurements, masks_of, measure_localisation
-from viadet.explanation.targets import run_forward
+from viadet.explanation.measurements import Measurements, add_localisation, masks_of
+from viadet.explanation.targets import gradients_of, run_forward
 from viadet.images.letterbox import InputImage, Letterbox
 from viadet.network.build import NetworkSpec, build_network
 
@@ -36,16 +36,14 @@ class Randomisation(NamedTuple):
     """What became of the maps when the weights became random."""
 
     steps: list[tuple[str, str]]  # as from `randomisation_steps`
-    correlations: dict[str, list[float | None]]  # by method, mean rank correlation with the trained map after each step
+    correlations: dict[str, list[float]]  # by method, mean rank correlation with the trained map after each step, or []
     untrained: Measurements  # localisation with all weights random, under the level `untrained`
 
 
 def keep_for_randomisation(image: ExplainedImage, coarse_maps: dict[str, list[BoxMaps]]) -> RandomisationImage:
-    """Keep what the check needs of an image; its forward pass and gradients would fill the memory.
+    """Keep what the check needs of an image and of its detections' maps by method.
 
-    Args:
-        image: the image.
-        coarse_maps: by method, of each detection.
+    Its forward pass and gradients would fill the memory.
     """
     detections = [box._replace(gradients=[]) for box in image.detections]
     trained_maps = {
@@ -72,48 +70,28 @@ def check_randomisation(
     progress = tqdm(networks, desc="random weights", unit="step", total=len(steps))
     for number, random_network in enumerate(progress, start=1):
         step_correlations = defaultdict(list)
-        for pair in _map_pairs(random_network, sized, images, methods):
-            step_correlations[pair.method].append(_correlation_on_photograph(pair))
+        for method, box, letterbox, random_map, trained_map in _map_pairs(random_network, sized, images, methods):
+            random_cells, trained_cells = crop_cells(random_map, letterbox), crop_cells(trained_map, letterbox)
+            step_correlations[method].append(rank_correlation(random_cells, trained_cells))
             if number == len(steps):
-                for name, value in _localisation(pair).items():
-                    untrained[pair.method, "untrained", name].append(value)
-        for method in methods:
-            values = step_correlations[method]
-            correlations[method].append(float(np.mean(values)) if values else None)
+                heat = enlarge_to_photograph(random_map, letterbox)
+                add_localisation(untrained, (method, "untrained"), heat, masks_of(box, letterbox))
+        for method, values in step_correlations.items():
+            correlations[method].append(float(np.mean(values)))
     return Randomisation(steps, correlations, untrained)
-
-
-class _MapPair(NamedTuple):
-    """The coarse maps of one detection by two networks, at the level that made it."""
-
-    method: str
-    box: ExplainedBox
-    letterbox: Letterbox
-    random_map: np.ndarray
-    trained_map: np.ndarray
 
 
 def _map_pairs(
     random_network: nn.Module, sized: SizedNetwork, images: list[RandomisationImage], methods: list[str]
-) -> Iterator[_MapPair]:
+) -> Iterator[tuple[str, ExplainedBox, Letterbox, np.ndarray, np.ndarray]]:
+    """Yield method, box, letterbox, and the coarse maps by the random and the trained network at the box's level."""
     for input_image, detections, trained_maps in images:
         forward_pass = run_forward(random_network, sized.normalise(input_image.canvas[None]))
-        boxes = with_gradients(detections, forward_pass)
+        boxes = [box._replace(gradients=gradients_of(forward_pass, box.target)) for box in detections]
         for method in methods:
             maps = class_activation_maps(method, random_network, forward_pass, boxes, own_level_only=True)
             for box, box_maps, trained_map in zip(boxes, maps, trained_maps[method], strict=True):
-                yield _MapPair(method, box, input_image.letterbox, box_maps[box.target.level], trained_map)
-
-
-def _correlation_on_photograph(pair: _MapPair) -> float:
-    maps = (torch.from_numpy(coarse_map) for coarse_map in (pair.random_map, pair.trained_map))
-    return rank_correlation(*(crop_cells(coarse_map, pair.letterbox).numpy() for coarse_map in maps))
-
-
-def _localisation(pair: _MapPair) -> dict[str, float]:
-    """Measure where the random network's map points."""
-    heat = enlarge_to_photograph(torch.from_numpy(pair.random_map), pair.letterbox).numpy()
-    return measure_localisation(heat, masks_of(pair.box, pair.letterbox))
+                yield method, box, input_image.letterbox, box_maps[box.target.level], trained_map
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:

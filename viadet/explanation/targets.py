@@ -56,10 +56,6 @@ def run_forward(network: nn.Module, batch: torch.Tensor) -> ForwardPass:
 def nearest_anchors(anchors_yxyx: torch.Tensor, box_xyxy: torch.Tensor) -> torch.Tensor:
     """Choose the anchors that training would assign to a box: all from ASSIGNED_IOU on, at least the best one.
 
-    Args:
-        anchors_yxyx: [A, 4].
-        box_xyxy: [4].
-
     Returns:
         Their indices, highest IoU first, int64 [N].
     """

@@ -5,7 +5,6 @@ from collections import Counter
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from torch import nn
@@ -36,11 +35,7 @@ def anchor_sizes_wh(network: nn.Module) -> dict[str, np.ndarray]:
 
 
 def size_rows(boxes_wh: dict[str, np.ndarray]) -> list[dict[str, float]]:
-    """Compute the share of each split's boxes [N, 2] whose size, the root of their area, is at most each of SIZES_PX.
-
-    Returns:
-        A row a size, columns `size` and the splits.
-    """
+    """List for each of SIZES_PX the share of each split's boxes [N, 2] up to this size, the root of their area."""
     box_sizes = {split: np.sqrt(split_wh.prod(axis=1)) for split, split_wh in boxes_wh.items()}
     return [
         {"size": size}
@@ -69,7 +64,7 @@ def small_boxes(boxes_wh: np.ndarray, input_wh: tuple[int, int], anchor_scale: f
     """Warn, in at most one line, of boxes smaller than the smallest anchor; propose sizes that fit them.
 
     Args:
-        boxes_wh: from `box_sizes_wh`.
+        boxes_wh: in px of the input, [N, 2].
         input_wh: size of the input in training, px.
         anchor_scale: side of the smallest anchor, in strides.
     """
@@ -94,40 +89,29 @@ def small_boxes(boxes_wh: np.ndarray, input_wh: tuple[int, int], anchor_scale: f
 
 
 def draw_box_sizes(boxes_wh: np.ndarray, anchors_wh: dict[str, np.ndarray], input_wh: tuple[int, int]) -> Figure:
-    """Plot sizes and aspect ratios of boxes and anchors: a box far from every anchor is hard to learn.
+    """Plot sizes and aspect ratios of boxes [N, 2] and of anchors by level, all in px of the network's input.
 
-    Args:
-        boxes_wh: from `box_sizes_wh`.
-        anchors_wh: by level, from `anchor_sizes_wh`.
-        input_wh: px of the network's input.
+    A box far from every anchor is hard to learn.
     """
     figure = Figure(figsize=(14, 6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _plot_sizes(left, boxes_wh, anchors_wh, input_wh)
-    _plot_aspect_ratios(right, boxes_wh, anchors_wh["P5"])
-    return figure
-
-
-def _plot_sizes(ax: Axes, boxes_wh: np.ndarray, anchors_wh: dict[str, np.ndarray], input_wh: tuple[int, int]) -> None:
-    """Plot height by width, a dot a box, a cross an anchor shape."""
-    ax.scatter(*boxes_wh.T, s=12, color="0.35", alpha=0.6, label=f"boxes ({len(boxes_wh)})")
+    sizes, ratios = figure.subplots(1, 2)
+    sizes.scatter(*boxes_wh.T, s=12, color="0.35", alpha=0.6, label=f"boxes ({len(boxes_wh)})")
     for index, (level, shapes_wh) in enumerate(anchors_wh.items()):
-        ax.scatter(*shapes_wh.T, s=60, marker="x", color=f"C{index}", label=f"anchors of {level}")
-    ax.set(xscale="log", yscale="log")
+        sizes.scatter(*shapes_wh.T, s=60, marker="x", color=f"C{index}", label=f"anchors of {level}")
+    sizes.set(xscale="log", yscale="log")
     ticks = [tick for tick in TICKS_PX if tick <= 2 * max(input_wh)]
-    for axis in (ax.xaxis, ax.yaxis):
+    for axis in (sizes.xaxis, sizes.yaxis):
         axis.set_ticks(ticks, [str(tick) for tick in ticks])
         axis.set_minor_locator(NullLocator())
     width, height = input_wh
-    ax.set(xlabel="width [px]", ylabel="height [px]", title=f"Box sizes in an input of {width} x {height} px")
-    ax.legend(loc="upper left")
+    sizes.set(xlabel="width [px]", ylabel="height [px]", title=f"Box sizes in an input of {width} x {height} px")
+    sizes.legend(loc="upper left")
 
-
-def _plot_aspect_ratios(ax: Axes, boxes_wh: np.ndarray, anchors_wh: np.ndarray) -> None:
-    """Plot a histogram of the boxes' ratios, and a line at each ratio of a level's anchors (equal in all levels)."""
-    ax.hist(np.log2(boxes_wh[:, 0] / boxes_wh[:, 1]), bins=31, range=(-2, 2), color="0.6", label="boxes")
-    for ratio in sorted({round(float(np.log2(width / height)), 2) for width, height in anchors_wh}):
-        ax.axvline(ratio, color="C1", linestyle="--", label="anchors" if ratio == 0 else None)
-    ax.set(xlabel="width : height", ylabel="boxes", title="Aspect ratios")
-    ax.set_xticks([-2, -1, 0, 1, 2], ["1:4", "1:2", "1:1", "2:1", "4:1"])
-    ax.legend()
+    ratios.hist(np.log2(boxes_wh[:, 0] / boxes_wh[:, 1]), bins=31, range=(-2, 2), color="0.6", label="boxes")
+    # Anchors have the same ratios in all levels.
+    for ratio in sorted({round(float(np.log2(width / height)), 2) for width, height in anchors_wh["P5"]}):
+        ratios.axvline(ratio, color="C1", linestyle="--", label="anchors" if ratio == 0 else None)
+    ratios.set(xlabel="width : height", ylabel="boxes", title="Aspect ratios")
+    ratios.set_xticks([-2, -1, 0, 1, 2], ["1:4", "1:2", "1:1", "2:1", "4:1"])
+    ratios.legend()
+    return figure

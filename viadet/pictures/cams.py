@@ -9,7 +9,7 @@ from viadet.explanation.cams import BASELINE
 from viadet.explanation.explained_boxes import ExplainedBox, ExplainedImage
 from viadet.explanation.maps import BoxMaps, enlarge_box_maps, inside_box, sum_of_levels
 from viadet.explanation.measurements import Measurements
-from viadet.explanation.metrics import mean
+from viadet.explanation.metrics import mean_curve
 from viadet.explanation.perturbation import BOX_CENTRE, CURVES, FRACTIONS
 from viadet.explanation.randomisation import Randomisation
 from viadet.pictures.classes import class_names
@@ -42,7 +42,7 @@ def draw_cams(
     """Draw a row for each chosen box: the photograph, the box's map at each level, and the sum of the levels.
 
     Args:
-        image: the image.
+        image: with its boxes.
         coarse_maps: of its boxes, at least of those from `rows_to_draw`.
         level_names: of the neck's levels.
         method: that made the maps.
@@ -61,7 +61,10 @@ def draw_cams(
     for cells, row in zip(axes.reshape(-1, columns), rows, strict=False):
         box, maps = image.boxes[row], enlarge_box_maps(coarse_maps[row], letterbox)
         show_image(cells[0], photograph, _box_title(box, names))
-        _draw_box(cells[0], box, detections_xyxy)
+        draw_boxes(cells[0], detections_xyxy, DETECTION, line_width=0.5)
+        draw_boxes(cells[0], box.box_xyxy[None], KIND_COLOURS[box.kind])
+        if box.polygon is not None:
+            draw_polygons(cells[0], [box.polygon], GROUND_TRUTH)
         heats = {name: maps.get(level) for level, name in enumerate(level_names)} | {"sum": sum_of_levels(maps)}
         for ax, (name, heat) in zip(cells[1:], heats.items(), strict=True):
             made_here = name == level_names[box.target.level]
@@ -94,14 +97,6 @@ def _box_title(box: ExplainedBox, names: dict[int, str]) -> str:
     return f"{box.kind}{class_name}, {'best anchor ' if box.kind == 'missed' else ''}{box.score:.2f}"
 
 
-def _draw_box(ax: Axes, box: ExplainedBox, detections_xyxy: np.ndarray) -> None:
-    """Draw a box over the photograph, with its polygon and, in thin lines, all detections."""
-    draw_boxes(ax, detections_xyxy, DETECTION, line_width=0.5)
-    draw_boxes(ax, box.box_xyxy[None], KIND_COLOURS[box.kind])
-    if box.polygon is not None:
-        draw_polygons(ax, [box.polygon], GROUND_TRUTH)
-
-
 def _map_title(name: str, box: ExplainedBox, made_here: bool) -> str:
     return f"{name}, {'nearest anchors' if box.kind == 'missed' else 'made'} here" if made_here else name
 
@@ -128,28 +123,19 @@ def draw_methods(measurements: Measurements, randomisation: Randomisation) -> Fi
     for index, method in enumerate([*randomisation.correlations, BOX_CENTRE]):
         style = {"marker": "o", "label": method} | baselines.get(method, {"color": f"C{index}"})
         for ax, curve in zip(panels, CURVES, strict=False):
-            shares = [mean(measurements.get((method, curve, fraction), [])) for fraction in FRACTIONS]
-            if None not in shares:
+            shares = mean_curve(measurements, method, curve)
+            if shares:
                 ax.plot([100 * fraction for fraction in FRACTIONS], shares, **style)
-        correlations = randomisation.correlations.get(method, [None])
-        if None not in correlations:
+        correlations = randomisation.correlations.get(method)
+        if correlations:
             panels[2].plot([path for _, path in randomisation.steps], correlations, **style)
-    _label_panels(panels)
+    for ax, title in zip(panels, ("Deletion (lower is better)", "Insertion (higher is better)"), strict=False):
+        ax.set(title=title, ylabel="score, as a share of the whole image's", ylim=(0, None))
+        ax.set_xlabel("highest pixels of the map [% of the photograph]")
+    panels[2].set(title="Random weights from the heads down (1: the map stays as it was)", ylim=(None, 1.05))
+    panels[2].set_ylabel("rank correlation with the real map")
+    panels[2].axhline(0, color="0.8", linewidth=1)
+    panels[2].tick_params("x", rotation=60)
     if panels[0].lines:
         figure.legend(handles=panels[0].lines, loc="outside lower left", ncols=5)
     return figure
-
-
-def _label_panels(panels: np.ndarray) -> None:
-    deletion, insertion, randomisation = panels
-    deletion.set(title="Deletion (lower is better)", ylabel="score, as a share of the whole image's")
-    insertion.set(title="Insertion (higher is better)", ylabel="score, as a share of the whole image's")
-    for ax in (deletion, insertion):
-        ax.set(xlabel="highest pixels of the map [% of the photograph]", ylim=(0, None))
-    randomisation.set(
-        title="Random weights from the heads down (1: the map stays as it was)",
-        ylabel="rank correlation with the real map",
-        ylim=(None, 1.05),
-    )
-    randomisation.axhline(0, color="0.8", linewidth=1)
-    randomisation.tick_params("x", rotation=60)

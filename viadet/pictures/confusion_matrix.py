@@ -11,12 +11,7 @@ MAX_NUMBERED = 30  # classes; with more, cells are too many to read numbers in
 
 
 def draw_confusion_matrix(matrix: np.ndarray, names: list[str]) -> Figure:
-    """Draw each cell with its count, coloured by its share of the row: of the objects of one class.
-
-    Args:
-        matrix: from `confusion_matrix`.
-        names: of the classes, in their order.
-    """
+    """Draw each cell of a `confusion_matrix` with its count, coloured by its share of the row: of a class's objects."""
     side = LABELS_INCHES + CELL_INCHES * len(matrix)
     figure = Figure(figsize=(side, side), layout="constrained")
     ax = figure.subplots()

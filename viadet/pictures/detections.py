@@ -1,4 +1,4 @@
-"""Pictures of evaluated images: ground truth beside detections."""
+"""Pictures of detections: of evaluated images beside their ground truth, of other images alone."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,9 +12,20 @@ from viadet.detection.detections import Detections
 from viadet.evaluation.matches import MatchCounts
 from viadet.images.pixels import read_image
 from viadet.pictures.classes import class_colours, class_names
-from viadet.pictures.drawing import DETECTION, DPI, GROUND_TRUTH, draw_boxes, new_figure, picture_names, show_image
+from viadet.pictures.drawing import (
+    DETECTION,
+    DPI,
+    GROUND_TRUTH,
+    cell_wh_inches,
+    draw_boxes,
+    new_figure,
+    picture_names,
+    save_figure,
+    show_image,
+)
 
 CELL_WIDTH_INCHES = 6
+PREDICTION_SIDE_PX = 1024  # the longer one, of a photograph without ground truth
 
 
 def draw_data_set(
@@ -24,11 +35,11 @@ def draw_data_set(
     image_dir: Path,
     max_images: int,
 ) -> Iterator[tuple[str, Figure]]:
-    """Draw the first images with their detections; yields a file name with each.
+    """Draw the first images with all their detections; yields a file name with each.
 
     Args:
         coco: ground truth.
-        detections: by image id; all are drawn.
+        detections: by image id.
         counts: of their matches, by image id.
         image_dir: folder that the data set's file names are relative to.
         max_images: that are drawn.
@@ -53,18 +64,19 @@ def draw_image(
 ) -> Figure:
     """Draw an image twice: with its ground truth on the left, with its detections on the right.
 
+    If there is only one category, scores stand alone and colours tell detections from ground truth; if there are
+    several, each has its colour.
+
     Args:
         image: uint8 [3, H, W], perhaps reduced.
         size_wh: px of the original image.
-        annotations: of the image, in COCO format, boxes in px of the original image.
-        detections: of the image.
-        counts: of true positives, false positives and missed objects, for the title.
-        names: of the categories, by id. If there is only one, scores stand alone and colours tell detections from
-            ground truth; if there are several, each has its colour.
+        annotations: in COCO format, boxes in px of the original image.
+        detections: in px of the original image.
+        counts: for the title.
+        names: of the categories, by id.
     """
     width, height = size_wh
-    cell_wh_inches = (CELL_WIDTH_INCHES, CELL_WIDTH_INCHES * height / width)
-    figure, (left, right) = new_figure(columns=2, rows=1, cell_wh_inches=cell_wh_inches)
+    figure, (left, right) = new_figure(2, 1, (CELL_WIDTH_INCHES, CELL_WIDTH_INCHES * height / width))
     show_image(left, image, f"ground truth: {len(annotations)}", size_wh)
     labels = [annotation["category_id"] for annotation in annotations]
     colours = class_colours(labels, names, GROUND_TRUTH)
@@ -72,11 +84,20 @@ def draw_image(
 
     title = f"{counts.true_positives} right, {counts.false_positives} wrong, {counts.missed} missed"
     show_image(right, image, f"detections: {title}", size_wh)
-    draw_detections(right, detections)
+    _draw_detections(right, detections)
     return figure
 
 
-def draw_detections(ax: Axes, detections: Detections) -> None:
+def save_prediction(image_path: Path, size_wh: tuple[int, int], detections: Detections, path: Path) -> None:
+    """Draw an image, upright of `size_wh` px, with its detections into a new JPEG."""
+    image = read_image(image_path, PREDICTION_SIDE_PX)
+    figure, (ax,) = new_figure(1, 1, cell_wh_inches(image, PREDICTION_SIDE_PX / DPI))
+    show_image(ax, image, f"{image_path.name}, detections: {len(detections)}", size_wh)
+    _draw_detections(ax, detections)
+    save_figure(figure, path, flush=False)
+
+
+def _draw_detections(ax: Axes, detections: Detections) -> None:
     """Draw detections over an image, each with its score, and with its class if there are several."""
     names, labels = dict(enumerate(detections.categories, start=1)), detections.labels.tolist()
     prefixes = class_names(labels, names) or [""] * len(labels)

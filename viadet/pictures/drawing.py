@@ -64,13 +64,9 @@ def cell_wh_inches(image: torch.Tensor, longer_side_inches: float) -> tuple[floa
 
 
 def show_image(ax: Axes, image: torch.Tensor, title: str = "", size_wh: tuple[int, int] | None = None) -> None:
-    """Show an image; the axes get its px coordinates, (0, 0) at the upper left corner.
+    """Show an image, uint8 [3, H, W], with a title above; the axes get its px coordinates, (0, 0) at the upper left.
 
-    Args:
-        ax: a cell of the picture.
-        image: uint8 [3, H, W].
-        title: above the image.
-        size_wh: px of the photograph that the image is reduced from, for its coordinates; None: those of the image.
+    If the image is reduced from a photograph of `size_wh` px, they get the photograph's coordinates.
     """
     width, height = size_wh or (image.shape[2], image.shape[1])
     ax.imshow(image.permute(1, 2, 0).numpy(), extent=(0, width, height, 0), interpolation="antialiased")
@@ -83,14 +79,9 @@ def show_image(ax: Axes, image: torch.Tensor, title: str = "", size_wh: tuple[in
 def show_heat(
     ax: Axes, heat: np.ndarray, low_high: tuple[float, float], opacity: float = HEAT_OPACITY, colour_bar: bool = False
 ) -> None:
-    """Lay a heat map over the image of the axes.
+    """Lay a heat map [H, W], in px of the image, over the image of the axes.
 
-    Args:
-        ax: with an image.
-        heat: [H, W], px of the image.
-        low_high: values of the first and the last colour.
-        opacity: 0 to 1.
-        colour_bar: draw a bar with `low_high` over the lower edge.
+    The first and the last colour stand for `low_high`, which a colour bar shows over the lower edge.
     """
     low, high = low_high
     height, width = heat.shape
@@ -130,16 +121,9 @@ def draw_boxes(
     labels: list[str] | None = None,
     line_width: float = 2.0,
 ) -> None:
-    """Draw boxes [N, 4], in px of the image of the axes, each with its label at an upper corner.
+    """Draw boxes [N, 4], in px of the image of the axes, in one colour or one for each, with labels at upper corners.
 
     A label extends towards the middle of the image, so that it is not cut off at an edge.
-
-    Args:
-        ax: with an image.
-        boxes_xyxy: the boxes.
-        colours: one for all boxes, or one for each.
-        labels: one for each box; None: none.
-        line_width: in points.
     """
     right, bottom = ax.get_xlim()[1], ax.get_ylim()[0]
     colours = [colours] * len(boxes_xyxy) if isinstance(colours, str) else colours
@@ -152,7 +136,7 @@ def draw_boxes(
                 y0,
                 labels[index],
                 fontsize=7,
-                color="white" if luminance(colour) < DARK else "black",
+                color="white" if _luminance(colour) < DARK else "black",
                 parse_math=False,
                 horizontalalignment="left" if at_left_corner else "right",
                 verticalalignment="top" if y0 <= 0.9 * bottom else "bottom",
@@ -161,7 +145,7 @@ def draw_boxes(
             )
 
 
-def luminance(colour: str) -> float:
+def _luminance(colour: str) -> float:
     """Compute how bright a colour is, 0 to 1 (ITU-R BT.601)."""
     return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
 
@@ -191,23 +175,17 @@ def picture_names(coco: dict) -> dict[int, str]:
     return names
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG or JPEG, as its name ends."""
-    with replaced_file(path) as temporary:
-        write_figure(figure, temporary, path.suffix)
-
-
-def write_figure(figure: Figure, path: Path, suffix: str) -> None:
-    """Write a PNG or JPEG; matplotlib's version is left out of a PNG, so that equal pictures are equal files.
+def save_figure(figure: Figure, path: Path, flush: bool = True) -> None:
+    """Write a PNG or JPEG, as its name ends; matplotlib's version is left out, so that equal pictures are equal files.
 
     Args:
         figure: to write; it is empty then, as its photographs would stay in memory until Python looks for cycles.
-        path: of the file, whatever its name ends in.
-        suffix: ".png" or ".jpg".
+        path: of the file.
+        flush: as for `replaced_file`.
     """
-    options = {"metadata": {"Software": None}} if suffix == ".png" else {"pil_kwargs": {"quality": JPEG_QUALITY}}
-    with warnings.catch_warnings():
+    options = {"metadata": {"Software": None}} if path.suffix == ".png" else {"pil_kwargs": {"quality": JPEG_QUALITY}}
+    with replaced_file(path, flush) as temporary, warnings.catch_warnings():
         # The font lacks some scripts: it shows boxes instead, and a warning for each sign would fill the screen.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(path, format=suffix.removeprefix("."), **options)
+        figure.savefig(temporary, format=path.suffix.removeprefix("."), **options)
     figure.clear()

@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,11 +21,7 @@ def draw_feature_maps(
 ) -> Figure:
     """Draw the photograph and its maps: a cell a layer, or with `topk` a block of channels a layer.
 
-    Args:
-        image: the image.
-        ranges: from `value_ranges`.
-        params: reduction, arrangement and style.
-        names: of the categories, by id; drawn over the photograph if there are several.
+    Over the photograph stand the names of the detections' categories if there are several.
     """
     return (_draw_channels if params.reduction == "topk" else _draw_layers)(image, ranges, params, names)
 
@@ -37,9 +34,8 @@ def _draw_channels(image: ImageMaps, ranges: ValueRanges, params: FeatureMapsPar
     figure, axes = new_figure(1 + columns, rows * len(layers), cell_wh)
     for block, layer in zip(axes.reshape(len(layers), rows, 1 + columns), layers, strict=True):
         _show_photograph(block[0, 0], image, _layer_title(image, layer), names)
-        for index, (ax, channel) in enumerate(zip(block[:, 1:].flat, layer.channels, strict=False)):
-            _show_map(ax, image, f"channel {channel}", layer, index, ranges, params)
-            _draw_detections(ax, image, names)
+        for ax, channel, channel_map in zip(block[:, 1:].flat, layer.channels, layer.maps, strict=False):
+            _show_map(ax, image, f"channel {channel}", channel_map, ranges[layer.title], params, names)
     return figure
 
 
@@ -51,9 +47,8 @@ def _draw_layers(image: ImageMaps, ranges: ValueRanges, params: FeatureMapsParam
     figure, axes = new_figure(min(cell_count, COLUMNS), math.ceil(cell_count / COLUMNS), cell_wh)
     _show_photograph(axes[0], image, f"photograph, {len(image.boxes_xyxy)} detections", names)
     for place, layer in zip(places, layers, strict=True):
-        channel = f", channel {layer.channels[0]}" if layer.channels else ""
-        _show_map(axes[place], image, _layer_title(image, layer) + channel, layer, 0, ranges, params)
-        _draw_detections(axes[place], image, names)
+        title = _layer_title(image, layer) + (f", channel {layer.channels[0]}" if layer.channels else "")
+        _show_map(axes[place], image, title, layer.maps[0], ranges[layer.title], params, names)
     return figure
 
 
@@ -82,20 +77,17 @@ def _show_photograph(ax: Axes, image: ImageMaps, title: str, names: dict[int, st
     draw_boxes(ax, image.boxes_xyxy, colours, class_names(image.labels, names))
 
 
-def _draw_detections(ax: Axes, image: ImageMaps, names: dict[int, str]) -> None:
-    """Draw the detections over a map: thin, by colour only."""
-    draw_boxes(ax, image.boxes_xyxy, class_colours(image.labels, names, DETECTION), line_width=0.8)
-
-
 def _show_map(
     ax: Axes,
     image: ImageMaps,
     title: str,
-    layer: LayerMaps,
-    index: int,
-    ranges: ValueRanges,
+    coarse_map: torch.Tensor,
+    low_high: tuple[float, float],
     params: FeatureMapsParams,
+    names: dict[int, str],
 ) -> None:
+    """Show a map over the grey photograph, and thin detections, told apart by colour only."""
     show_image(ax, grey_image(image.input_image.photograph), title)
-    heat = enlarge_to_photograph(layer.maps[index], image.input_image.letterbox).numpy()
-    show_heat(ax, heat, ranges[layer.title], params.overlay, params.colour_bar)
+    heat = enlarge_to_photograph(coarse_map, image.input_image.letterbox)
+    show_heat(ax, heat, low_high, params.overlay, params.colour_bar)
+    draw_boxes(ax, image.boxes_xyxy, class_colours(image.labels, names, DETECTION), line_width=0.8)

@@ -12,12 +12,7 @@ CELL_WH_INCHES = (4, 4)
 
 
 def draw_training_set(scenes: list[Scene], names: dict[int, str]) -> Figure:
-    """Draw at most COLUMNS * ROWS photographs with their polygons and the boxes around them.
-
-    Args:
-        scenes: the photographs.
-        names: of the categories, by id; drawn if there are several.
-    """
+    """Draw at most COLUMNS * ROWS photographs with polygons and boxes around them, and classes if there are several."""
     figure, axes = new_figure(COLUMNS, ROWS, CELL_WH_INCHES)
     for ax, scene in zip(axes, scenes, strict=False):
         boxes_xyxy = [torch.cat([polygon.amin(0), polygon.amax(0)]) for polygon in scene.polygons]
@@ -30,7 +25,7 @@ def draw_training_set(scenes: list[Scene], names: dict[int, str]) -> Figure:
 
 
 def draw_augmented(samples: list[Sample], names: dict[int, str]) -> Figure:
-    """Draw at most COLUMNS * ROWS augmented network inputs with the boxes that training uses; names as above."""
+    """Draw at most COLUMNS * ROWS augmented network inputs with the boxes that training uses."""
     figure, axes = new_figure(COLUMNS, ROWS, CELL_WH_INCHES)
     for ax, sample in zip(axes, samples, strict=False):
         show_image(ax, sample.image)
