@@ -8,7 +8,7 @@ from viadet.project.counting import counted
 from viadet.project.errors import UserError
 from viadet.project.experiments import missing_in_experiment
 from viadet.project.params import FetchParams, RenderedParams
-from viadet.sample.data_set import write_rendered_split
+from viadet.sample.render import write_rendered_split
 from viadet.sources.archives import unpack_data_set
 from viadet.sources.download import fetch_file, is_url
 from viadet.sources.folders import copy_data_set
