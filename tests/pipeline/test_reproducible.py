@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from projects import Clone, changed_param, small_changes
 
-from viadet.project.yaml12 import load_yaml
+from viadet.project.params import load_yaml
 
 OTHER = {"PYTHONHASHSEED": "4242", "TZ": "Pacific/Auckland", "LC_ALL": "C", "MPLBACKEND": "svg"}
 

@@ -37,8 +37,12 @@ def augment(
         image, objects = copy_paste(image, objects, cut_outs, params)
     boxes = [(visible_box_xyxy(object_), object_.label) for object_ in objects]
     visible = [(box_xyxy, label) for box_xyxy, label in boxes if box_xyxy is not None]
+    if params.colour:
+        image = PhotometricDistort(p=params.colour)(image)
+    if params.channels and uniform(0, 1) < params.channels:
+        image = image[torch.randperm(3)]  # an object's colour then tells nothing
     return Sample(
-        swap_channels(change_colours(image, params.colour), params.channels),
+        image,
         torch.tensor([box_xyxy for box_xyxy, _ in visible], dtype=torch.float32).reshape(-1, 4),
         torch.tensor([label for _, label in visible], dtype=torch.int64),
     )
@@ -50,13 +54,3 @@ class PhotometricDistort(v2.RandomPhotometricDistort):
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the changes of one image."""
         return super().make_params(flat_inputs) | {"channel_permutation": None}
-
-
-def change_colours(image: torch.Tensor, chance: float) -> torch.Tensor:
-    """Change brightness, contrast, saturation and hue, each with the given chance."""
-    return PhotometricDistort(p=chance)(image) if chance else image
-
-
-def swap_channels(image: torch.Tensor, chance: float) -> torch.Tensor:
-    """Permute red, green and blue at random, with the given chance: an object's colour then tells nothing."""
-    return image[torch.randperm(3)] if chance and uniform(0, 1) < chance else image
