@@ -19,7 +19,6 @@ def pick_device(
     """Choose a device as `find_device` does, and how torch computes there.
 
     Args:
-        name: of the device, or `auto`.
         deterministic: have torch use only algorithms that give the same result again, for the whole process: on CUDA
             those that torch knows, on a CPU those of AVX2, of SSE2 in MKL. Call this before any computation, as torch
             decides then.

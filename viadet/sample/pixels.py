@@ -28,8 +28,6 @@ def smooth_noise(
     """Give smooth noise, [height, width, 1], of mean 0 and standard deviation about 1.
 
     Args:
-        rng: source of randomness.
-        canvas_wh: width and height, px.
         cells: rows and columns of the coarsest grid of random values; each further octave doubles it.
         octaves: number of grids that are added, each with half of the weight of the one before.
     """

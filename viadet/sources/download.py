@@ -25,12 +25,9 @@ def is_url(source: str) -> bool:
 
 
 def fetch_file(url: str, folder: Path, name: str | None = None) -> Path:
-    """Get a file from $BALLOON_MIRROR (a folder or a URL), or else from its own URL.
+    """Get a file from $BALLOON_MIRROR (a folder or a URL), or else from its own URL, into an existing folder.
 
-    Args:
-        url: of the file.
-        folder: existing folder to write to.
-        name: of the file in `folder` and in a mirror; None: the last part of the URL.
+    Its name there and in a mirror is `name`, or else the last part of the URL.
 
     Raises:
         UserError: no place has the file; nothing is written.

@@ -94,10 +94,7 @@ def copy_data_set(source: Path, folder: Path) -> list[str]:
 
 
 def read_manifest(path: Path) -> dict[str, str]:
-    """Read lines of `sha256  train/name.jpg`, as `sha256sum` writes them.
-
-    Returns:
-        The sha256 of each file, as 64 hexadecimal digits.
+    """Read the sha256 of each file from lines of `sha256  train/name.jpg`, as `sha256sum` writes them.
 
     Raises:
         UserError: the file is missing or has another format.

@@ -16,13 +16,8 @@ from viadet.sources.download import fetch_file
 def fetch_initial_weights(init: str, network_name: str, folder: Path) -> str:
     """Fill an empty folder with the weights that training starts from and with start.json, which describes them.
 
-    Args:
-        init: "random", "coco", "imagenet", or the path of a checkpoint.
-        network_name: effdet's.
-        folder: existing.
-
     Returns:
-        The kind of weights: "random", "coco", "imagenet" or "path".
+        The kind of weights: "random", "coco" or "imagenet", as `init` says, or "path", if it is a checkpoint's path.
 
     Raises:
         UserError: the weights do not exist, can't be downloaded, or have another checksum.
