@@ -29,9 +29,8 @@ from viadet.network.device import keep_freed_memory, pick_device
 from viadet.network.weights import load_start
 from viadet.pictures.drawing import save_figure
 from viadet.project.files import write_csv, write_json
-from viadet.project.params import Recipe
-from viadet.project.yaml12 import load_yaml
-from viadet.sample.data_set import write_rendered_split
+from viadet.project.params import Recipe, load_yaml
+from viadet.sample.render import write_rendered_split
 from viadet.sources.weights import fetch_initial_weights
 from viadet.training.checkpoint import Checkpoints
 from viadet.training.trainer import Trainer

@@ -24,7 +24,7 @@ from viadet.detection.detections import read_detections
 from viadet.evaluation.average_precision import ap_interval
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.project.files import read_json
-from viadet.sample.data_set import write_rendered_split
+from viadet.sample.render import write_rendered_split
 
 IMAGES = (1000, 10_000)
 SIDE_PX = 2000

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from viadet.project.yaml12 import load_yaml
+from viadet.project.params import load_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam")

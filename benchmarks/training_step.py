@@ -34,8 +34,7 @@ from viadet.augmentation.training_set import TrainingSet
 from viadet.network.build import NetworkSpec, build_network, make_spec
 from viadet.network.device import keep_freed_memory, pick_device
 from viadet.project.files import read_json
-from viadet.project.params import ModelParams, Recipe
-from viadet.project.yaml12 import load_yaml
+from viadet.project.params import ModelParams, Recipe, load_yaml
 from viadet.training.checkpoint import Checkpoints
 from viadet.training.loader import make_loader
 from viadet.training.trainer import Trainer

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from viadet.project.errors import run_stage
-from viadet.project.yaml12 import load_yaml
+from viadet.project.params import ModelParams, load_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = ("fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam")
@@ -220,7 +220,6 @@ def polygon(*points: tuple[float, float]) -> dict:
 def spec_of(image_size: int | list[int], categories: list[str] | None = None, name: str = "tf_efficientdet_lite0"):
     """Describe a network."""
     from viadet.network.build import make_spec
-    from viadet.project.params import ModelParams
 
     model = ModelParams(name=name, init="random", image_size=image_size, test_size=None, anchor_scale=4.0)
     return make_spec(model, categories or ["balloon"])

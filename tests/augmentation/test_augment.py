@@ -5,10 +5,9 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from viadet.augmentation.augment import augment
+from viadet.augmentation.augment import augment, mosaic, random_view
 from viadet.augmentation.copy_paste import CutOut, CutOuts, copy_paste, paste, random_cut_out
 from viadet.augmentation.objects import Object, Scene, visible_box_xyxy
-from viadet.augmentation.views import mosaic, random_view
 from viadet.images.pixels import blank_canvas
 from viadet.images.polygons import polygon_mask
 from viadet.project.params import AugmentParams

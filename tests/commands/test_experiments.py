@@ -9,7 +9,7 @@ from projects import REPOSITORY
 
 from viadet.commands.app import main
 from viadet.commands.experiments import changed_params, commit_rows, format_rows
-from viadet.project.yaml12 import load_yaml
+from viadet.project.params import load_yaml
 
 PARAMS = load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
 

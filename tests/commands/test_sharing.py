@@ -6,7 +6,7 @@ import re
 import pytest
 from projects import REPOSITORY, running_stages
 
-from viadet.project.yaml12 import load_yaml
+from viadet.project.params import load_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
 

@@ -4,8 +4,7 @@ import pytest
 from projects import REPOSITORY
 
 from viadet.detection.settings import DetectSettings, read_settings, write_settings
-from viadet.project.params import Recipe
-from viadet.project.yaml12 import load_yaml
+from viadet.project.params import Recipe, load_yaml
 
 
 @pytest.mark.parametrize("test_time", [True, False])

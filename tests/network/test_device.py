@@ -10,8 +10,7 @@ from projects import REPOSITORY
 
 from viadet.network.device import agrees_with_cpu, describe_device, pick_device, pick_precision, train_device
 from viadet.project.errors import UserError
-from viadet.project.params import TrainParams
-from viadet.project.yaml12 import load_yaml
+from viadet.project.params import TrainParams, load_yaml
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from projects import Clone, changed_param
 
-from viadet.project.yaml12 import load_yaml
+from viadet.project.params import load_yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from projects import REPOSITORY
 
-from viadet.project.yaml12 import load_yaml
+from viadet.project.params import load_yaml
 
 STAGES = load_yaml((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 ORDER = ["fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam"]

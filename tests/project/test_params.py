@@ -8,8 +8,7 @@ from dvc.utils.hydra import apply_overrides
 from projects import REPOSITORY, run_module, write_params
 
 from viadet.project.errors import UserError
-from viadet.project.params import read_recipe
-from viadet.project.yaml12 import load_yaml
+from viadet.project.params import load_yaml, read_recipe
 
 TEXT = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
 RECIPES = {name: recipe for name, recipe in load_yaml(TEXT).items() if name not in ("recipe", "launch")}

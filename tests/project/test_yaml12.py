@@ -4,7 +4,7 @@ import pytest
 from dvc.utils.serialize import load_yaml as load_yaml_as_dvc
 from ruamel.yaml import YAMLError
 
-from viadet.project.yaml12 import load_yaml
+from viadet.project.params import load_yaml
 
 TEXT = "a: [1e-4, 2E-3, .5, 0777, 0o17, no, on, yes, 1:30, true, ~]\nb: &base {c: 1, d: 2}\ne:\n  <<: *base\n  c: 3\n"
 

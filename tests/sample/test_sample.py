@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from viadet.sample.data_set import write_rendered_split
+from viadet.sample.render import write_rendered_split
 
 SIZE = 256
 

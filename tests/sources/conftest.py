@@ -3,7 +3,6 @@
 import threading
 from types import SimpleNamespace
 
-import pooch.core
 import pytest
 from sources.http_server import Server
 
@@ -33,5 +32,5 @@ def server():
 @pytest.fixture
 def quick_retries(monkeypatch):
     """No delays and a shorter timeout than those of users, who need them longer."""
-    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(download, "time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr(download, "TIMEOUT_S", (5, 0.3))

@@ -6,7 +6,7 @@ import pytest
 from sources.data_sets import FILES, files_in, write_folder
 
 from viadet.project.errors import UserError
-from viadet.sources.folders import copy_data_set
+from viadet.sources.photographs import copy_data_set
 
 MIXED = {"a.JPG": b"a", "Via.JSON": b"b", "day 1/\u00e9 (1).png": b"c", "day 1/x/labels.csv": b"d"}
 

@@ -6,7 +6,7 @@ import pytest
 from sources.data_sets import FILES, MANIFEST, write_folder
 
 from viadet.project.errors import UserError
-from viadet.sources.manifest import check_manifest, read_manifest
+from viadet.sources.photographs import check_manifest, read_manifest
 
 
 @pytest.fixture

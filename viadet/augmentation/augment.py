@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
 from viadet.augmentation.copy_paste import CutOut, copy_paste
-from viadet.augmentation.objects import Sample, Scene, visible_box_xyxy
+from viadet.augmentation.objects import Object, Sample, Scene, visible_box_xyxy
 from viadet.augmentation.randomness import uniform
-from viadet.augmentation.views import mosaic, place_view
 from viadet.images.pixels import blank_canvas
+from viadet.images.polygons import polygon_area, polygon_mask
 from viadet.project.params import AugmentParams
+
+MOSAIC_CENTRE = (0.3, 0.7)  # where the four views of a mosaic meet, as a share of the input's sides
 
 
 def augment(
@@ -37,8 +40,12 @@ def augment(
         image, objects = copy_paste(image, objects, cut_outs, params)
     boxes = [(visible_box_xyxy(object_), object_.label) for object_ in objects]
     visible = [(box_xyxy, label) for box_xyxy, label in boxes if box_xyxy is not None]
+    if params.colour:
+        image = PhotometricDistort(p=params.colour)(image)
+    if params.channels and uniform(0, 1) < params.channels:
+        image = image[torch.randperm(3)]  # an object's colour then tells nothing
     return Sample(
-        swap_channels(change_colours(image, params.colour), params.channels),
+        image,
         torch.tensor([box_xyxy for box_xyxy, _ in visible], dtype=torch.float32).reshape(-1, 4),
         torch.tensor([label for _, label in visible], dtype=torch.int64),
     )
@@ -52,11 +59,58 @@ class PhotometricDistort(v2.RandomPhotometricDistort):
         return super().make_params(flat_inputs) | {"channel_permutation": None}
 
 
-def change_colours(image: torch.Tensor, chance: float) -> torch.Tensor:
-    """Change brightness, contrast, saturation and hue, each with the given chance."""
-    return PhotometricDistort(p=chance)(image) if chance else image
+def mosaic(
+    scenes: list[Scene], params: AugmentParams, input_wh: tuple[int, int], fill_rgb: tuple[int, int, int]
+) -> tuple[torch.Tensor, list[Object]]:
+    """Tile random views of four scenes (Bochkovskiy et al. 2020), the first at a random corner."""
+    width, height = input_wh
+    x, y = (round(uniform(*MOSAIC_CENTRE) * side) for side in input_wh)
+    tiles_xyxy = [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
+    image, objects = blank_canvas(input_wh, fill_rgb), []
+    for tile, scene in zip(torch.randperm(4).tolist(), scenes, strict=True):
+        image, placed = place_view(image, tiles_xyxy[tile], scene, params)
+        objects += placed
+    return image, objects
 
 
-def swap_channels(image: torch.Tensor, chance: float) -> torch.Tensor:
-    """Permute red, green and blue at random, with the given chance: an object's colour then tells nothing."""
-    return image[torch.randperm(3)] if chance and uniform(0, 1) < chance else image
+def place_view(
+    image: torch.Tensor, tile_xyxy: tuple[int, int, int, int], scene: Scene, params: AugmentParams
+) -> tuple[torch.Tensor, list[Object]]:
+    """Place a random view of a scene into a tile of an image, which stays visible beside the photograph."""
+    x0, y0, x1, y1 = tile_xyxy
+    view = random_view(scene, params, image[:, y0:y1, x0:x1])
+    image = image.clone()
+    image[:, y0:y1, x0:x1] = view.image
+    objects = []
+    for polygon, label in zip(view.polygons, view.labels, strict=True):
+        mask = torch.zeros(image.shape[1:], dtype=torch.bool)
+        points = polygon.numpy()
+        mask[y0:y1, x0:x1] = torch.from_numpy(polygon_mask(points, x1 - x0, y1 - y0))
+        placed = polygon + torch.tensor([x0, y0])
+        objects.append(Object(label, mask, polygon_area(points), (*placed.amin(0).tolist(), *placed.amax(0).tolist())))
+    return image, objects
+
+
+def random_view(scene: Scene, params: AugmentParams, canvas: torch.Tensor) -> Scene:
+    """Scale the photograph at random (large scale jitter, Ghiasi et al. 2021), move it within a canvas, mirror it.
+
+    What lies outside of the canvas, uint8 [3, H, W], is cut off the image, not off the polygons.
+    """
+    _, height, width = scene.image.shape
+    canvas_wh = (canvas.shape[2], canvas.shape[1])
+    scale = uniform(*params.scale) * min(canvas_wh[0] / width, canvas_wh[1] / height)
+    size_wh = [max(1, round(width * scale)), max(1, round(height * scale))]
+    # Offset of the canvas within the scaled photograph: negative where the photograph is the smaller one.
+    left, top = (
+        round(uniform(min(0, side - room), max(0, side - room))) for side, room in zip(size_wh, canvas_wh, strict=True)
+    )
+    resized = F.resize(scene.image, size_wh[::-1], antialias=True)
+    visible = resized[:, max(0, top) : top + canvas_wh[1], max(0, left) : left + canvas_wh[0]]
+    canvas, y, x = canvas.clone(), max(0, -top), max(0, -left)
+    canvas[:, y : y + visible.shape[1], x : x + visible.shape[2]] = visible
+    scale_xy = torch.tensor([size_wh[0] / width, size_wh[1] / height])
+    polygons = [polygon * scale_xy - torch.tensor([left, top]) for polygon in scene.polygons]
+    if uniform(0, 1) < params.flip:
+        canvas = canvas.flip(2)
+        polygons = [torch.stack([canvas_wh[0] - polygon[:, 0], polygon[:, 1]], 1) for polygon in polygons]
+    return Scene(canvas, polygons, scene.labels)

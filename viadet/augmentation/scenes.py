@@ -56,26 +56,21 @@ class SceneStore(Sequence):
     def __init__(self, scenes: Iterator[Scene], owner: str) -> None:
         """Write the images into a file, which is removed with this object, or at the latest when the process ends.
 
-        Args:
-            scenes: to store.
-            owner: of the file, in whose name: no other process that runs in this folder may have the same.
+        Its name contains `owner`: no other process that runs in this folder may have the same.
         """
         self.path = temporary_path(STORE_DIR.absolute() / f"decoded_images_{owner}_{next(STORE_NUMBERS)}")
         self.path.unlink(missing_ok=True)  # of a killed process
         self.scenes = []
         remove = weakref.finalize(self, _remove_file, self.path, os.getpid())
         try:
-            self._write(scenes)
+            with self.path.open("wb") as file:
+                for scene in scenes:
+                    polygons = [polygon.numpy() for polygon in scene.polygons]
+                    self.scenes.append(StoredScene(file.tell(), tuple(scene.image.shape), polygons, scene.labels))
+                    file.write(scene.image.numpy())
         except BaseException:
             remove()  # now: the error's traceback keeps this object
             raise
-
-    def _write(self, scenes: Iterator[Scene]) -> None:
-        with self.path.open("wb") as file:
-            for scene in scenes:
-                polygons = [polygon.numpy() for polygon in scene.polygons]
-                self.scenes.append(StoredScene(file.tell(), tuple(scene.image.shape), polygons, scene.labels))
-                file.write(scene.image.numpy())
 
     def __len__(self) -> int:
         """Count the scenes."""

@@ -9,18 +9,7 @@ from viadet.images.decoding import decode_image
 
 
 def read_image(path: Path, max_side: int | None = None) -> torch.Tensor:
-    """Read a photograph upright (EXIF orientation applied) as RGB.
-
-    Args:
-        path: as decode_image takes it.
-        max_side: a larger photograph is reduced, in proportion, until its longer side is this many px.
-
-    Returns:
-        uint8 [3, H, W].
-
-    Raises:
-        FileError: the file is missing or can't be decoded.
-    """
+    """Read a photograph upright as RGB, uint8 [3, H, W]; path, `max_side` and errors are those of `decode_image`."""
     return torch.from_numpy(np.array(decode_image(path, max_side))).permute(2, 0, 1).contiguous()
 
 

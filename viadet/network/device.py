@@ -19,7 +19,6 @@ def pick_device(
     """Choose a device as `find_device` does, and how torch computes there.
 
     Args:
-        name: of the device, or `auto`.
         deterministic: have torch use only algorithms that give the same result again, for the whole process: on CUDA
             those that torch knows, on a CPU those of AVX2, of SSE2 in MKL. Call this before any computation, as torch
             decides then.
@@ -85,17 +84,17 @@ def agrees_with_cpu(device: torch.device) -> bool:
 
     An operation that the device lacks is a disagreement too.
     """
-    expected = small_pass(torch.device("cpu"))
+    expected = _small_pass(torch.device("cpu"))
     try:
-        computed = small_pass(device)
+        computed = _small_pass(device)
     except RuntimeError:  # also NotImplementedError
         return False
     pairs = zip(computed, expected, strict=True)
     return all(bool((value - other).abs().max() <= 1e-3 * other.abs().max()) for value, other in pairs)
 
 
-def small_pass(device: torch.device) -> list[torch.Tensor]:
-    """Run layers of the kinds that an EfficientDet has; returns output and gradients, and leaves no random state."""
+def _small_pass(device: torch.device) -> list[torch.Tensor]:
+    # layers of the kinds that an EfficientDet has; output and gradients; the generator's state stays as it was
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         images = torch.randn(2, 3, 32, 32)

@@ -1,5 +1,6 @@
 """Weights: what training starts from, saving and loading a network."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -9,7 +10,6 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from viadet.network.build import NetworkSpec, build_network
-from viadet.network.efficientnet_names import has_efficientnet_pytorch_names, timm_names
 from viadet.project.errors import UserError
 from viadet.project.files import read_json, write_json
 
@@ -31,8 +31,8 @@ def load_start(network: nn.Module, init_dir: Path) -> str:
     path = init_dir / start["file"]
     weights = read_weights(path)
     weights = {key.removeprefix("module.").removeprefix("model."): value for key, value in weights.items()}
-    if has_efficientnet_pytorch_names(weights):
-        weights = timm_names_for(network, weights, path)
+    if "_conv_stem.weight" in weights:
+        weights = timm_names(weights, network.backbone.state_dict())
     expected = network.state_dict()
     if not any(key.startswith(("class_net.", "fpn.")) for key in weights):
         # timm's classifiers: a detector does not have the layers after the last feature map
@@ -48,16 +48,13 @@ def load_start(network: nn.Module, init_dir: Path) -> str:
     return f"{start['init']} weights from {start['file']}, {len(fitting)} of {len(network.state_dict())} tensors"
 
 
-def timm_names_for(network: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
-    """Rename the weights of efficientnet_pytorch's classifier as timm names those of the network's backbone.
+def timm_names(weights: dict[str, torch.Tensor], names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Rename the weights of a classifier of https://github.com/lukemelas/EfficientNet-PyTorch to timm's `names`.
 
-    Raises:
-        UserError: they belong to another network.
+    Both implement the same network (Tan and Le 2019) with its layers in the same order; a detector's backbone ends
+    before the classifier. Weights of another network get names that their shapes don't fit.
     """
-    try:
-        return timm_names(weights, [len(stage) for stage in getattr(network.backbone, "blocks", ())])
-    except KeyError as error:
-        raise UserError(f"{path} does not fit this network: there is no place for {error.args[0]}") from None
+    return dict(zip(names, weights.values(), strict=False))
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

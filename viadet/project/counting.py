@@ -4,13 +4,7 @@ from collections.abc import Sequence
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """Write a count with its noun, such as "1 image" or "2 boxes".
-
-    Args:
-        count: how many.
-        noun: of one.
-        plural: of several; None: the noun with an s.
-    """
+    """Write a count with its noun, such as "1 image" or "2 boxes"; the plural is the noun with an s, or as given."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 

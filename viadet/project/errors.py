@@ -34,12 +34,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def run_stage(main: Callable[[], None], doc: str | None) -> None:
-    """Run a stage's `main`, or print its docstring if the command line asks for `--help`; it has no other arguments.
-
-    Args:
-        main: reads params and inputs, writes outputs; raises UserError for what the user can fix.
-        doc: the stage module's docstring.
-    """
+    """Run a stage's `main`, or print its docstring if the command line asks for `--help`; it has no other arguments."""
     escape_unprintable()
     name = Path(sys.argv[0]).stem
     formatter = argparse.RawDescriptionHelpFormatter
@@ -58,9 +53,7 @@ def escape_unprintable() -> None:
 def one_line_errors(name: str, again: str) -> Iterator[None]:
     """End the process with one line if the user can fix what went wrong (exit code 1) or ended it (130 or 143).
 
-    Args:
-        name: of the stage or command, which begins the line.
-        again: how to start it again.
+    The line begins with the stage's or command's `name`, and may end with how to start it `again`.
     """
     handler = signal.signal(signal.SIGTERM, _raise_terminated)
     try:

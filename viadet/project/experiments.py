@@ -8,8 +8,7 @@ EXPERIMENTS_DIR = (".dvc", "tmp", "exps")  # of the project; DVC makes the tempo
 def project_root() -> Path:
     """Find the project that a stage works for, to share what no experiment should lose with its temporary folder.
 
-    Returns:
-        The project's root: absolute for an experiment in a temporary folder, else the current folder, `.`.
+    It is absolute for an experiment in such a folder, else the current folder, `.`.
     """
     for folder in Path.cwd().parents:
         if folder.parts[-3:] == EXPERIMENTS_DIR:

@@ -21,12 +21,9 @@ from viadet.project.errors import UserError
 def replaced_file(path: Path, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes `path`'s place only if the block ends without an error.
 
-    On Windows, the block must have closed the file, and no process may have the old one open.
-
-    Args:
-        path: of the file.
-        flush: have the bytes on the disk before the name is: after a power cut either the old file or the new one is
-            there. For each of thousands of files in a new folder, that would take longer than all else.
+    On Windows, the block must have closed the file, and no process may have the old one open. `flush` has the bytes on
+    the disk before the name is: after a power cut either the old file or the new one is there. For each of thousands
+    of files in a new folder, that would take longer than all else.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)

@@ -13,11 +13,7 @@ LIBRARIES = {
 
 
 def installed_versions(names: tuple[str, ...]) -> dict[str, str]:
-    """Look up installed versions, without the part after `+`: the same release for CUDA or CPU counts as the same.
-
-    Args:
-        names: of packages.
-    """
+    """Look up installed versions, without the part after `+`: the same release for CUDA or CPU counts as the same."""
     return {name: version(name).partition("+")[0] for name in names}
 
 

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAMLError
+from ruamel.yaml import YAML, YAMLError
 
 from viadet.project.errors import UserError
-from viadet.project.yaml12 import load_yaml
 
 PARAMS_PATH = Path("params.yaml")
 SIDE_PX = (128, 2048)  # least and greatest side of the network's input
@@ -17,13 +16,11 @@ P3_STRIDE_PX = 8  # of the level with the smallest anchors
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-MaxImages = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=SIDE_PX[0], le=SIDE_PX[1], multiple_of=32)]
 # one side of a square, or [width, height]
 Size = Annotated[
-    list[Side],
-    Field(min_length=2, max_length=2),
-    BeforeValidator(lambda size: size if isinstance(size, list) else [size] * 2),
+    tuple[Side, Side],
+    BeforeValidator(lambda size: tuple(size) if isinstance(size, list | tuple) else (size, size)),
 ]
 CamMethod = Literal[
     "GradCAM",
@@ -141,13 +138,12 @@ class ModelParams(Section):
     @property
     def input_wh(self) -> tuple[int, int]:
         """Width and height of the input in training, px."""
-        return self.image_size[0], self.image_size[1]
+        return self.image_size
 
     @property
     def test_wh(self) -> tuple[int, int]:
         """Width and height of the input when detecting, px."""
-        width, height = self.test_size or self.image_size
-        return width, height
+        return self.test_size or self.image_size
 
 
 class AugmentParams(Section):
@@ -211,7 +207,7 @@ class EvaluateParams(Section):
 
     score_threshold: Fraction  # what counts as a detection in precision, recall, F1 and the pictures
     max_detections: Annotated[int, Field(ge=10, le=10_000)]  # of an image, best first; AP and AR are at this number
-    max_images: MaxImages  # drawn; all are measured
+    max_images: Positive  # drawn; all are measured
     bootstrap: Annotated[int, Field(ge=0)]  # samples of images for AP's confidence interval; 0: none
     test_time: ViewsParams | None  # measured beside the plain detections
     test_set: bool  # measure the images of the split test as well
@@ -226,7 +222,7 @@ class FeatureMapsParams(Section):
     overlay: Fraction  # 0: photograph only, 1: map only
     colour_bar: bool
     score_threshold: Fraction  # of the detections drawn over the maps
-    max_images: MaxImages
+    max_images: Positive
 
 
 class GradCamParams(Section):
@@ -238,9 +234,9 @@ class GradCamParams(Section):
     score_threshold: Fraction
     max_boxes: Positive  # drawn, the best of an image
     max_mistakes: Annotated[int, Field(ge=0)]  # drawn, false positives and missed objects of an image, each
-    max_images: MaxImages  # drawn
-    measured_images: MaxImages | None  # evenly spread over all; None: all
-    checked_images: MaxImages  # of those measured, whose detections go through the slow checks
+    max_images: Positive  # drawn
+    measured_images: Positive | None  # evenly spread over all; None: all
+    checked_images: Positive  # of those measured, whose detections go through the slow checks
 
 
 class Recipe(Section):
@@ -278,6 +274,17 @@ def read_recipe_name(path: Path = PARAMS_PATH) -> str:
         UserError: no such file or recipe.
     """
     return _read_params(path)["recipe"]
+
+
+def load_yaml(text: str) -> Any:
+    """Read one document of YAML 1.2 as DVC does; repeated keys and tags that would construct objects are refused.
+
+    PyYAML keeps to YAML 1.1, in which `1e-4` is a word, `no` is false and `1:30` is 90.
+
+    Raises:
+        ruamel.yaml.YAMLError: the text is not valid.
+    """
+    return YAML(typ="safe").load(text)
 
 
 def _read_params(path: Path) -> dict[str, Any]:

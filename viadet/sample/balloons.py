@@ -1,14 +1,13 @@
 """Balloons: their shape, and choosing those of an image."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from viadet.images.polygons import polygon_area
-from viadet.sample.colours import Colour, bright_colour
+from viadet.sample.pixels import Colour, bright_colour
 
 COUNT_CHANCES = [0.08, 0.20, 0.19, 0.16, 0.12, 0.10, 0.07, 0.05, 0.03]  # of 0 to 8 balloons in an image
 # Length of a balloon as a share of the image's longer side: at 256 px these are COCO's small, medium and large.
@@ -45,11 +44,7 @@ class Balloon:
         return local @ np.array([[cos, sin], [-sin, cos]]) + np.array(self.centre)
 
 
-class Bunch(NamedTuple):
-    """Where the balloons of a bunch gather, in canvas px."""
-
-    hub: NDArray[np.float64]  # x, y of its middle
-    anchor: tuple[float, float]  # where its strings meet
+Bunch = tuple[NDArray[np.float64], tuple[float, float]]  # canvas px: its middle, and where its strings meet
 
 
 def place_balloons(rng: np.random.Generator, canvas_wh: tuple[int, int]) -> list[Balloon]:
@@ -58,12 +53,11 @@ def place_balloons(rng: np.random.Generator, canvas_wh: tuple[int, int]) -> list
     count = rng.choice(len(COUNT_CHANCES), p=COUNT_CHANCES)
     has_bunch = rng.random() < BUNCH_CHANCE
     hub = rng.uniform(0.3, 0.7, 2) * canvas_wh
-    anchor = (hub[0], hub[1] + rng.uniform(0.45, 0.7) * longer)
-    bunch = Bunch(hub, anchor) if has_bunch else None
+    bunch = hub, (hub[0], hub[1] + rng.uniform(0.45, 0.7) * longer)
     covered = np.zeros(canvas_wh[::-1], bool)
     front_to_back = []
     for _ in range(count):
-        balloon = _place_balloon(rng, covered, bunch)
+        balloon = _place_balloon(rng, covered, bunch if has_bunch else None)
         if balloon is not None:
             covered |= body_mask(balloon, canvas_wh)
             front_to_back.append(balloon)
@@ -88,8 +82,8 @@ def _place_balloon(rng: np.random.Generator, covered: NDArray[np.bool_], bunch: 
     min_visible = rng.uniform(MIN_VISIBLE, 1)
     for _ in range(PLACEMENT_TRIES):
         if bunch is not None and rng.random() < MEMBER_CHANCE:
-            x, y = rng.normal(bunch.hub, 0.17 * longer)
-            anchor = bunch.anchor
+            hub, anchor = bunch
+            x, y = rng.normal(hub, 0.17 * longer)
         else:
             x, y = rng.uniform(0.04, 0.96, 2) * canvas_wh
             anchor = (x + rng.normal(0, 0.2) * length, y + 1.6 * length)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from viadet.sample.balloons import Balloon
+from viadet.sample.pixels import to_image
 
 
 def draw_body(canvas: Image.Image, balloon: Balloon, light: NDArray[np.float64]) -> None:
@@ -19,7 +20,7 @@ def draw_body(canvas: Image.Image, balloon: Balloon, light: NDArray[np.float64])
     skin = _shaded_skin(balloon, xs, ys, light)
     mask = Image.new("L", (right - left, bottom - top))
     ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in outline], fill=255)
-    canvas.paste(Image.fromarray(skin.clip(0, 255).astype(np.uint8)), (int(left), int(top)), mask)
+    canvas.paste(to_image(skin), (int(left), int(top)), mask)
 
 
 def draw_string(canvas: Image.Image, balloon: Balloon) -> None:
@@ -52,7 +53,7 @@ def add_camera_effects(rng: np.random.Generator, picture: Image.Image) -> Image.
     vignette = 1 - rng.uniform(0, 0.14) * (x[None, :] ** 2 + y[:, None] ** 2)
     cast = rng.uniform(0.94, 1.06, 3).astype(np.float32) * np.float32(rng.uniform(0.88, 1.06))
     grain = rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(rng.uniform(1, 4))
-    return Image.fromarray((pixels * vignette[..., None] * cast + grain).clip(0, 255).astype(np.uint8))
+    return to_image(pixels * vignette[..., None] * cast + grain)
 
 
 def _shaded_skin(
@@ -60,14 +61,8 @@ def _shaded_skin(
 ) -> NDArray[np.float64]:
     """Shade a balloon: matt skin, a darker rim, light shining through, and a highlight.
 
-    Args:
-        balloon: what to shade.
-        xs: x of each pixel of a part of the canvas, [height, width].
-        ys: y of each of them.
-        light: unit vector towards the light.
-
     Returns:
-        RGB of each pixel, [height, width, 3], not clipped; without meaning outside of the balloon.
+        RGB of each pixel x, y, [height, width, 3], not clipped; without meaning outside of the balloon.
     """
     dx, dy = xs - balloon.centre[0], ys - balloon.centre[1]
     cos, sin = np.cos(balloon.tilt), np.sin(balloon.tilt)

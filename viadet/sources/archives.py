@@ -9,7 +9,6 @@ import sys
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from viadet.project.errors import UserError
@@ -34,26 +33,24 @@ def unpack_data_set(archive_path: Path, folder: Path) -> list[str]:
     try:
         with zipfile.ZipFile(archive_path) as archive:
             entries = archive.infolist()
-            check_size(archive_path, entries)
+            _check_size(archive_path, entries)
             check_entries(archive_path.name, entries)
             paths = {entry.filename: _path_of(entry.filename) for entry in entries if not entry.is_dir()}
             names = [name for name, path in paths.items() if not is_hidden(path)]
-            targets = target_paths(name for name in names if is_data_file(paths[name]))
-            for name, target in targets.items():
-                (folder / target).parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(name) as source, (folder / target).open("wb") as file:
+            data_paths = {name: paths[name] for name in names if is_data_file(paths[name])}
+            top = posixpath.commonpath([path.parent for path in data_paths.values()] or [""])
+            for name, path in data_paths.items():
+                target = folder / path.relative_to(top)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(name) as source, target.open("wb") as file:
                     shutil.copyfileobj(source, file)
-            return [name for name in names if name not in targets]
+            return [name for name in names if name not in data_paths]
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError) as error:
         raise UserError(f"{archive_path.name} is not a valid zip archive ({error}); download it again") from None
 
 
-def check_size(archive_path: Path, entries: list[zipfile.ZipInfo]) -> None:
-    """Refuse a zip bomb, by the sizes that its directory states.
-
-    Raises:
-        UserError: the files would take too much space.
-    """
+def _check_size(archive_path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse a zip bomb, by the sizes that its directory states."""
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > min(MAX_UNPACKED_BYTES, MAX_RATIO * archive_path.stat().st_size):
         raise UserError(
@@ -88,13 +85,6 @@ def check_entries(archive_name: str, entries: list[zipfile.ZipInfo]) -> None:
         else:
             continue
         raise UserError(f"{archive_name}: entry {name!r} {problem}; nothing was unpacked")
-
-
-def target_paths(names: Iterable[str]) -> dict[str, str]:
-    """Map each name in an archive to its path below the folder that holds all of them."""
-    paths = {name: _path_of(name) for name in names}
-    top = posixpath.commonpath([path.parent for path in paths.values()] or [""])
-    return {name: path.relative_to(top).as_posix() for name, path in paths.items()}
 
 
 def _plain(path: PurePosixPath) -> str:

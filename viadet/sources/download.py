@@ -1,10 +1,10 @@
 """Downloading a file, or copying it from a mirror; a partial file is never left under its final name."""
 
-import logging
 import os
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pooch
@@ -15,12 +15,8 @@ from viadet.project.files import replaced_file
 
 MIRROR_VARIABLE = "BALLOON_MIRROR"
 TIMEOUT_S = (5, 30)  # to connect, and between two pieces of the body
-RETRIES = 3  # after 1, 2 and 3 s
+PAUSES_S = (1, 2, 3)  # before another attempt
 CHUNK_BYTES = 1 << 18
-
-
-class Unreachable(Exception):
-    """A file can't be downloaded; the text says why."""
 
 
 def is_url(source: str) -> bool:
@@ -29,12 +25,9 @@ def is_url(source: str) -> bool:
 
 
 def fetch_file(url: str, folder: Path, name: str | None = None) -> Path:
-    """Get a file from $BALLOON_MIRROR (a folder or a URL), or else from its own URL.
+    """Get a file from $BALLOON_MIRROR (a folder or a URL), or else from its own URL, into an existing folder.
 
-    Args:
-        url: of the file.
-        folder: existing folder to write to; a file of this name that is there already is kept.
-        name: of the file in `folder` and in a mirror; None: the last part of the URL.
+    Its name there and in a mirror is `name`, or else the last part of the URL.
 
     Raises:
         UserError: no place has the file; nothing is written.
@@ -48,14 +41,14 @@ def fetch_file(url: str, folder: Path, name: str | None = None) -> Path:
     failures = []
     for place in places:
         try:
-            if is_url(place):
-                download(place, folder / name)
-            else:
-                with replaced_file(folder / name) as temporary:
+            with replaced_file(folder / name) as temporary:
+                if is_url(place):
+                    _download(place, temporary)
+                else:
                     shutil.copyfile(Path(place).expanduser(), temporary)
             return folder / name
-        except Unreachable as error:
-            failures.append(f"{place} ({error})")
+        except requests.RequestException as error:
+            failures.append(f"{place} ({_failure_reason(error)})")
         except FileNotFoundError:
             failures.append(f"{place} (no such file)")
     raise UserError(
@@ -64,46 +57,26 @@ def fetch_file(url: str, folder: Path, name: str | None = None) -> Path:
     )
 
 
-def download(url: str, path: Path) -> None:
-    """Download a file with retries; the whole file again, as pooch does not resume.
-
-    Raises:
-        Unreachable: the last attempt failed too, or another one would not help.
-    """
-    pooch.get_logger().setLevel(logging.WARNING)
-    files = pooch.create(path.parent, "", registry={path.name: None}, urls={path.name: url}, retry_if_failed=RETRIES)
-    try:
-        files.fetch(path.name, downloader=download_once)
-    except requests.RequestException as error:
-        raise Unreachable(failure_reason(error)) from None
+def _download(url: str, path: Path) -> None:
+    for pause_s in (*PAUSES_S, None):
+        try:
+            pooch.HTTPDownloader(sys.stderr.isatty(), CHUNK_BYTES, timeout=TIMEOUT_S)(url, str(path), None)
+            return
+        except requests.RequestException as error:
+            if pause_s is None or _is_permanent(error):
+                raise
+        time.sleep(pause_s)
 
 
-def download_once(url: str, path: str, files: pooch.Pooch) -> None:
-    """Download a file with a progress bar and timeouts, as pooch calls it for each attempt.
-
-    Raises:
-        Unreachable: another attempt would not help.
-        requests.RequestException: it may.
-    """
-    Path(path).unlink()  # pooch made it readable for this user only
-    try:
-        pooch.HTTPDownloader(sys.stderr.isatty(), CHUNK_BYTES, timeout=TIMEOUT_S)(url, path, files)
-    except requests.RequestException as error:
-        if is_permanent(error):
-            raise Unreachable(failure_reason(error)) from None
-        raise
-
-
-def is_permanent(error: requests.RequestException) -> bool:
+def _is_permanent(error: requests.RequestException) -> bool:
     """Tell an error that another attempt can't overcome; without a network, each could take 10 s."""
     if isinstance(error, requests.HTTPError):
         return error.response.status_code < 500 and error.response.status_code != requests.codes.too_many_requests
-    return isinstance(error, requests.ConnectTimeout) or isinstance(root_cause(error), socket.gaierror)
+    return isinstance(error, requests.ConnectTimeout) or isinstance(_root_cause(error), socket.gaierror)
 
 
-def failure_reason(error: requests.RequestException) -> str:
-    """Describe an error in a few words."""
-    root = root_cause(error)
+def _failure_reason(error: requests.RequestException) -> str:
+    root = _root_cause(error)
     if isinstance(error, requests.HTTPError):
         return f"HTTP {error.response.status_code}"
     if isinstance(root, socket.gaierror):
@@ -114,7 +87,7 @@ def failure_reason(error: requests.RequestException) -> str:
     return " ".join(reason.split()).rstrip(".").lower()
 
 
-def root_cause(error: BaseException) -> BaseException:
+def _root_cause(error: BaseException) -> BaseException:
     """Follow an error to its first cause: requests and urllib3 wrap the socket's error three or four times."""
     while error.__context__ is not None:
         error = error.__context__

@@ -1,5 +1,6 @@
-"""The photographs and their VIA files, from where `fetch.source` says."""
+"""The photographs and their VIA files, from where `fetch.source` says, and their checksums."""
 
+import re
 import shutil
 from pathlib import Path
 from zipfile import is_zipfile
@@ -7,12 +8,12 @@ from zipfile import is_zipfile
 from viadet.project.counting import counted
 from viadet.project.errors import UserError
 from viadet.project.experiments import missing_in_experiment
-from viadet.project.params import FetchParams, RenderedParams
-from viadet.sample.data_set import write_rendered_split
+from viadet.project.files import sha256_of
+from viadet.project.params import FetchParams
+from viadet.sample.render import write_rendered_split
 from viadet.sources.archives import unpack_data_set
 from viadet.sources.download import fetch_file, is_url
-from viadet.sources.folders import copy_data_set
-from viadet.sources.manifest import check_manifest, read_manifest
+from viadet.via.data_files import files_below, is_data_file
 
 
 def fetch_photographs(params: FetchParams, folder: Path) -> list[str]:
@@ -38,7 +39,10 @@ def fetch_photographs(params: FetchParams, folder: Path) -> list[str]:
 def _get_files(params: FetchParams, folder: Path) -> list[str]:
     path = Path(params.source).expanduser()
     if params.rendered is not None:
-        _render_splits(params.rendered, folder)
+        counts = {"train": params.rendered.train_images, "val": params.rendered.val_images}
+        for number, (split, count) in enumerate(counts.items()):
+            (folder / split).mkdir()
+            write_rendered_split(folder / split, count, params.rendered.image_size, (params.rendered.seed, number))
         return []
     if is_url(params.source):
         download_dir = folder / ".download"  # hidden files of a data set are left out: it has none of this name
@@ -59,8 +63,73 @@ def _get_files(params: FetchParams, folder: Path) -> list[str]:
     raise UserError(f"fetch.source is {params.source!r}: no such file or folder{where}")
 
 
-def _render_splits(params: RenderedParams, folder: Path) -> None:
-    counts = (params.train_images, params.val_images)
-    for number, (split, count) in enumerate(zip(("train", "val"), counts, strict=True)):
-        (folder / split).mkdir()
-        write_rendered_split(folder / split, count, params.image_size, seed=(params.seed, number))
+def copy_data_set(source: Path, folder: Path) -> list[str]:
+    """Copy the images, .json and .csv files of a folder, at any depth; links are followed.
+
+    Returns:
+        The other files, relative to `source`, without hidden ones.
+
+    Raises:
+        UserError: `source` holds `folder`, a file can't be copied, or the disk takes two names for the same.
+    """
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"fetch.source is {str(source)!r}, which holds this pipeline's data; name the images' folder")
+    others = []
+    for path in files_below(source):
+        name = path.relative_to(source)
+        if not is_data_file(path):
+            others.append(name.as_posix())
+            continue
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if (folder / name).exists():
+            raise UserError(
+                f"{path} differs from another file only in case or the form of accents, which makes no difference on "
+                "this disk; give one of them another name"
+            )
+        try:
+            shutil.copy2(path, folder / name)
+        except OSError as error:
+            raise UserError(f"{path} can't be copied ({error.strerror}); delete it or make it readable") from None
+    return others
+
+
+def read_manifest(path: Path) -> dict[str, str]:
+    """Read the sha256 of each file from lines of `sha256  train/name.jpg`, as `sha256sum` writes them.
+
+    Raises:
+        UserError: the file is missing or has another format.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise UserError(
+            f"fetch.manifest: {path} can't be read ({error.strerror}); set it to null to skip the check"
+        ) from None
+    manifest = {}
+    for number, line in enumerate(lines, start=1):
+        match = re.fullmatch("([0-9a-f]{64})  (.+)", line)
+        if not match:
+            raise UserError(f"{path}, line {number}: expected `sha256  path`, got {line[:80]!r}")
+        manifest[match[2]] = match[1]
+    return manifest
+
+
+def check_manifest(folder: Path, manifest: dict[str, str], source: str) -> None:
+    """Compare all files of a folder with a manifest; `source` is where they come from, for the message.
+
+    Raises:
+        UserError: names the first file that differs, is missing or is not listed.
+    """
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    for name in sorted(manifest.keys() | files.keys()):
+        if name not in files:
+            problem = "is missing"
+        elif name not in manifest:
+            problem = "is not listed"
+        elif sha256_of(files[name]) != manifest[name]:
+            problem = "has another checksum"
+        else:
+            continue
+        raise UserError(
+            f"{source} does not match fetch.manifest: {name} {problem}; get it again, or set fetch.manifest to null"
+        )
