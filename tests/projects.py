@@ -171,12 +171,12 @@ class Clone:
         return result.stdout
 
 
-def stages_to_run(clone: Clone) -> list[str]:
+def stages_to_run(clone: Clone, *targets: str) -> list[str]:
     """The stages that `dvc repro` would run, in their order; asked in this process, as starting DVC takes a second."""
     from dvc.repo import Repo
 
     with contextlib.chdir(clone.folder), Repo() as repo:
-        return [stage.name for stage in repo.reproduce(dry=True)]
+        return [stage.name for stage in repo.reproduce(list(targets) or None, dry=True)]
 
 
 def running_stages(output: str) -> list[str]:
