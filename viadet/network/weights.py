@@ -52,9 +52,11 @@ def timm_names(weights: dict[str, torch.Tensor], names: Iterable[str]) -> dict[s
     """Rename the weights of a classifier of https://github.com/lukemelas/EfficientNet-PyTorch to timm's `names`.
 
     Both implement the same network (Tan and Le 2019) with its layers in the same order; a detector's backbone ends
-    before the classifier. Weights of another network get names that their shapes don't fit.
+    before the classifier. Weights in another order are left out, those of another network get names that their shapes
+    don't fit.
     """
-    return dict(zip(names, weights.values(), strict=False))
+    pairs = zip(names, weights.items(), strict=False)
+    return {new: value for new, (old, value) in pairs if new.rpartition(".")[2] == old.rpartition(".")[2]}
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
