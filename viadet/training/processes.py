@@ -147,6 +147,8 @@ def join_group(device: torch.device) -> Group:
     defaults = ("0", "1", "0", "1")
     group = Group(*(int(os.environ.get(name, value)) for name, value in zip(names, defaults, strict=True)))
     if group.count == 1:
+        if device.type == "cuda" and torch.cuda.device_count() > 1:
+            print(f"training on one of {torch.cuda.device_count()} GPUs; params.yaml's launch can take all")
         return ALONE
     if device.type == "cuda":
         if group.local_count > (gpus := torch.cuda.device_count()):
