@@ -29,9 +29,9 @@ def main() -> None:
     recipe = read_recipe()
     params = recipe.convert
     data_set = convert_data_set(RAW_DIR, recipe.fetch.origin, params)
-    images, files = counted(len(data_set.images), "image"), first_names(data_set.annotation_files)
-    print(f"recipe {read_recipe_name()}: {images} of {data_set.origin}, annotated in {files}")
-    report = Report(data_set, {}, params)  # without splits, for which there may be too many faults
+    count, files = counted(len(data_set.images), "image"), first_names(data_set.annotation_files)
+    print(f"recipe {read_recipe_name()}: {count} of {data_set.origin}, annotated in {files}")
+    report = Report(data_set, {}, params)  # no splits yet: what is wrong comes first
     if any(group.is_error for group in report.groups):
         write_json(REPORT_PATH, report.details())
         print("\n".join(report.lines()))
