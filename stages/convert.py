@@ -11,8 +11,9 @@ from pathlib import Path
 from viadet.annotations.coco import to_coco
 from viadet.annotations.convert import check_has_boxes, convert_data_set
 from viadet.annotations.faults import raise_faults
-from viadet.annotations.report import describe_data_set, make_report, report_details, report_lines, report_metrics
+from viadet.annotations.report import Report
 from viadet.annotations.splits import split_by_fold, split_data_set
+from viadet.project.counting import counted, first_names
 from viadet.project.errors import run_stage
 from viadet.project.files import replaced_dir, write_json
 from viadet.project.params import read_recipe, read_recipe_name
@@ -28,11 +29,12 @@ def main() -> None:
     recipe = read_recipe()
     params = recipe.convert
     data_set = convert_data_set(RAW_DIR, recipe.fetch.origin, params)
-    print(f"recipe {read_recipe_name()}: {describe_data_set(data_set)}")
-    report = make_report(data_set, {}, params)
+    count, files = counted(len(data_set.images), "image"), first_names(data_set.annotation_files)
+    print(f"recipe {read_recipe_name()}: {count} of {data_set.origin}, annotated in {files}")
+    report = Report(data_set, {}, params)  # no splits yet: what is wrong comes first
     if any(group.is_error for group in report.groups):
-        write_json(REPORT_PATH, report_details(report))
-        print("\n".join(report_lines(report, params)))
+        write_json(REPORT_PATH, report.details())
+        print("\n".join(report.lines()))
         raise_faults(report.groups, data_set.origin)
     check_has_boxes(data_set, params)
     splits, how = split_data_set(data_set.images, data_set.unlisted, params.split, data_set.origin)
@@ -40,13 +42,13 @@ def main() -> None:
         splits = split_by_fold(splits, params.folds, params.fold, params.folds_of)
         how += f", fold {params.fold} of {params.folds} of convert.folds_of {params.folds_of}"
 
-    report = make_report(data_set, splits, params)
+    report = Report(data_set, splits, params)
     with replaced_dir(COCO_DIR) as folder:
         for name, images in splits.items():
             write_json(folder / f"{name}.json", to_coco(images, data_set.categories.names))
-    write_json(METRICS_PATH, report_metrics(report))
-    write_json(REPORT_PATH, report_details(report))
-    print("\n".join([f"split {how}", *report_lines(report, params)]))
+    write_json(METRICS_PATH, report.metrics())
+    write_json(REPORT_PATH, report.details())
+    print("\n".join([f"split {how}", *report.lines()]))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import pytest
 from annotations.via_files import convert_params
 
 from viadet.annotations.categories import (
-    BadCategoryError,
     Categories,
     category_of,
     choose_categories,
@@ -13,6 +12,7 @@ from viadet.annotations.categories import (
     name_of,
 )
 from viadet.project.errors import UserError
+from viadet.via.images import UnusableError
 
 KINDS = Categories("kind", ["balloon", "kite"])
 
@@ -83,7 +83,7 @@ def test_of_values_that_differ_only_in_case_the_most_frequent_one_is_found_and_t
     categories = chosen(given, attribute="kind")
     assert categories.names == ["cat", "dog"]
     for region in (given[1], given[3], given[4]):
-        with pytest.raises(BadCategoryError, match=r"did you mean '(cat|dog)'\?"):
+        with pytest.raises(UnusableError, match=r"did you mean '(cat|dog)'\?"):
             category_of(region, categories)
     assert chosen(given, attribute="kind", categories=["Dog", "dog"]).names == ["Dog", "dog"]
 
@@ -110,6 +110,10 @@ def test_blanks_numbers_and_single_ticks_are_read_as_names(value, name):
     assert name_of(value) == name
 
 
+def test_a_named_attribute_without_any_regions_gives_no_categories():
+    assert chosen([], attribute="kind") == ("kind", [])
+
+
 def test_without_an_attribute_every_region_has_the_first_category():
     assert category_of({"region_attributes": {"kind": "kite"}}, Categories(None, ["balloon"])) == 1
 
@@ -132,7 +136,7 @@ def test_the_attribute_names_the_category(value, category_id):
     ],
 )
 def test_another_value_is_refused_with_the_categories(attributes, text, reason):
-    with pytest.raises(BadCategoryError) as error:
+    with pytest.raises(UnusableError) as error:
         category_of({"region_attributes": attributes}, KINDS)
     assert str(error.value).startswith(text)
     assert error.value.reason == reason

@@ -46,7 +46,7 @@ def converted(folder: Path, **changes) -> DataSet:
 
 
 def faults_of(data_set: DataSet) -> list[str]:
-    return [f"{fault.reason}: {fault.sentence(data_set.origin)}" for fault in data_set.faults]
+    return [f"{fault.reason}: {fault.sentence}" for fault in data_set.faults]
 
 
 def error_of(folder: Path, **changes) -> str:
@@ -174,6 +174,12 @@ def test_a_damaged_file_is_a_fault_with_its_place_and_the_others_are_converted(f
     assert (len(data_set.images), len(data_set.annotation_files)) == (2, 2)
 
 
+def test_a_damaged_file_is_named_even_if_it_leaves_no_regions_to_take_categories_from(folder):
+    (folder / "via_region_data.json").write_text('{"_via_img_metadata": {"x"', encoding="utf-8")
+    [line] = faults_of(converted(folder, categories="auto", attribute="kind"))
+    assert line.startswith("annotation file: data/own/via_region_data.json is not valid JSON")
+
+
 def test_images_whose_regions_were_all_left_out_are_dropped_unless_they_are_to_be_kept(folder):
     write_split(folder, [via_entry("a.png", POINT), via_entry("b.png", SQUARE), via_entry("c.png")])
     data_set = converted(folder, points="skip")
@@ -225,7 +231,7 @@ def test_images_and_files_that_are_not_used_are_named(folder):
     (folder / "config.json").write_text("{}", encoding="utf-8")
     data_set = converted(folder)
     assert (len(data_set.images), data_set.unlisted) == (2, ["unlisted.png"])
-    assert data_set.other_files == {"config.json": "JSON without VIA's annotations"}
+    assert data_set.other_files == ["data/own/config.json (JSON without VIA's annotations)"]
 
 
 def test_a_missing_image_is_named_with_a_similar_one(folder):

@@ -6,9 +6,10 @@ from annotations.via_files import convert_params
 from viadet.annotations.faults import Fault, group_faults, raise_faults
 from viadet.project.errors import UserError
 
-POINTS = [Fault("region", "point", "is a point", "points", "via.json", image="a.jpg", region=n) for n in range(5)]
-MISSING = Fault("image", "missing image", "is missing, but b.JPG is there", "bad_images", "via.json", image="b.jpg")
-NOT_JSON = Fault("file", "annotation file", "is not valid JSON; export it again", file="sub/c.json")
+VIA = "data/own/via.json"
+POINTS = [Fault("region", "point", VIA, "is a point", "points", ("a.jpg", f"region {n}")) for n in range(5)]
+MISSING = Fault("image", "missing image", VIA, "is missing, but b.JPG is there", "bad_images", ("b.jpg",))
+NOT_JSON = Fault("file", "annotation file", "data/own/sub/c.json", "is not valid JSON; export it again")
 
 
 def line_of(faults: list[Fault], **changes) -> str:
@@ -29,10 +30,10 @@ def test_errors_come_first_then_the_most_frequent_reasons():
 
 def test_a_group_is_summed_up_with_its_first_places():
     [missing, points] = group_faults([MISSING, *POINTS], convert_params(points="skip"))
-    assert missing.summary("own") == "1 image (missing image): own/via.json, b.jpg is missing, but b.JPG is there"
-    assert points.summary("own") == (
-        "5 regions (point): own/via.json, a.jpg, region 0 is a point; "
-        "own/via.json, a.jpg, region 1; own/via.json, a.jpg, region 2; ..."
+    assert missing.summary == "1 image (missing image): data/own/via.json, b.jpg is missing, but b.JPG is there"
+    assert points.summary == (
+        "5 regions (point): data/own/via.json, a.jpg, region 0 is a point; "
+        "data/own/via.json, a.jpg, region 1; data/own/via.json, a.jpg, region 2; ..."
     )
 
 
@@ -56,23 +57,13 @@ def test_faults_that_are_skipped_end_nothing():
 
 def test_of_many_reasons_the_first_are_named():
     faults = [
-        Fault("region", f"kind {n:02d}", "is bad", "bad_regions", "via.json", image="a.jpg", region=n)
-        for n in range(12)
+        Fault("region", f"kind {n:02d}", VIA, "is bad", "bad_regions", ("a.jpg", f"region {n}")) for n in range(12)
     ]
     assert "12 faults: 1 kind 00, 1 kind 01" in line_of(faults)
     assert "1 kind 09 and 2 more reasons; the first" in line_of(faults)
 
 
 def test_a_fault_names_the_places_in_a_damaged_file_and_the_data_set_itself():
-    damaged = Fault("file", "annotation file", "is [], expected an object", file="c.csv", places=("row 2", "metadata"))
-    assert damaged.sentence("own") == "own/c.csv, row 2, metadata is [], expected an object"
-    assert Fault("file", "category", "has no clear categories").sentence("own") == "own has no clear categories"
-
-
-def test_a_contradiction_names_the_other_file_and_ends_with_the_advice():
-    place = {"file": "one.json", "image": "a.png", "region": 0, "advice": "remove it from one of them"}
-    for other, name in (("b/two.json", "own/b/two.json"), ("one.json", "the same file")):
-        fault = Fault("image", "contradicting entries", "is missing in another entry", **place, other_file=other)
-        assert fault.sentence("own") == (
-            f"own/one.json, a.png, region 0 is missing in another entry in {name}; remove it from one of them"
-        )
+    damaged = Fault("file", "annotation file", "own/c.csv", "is [], expected an object", places=("row 2", "metadata"))
+    assert damaged.sentence == "own/c.csv, row 2, metadata is [], expected an object"
+    assert Fault("file", "category", "own", "has no clear categories").sentence == "own has no clear categories"

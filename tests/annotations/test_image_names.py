@@ -4,8 +4,9 @@ import unicodedata
 
 import pytest
 
-from viadet.annotations.image_names import ImageNameError, index_files, resolve_image
+from viadet.annotations.image_names import index_files, resolve_image
 from viadet.project.errors import UserError
+from viadet.via.images import UnusableError
 
 
 def write(folder, *names: str) -> None:
@@ -20,7 +21,7 @@ def resolve(folder, name: str, via_folder: str = "", size: int | None = None) ->
 
 
 def error_of(folder, name: str, via_folder: str = "") -> tuple[str, str]:
-    with pytest.raises(ImageNameError) as error:
+    with pytest.raises(UnusableError) as error:
         resolve(folder, name, via_folder)
     return str(error.value), error.value.reason
 
@@ -90,7 +91,7 @@ def test_the_size_that_via_wrote_down_tells_equal_names_apart(tmp_path):
     write(tmp_path, "cats/1.jpg", "dogs/1.jpg", "cows/1.jpg")
     assert resolve(tmp_path, "1.jpg", size=2) == "dogs/1.jpg"
     assert resolve(tmp_path, "1.jpg", "cats", size=3) == "cats/1.jpg"
-    with pytest.raises(ImageNameError):
+    with pytest.raises(UnusableError):
         resolve(tmp_path, "1.jpg", size=999)
 
 

@@ -13,25 +13,25 @@ OTHER = {"shape_attributes": SQUARE, "region_attributes": {"kind": "balloon"}}
 
 def test_images_of_all_files_are_sorted_and_know_their_file():
     merged = merge_annotations({TWO: [ViaImage("b.png", [REGION])], ONE: [ViaImage("a.png", [OTHER, REGION])]})
-    assert merged == ([("a.png", [OTHER, REGION], ONE, ()), ("b.png", [REGION], TWO, ())], [])
+    assert merged == ([("a.png", [OTHER, REGION], ONE, False), ("b.png", [REGION], TWO, False)], [])
 
 
 def test_identical_entries_count_once_in_several_files_and_in_one():
     entry = ViaImage("a.png", [REGION], 5)
     copy = ViaImage("a.png", [REGION | {"region_attributes": {"kind": "kite"}}])
-    assert merge_annotations({ONE: [entry, entry], TWO: [copy]}) == ([("a.png", [REGION], ONE, ())], [])
+    assert merge_annotations({ONE: [entry, entry], TWO: [copy]}) == ([("a.png", [REGION], ONE, False)], [])
 
 
 def test_an_entry_without_regions_gives_way_and_is_reported():
     empty, filled = ViaImage("a.png", []), ViaImage("a.png", [REGION])
     files = {ONE: [empty], TWO: [filled], THREE: [empty]}
-    assert merge_annotations(files) == ([("a.png", [REGION], TWO, (ONE, THREE))], [])
-    assert merge_annotations({ONE: [empty], TWO: [empty]}) == ([("a.png", [], ONE, ())], [])
+    assert merge_annotations(files) == ([("a.png", [REGION], TWO, True)], [])
+    assert merge_annotations({ONE: [empty], TWO: [empty]}) == ([("a.png", [], ONE, False)], [])
 
 
 def test_entries_with_the_same_regions_in_another_order_do_not_contradict():
     files = {ONE: [ViaImage("a.png", [REGION, OTHER])], TWO: [ViaImage("a.png", [OTHER, REGION])]}
-    assert merge_annotations(files) == ([("a.png", [REGION, OTHER], ONE, ())], [])
+    assert merge_annotations(files) == ([("a.png", [REGION, OTHER], ONE, False)], [])
 
 
 def test_of_each_image_with_contradicting_entries_the_region_that_one_lacks_is_named():
@@ -44,10 +44,11 @@ def test_of_each_image_with_contradicting_entries_the_region_that_one_lacks_is_n
     files[THREE].append(ViaImage("three.png", [OTHER]))
     images, contradictions = merge_annotations(files)
     assert [image.regions for image in images] == [[REGION, OTHER]] * 4 + [[REGION]]
-    assert [(fault.file, fault.image, fault.region, fault.other_file) for fault in contradictions] == [
-        (TWO, "changed.png", 0, ONE),
-        (ONE, "fewer.png", 1, THREE),
-        (TWO, "more.png", 1, ONE),
-        (THREE, "same.png", 0, ONE),
-        (THREE, "three.png", 0, THREE),
+    other, advice = "is missing in another entry of the image in", "remove the image from one of them"
+    assert [fault.sentence for fault in contradictions] == [
+        f"{TWO}, changed.png, region 0 {other} {ONE}; {advice}",
+        f"{ONE}, fewer.png, region 1 {other} {THREE}; {advice}",
+        f"{TWO}, more.png, region 1 {other} {ONE}; {advice}",
+        f"{THREE}, same.png, region 0 {other} {ONE}; {advice}",
+        f"{THREE}, three.png, region 0 {other} the same file; {advice}",
     ]

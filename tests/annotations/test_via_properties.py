@@ -31,7 +31,7 @@ from viadet.annotations.faults import group_faults, raise_faults
 from viadet.project.errors import UserError
 from viadet.project.files import write_json
 from viadet.via.annotation_files import read_annotation_file
-from viadet.via.images import BadRegionError
+from viadet.via.images import UnusableError
 from viadet.via.shapes import clip_outline, outline_of
 
 SIZES_WH = {"a.png": (64, 48), "b.png": (30, 40)}
@@ -149,7 +149,7 @@ def check(folder: Path, content: bytes, name: str = "via.json", **changes: str |
     try:
         data_set = convert_data_set(folder, "data/own", params)
         for fault in data_set.faults:
-            sentence = fault.sentence(data_set.origin)
+            sentence = fault.sentence
             assert sentence.startswith("data/own")
             assert len(sentence.splitlines()) == 1
         raise_faults(group_faults(data_set.faults, params), data_set.origin)
@@ -264,7 +264,7 @@ def boxes_of(path: Path) -> list:
         for region in image.regions:
             try:
                 found = box_and_outline(clip_outline(outline_of(region), 64, 48))
-            except BadRegionError as error:
+            except UnusableError as error:
                 found = str(error)
             result.append((image.file_name, found, region["region_attributes"]))
     return result

@@ -8,7 +8,7 @@ from annotations.via_files import SQUARE
 from projects import polygon
 
 from viadet.annotations.coco import box_and_outline
-from viadet.via.images import BadRegionError
+from viadet.via.images import UnusableError
 from viadet.via.shapes import clip_outline, outline_of
 
 QUARTER = math.pi / 2
@@ -91,13 +91,13 @@ BAD_SHAPES = {
 
 @pytest.mark.parametrize("reason", BAD_SHAPES)
 def test_a_shape_without_an_outline_is_refused_with_the_reason(reason):
-    with pytest.raises(BadRegionError) as error:
+    with pytest.raises(UnusableError) as error:
         outline_of(region(BAD_SHAPES[reason]))
     assert str(error.value).startswith(reason)
 
 
 def test_a_region_that_is_not_an_object_is_refused():
-    with pytest.raises(BadRegionError, match="has no shape_attributes"):
+    with pytest.raises(UnusableError, match="has no shape_attributes"):
         outline_of("text")
 
 
@@ -115,7 +115,7 @@ def test_a_region_that_is_not_an_object_is_refused():
     ],
 )
 def test_faults_of_one_kind_have_one_reason(shape, reason):
-    with pytest.raises(BadRegionError) as error:
+    with pytest.raises(UnusableError) as error:
         outline_of(region(shape))
     assert error.value.reason == reason
 
@@ -138,7 +138,7 @@ def test_the_param_says_which_polylines_are_outlines(points, polyline_param, is_
     if is_outline:
         assert outline_of(region(polyline(*points)), polyline_param) == points
     else:
-        with pytest.raises(BadRegionError):
+        with pytest.raises(UnusableError):
             outline_of(region(polyline(*points)), polyline_param)
 
 
@@ -157,6 +157,6 @@ def test_an_outline_beyond_the_image_is_cut_and_not_bent():
     [([(300, 10), (320, 10), (320, 40)], "outside the image"), ([(10, 10), (10, 20), (10, 30)], "no area")],
 )
 def test_an_outline_without_area_inside_the_image_is_refused(outline, reason):
-    with pytest.raises(BadRegionError, match="has no area inside the image of 200 x 100 px") as error:
+    with pytest.raises(UnusableError, match="has no area inside the image of 200 x 100 px") as error:
         clip_outline(outline, 200, 100)
     assert error.value.reason == reason

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from viadet.project.counting import first_names
 from viadet.project.errors import UserError
 from viadet.project.params import ConvertParams
-from viadet.via.images import BadRegionError, short_repr
+from viadet.via.images import UnusableError, short_repr
 
 ONLY_CATEGORY = "object"  # of regions without attributes
 MIN_SHARE = 0.5  # of the regions that have a value of an attribute which holds the category
@@ -16,10 +16,6 @@ SHOWN_VALUES = 8
 SCORE_ATTRIBUTE = "score"  # what `viadet predict` writes beside the category
 SCORE = re.compile(r"[01]\.\d+")
 Values = dict[str, Counter[str]]  # how often each region attribute has which value
-
-
-class BadCategoryError(BadRegionError):
-    """A region whose attribute holds none of the categories, or several."""
 
 
 class Categories(NamedTuple):
@@ -33,12 +29,7 @@ def choose_categories(values: Values, regions: int, params: ConvertParams) -> Ca
     """Find out what `auto` in params stands for; names are sorted then.
 
     Of values that differ only in case, the most frequent one is a category: `category_of` refuses the others, so that
-    each is told with its place.
-
-    Args:
-        values: of all attributes, as count_values gives them.
-        regions: how many there are.
-        params: of the recipe.
+    each is told with its place. `regions` is how many regions there are.
 
     Raises:
         UserError: no attribute fits or several do, or there is none of the name; says which there are.
@@ -47,17 +38,14 @@ def choose_categories(values: Values, regions: int, params: ConvertParams) -> Ca
     if attribute == "auto":
         attribute = _choose_attribute(values, regions, params.categories)
     elif attribute is not None and regions and attribute not in values:
-        raise UserError(
-            f"no region has the attribute {attribute!r} of convert.attribute; {_describe(values)}; "
-            "set convert.attribute to one of them, or to auto"
-        )
+        problem = f"no region has the attribute {attribute!r} of convert.attribute"
+        raise UserError(f"{problem}; {_describe(values)}; set convert.attribute to one of them, or to auto")
     if params.categories != "auto":
         return Categories(attribute, list(params.categories))
     if attribute is None:
         return Categories(None, [ONLY_CATEGORY])
-    by_frequency = sorted(values[attribute].items(), key=lambda item: (-item[1], item[0]))
     names: dict[str, str] = {}
-    for name, _ in by_frequency:
+    for name, _ in _by_frequency(values.get(attribute, Counter())):
         names.setdefault(name.casefold(), name)
     return Categories(attribute, sorted(names.values()))
 
@@ -74,13 +62,9 @@ def count_values(regions: list[Any]) -> Values:
 
 
 def name_of(value: Any) -> str | list[str] | None:
-    """Read the value of an attribute as a category's name, without blanks around it.
+    """Read the value of an attribute as a category's name, without blanks around it; None if there is no value.
 
-    Args:
-        value: text, a number, or of a checkbox an object with true for each tick.
-
-    Returns:
-        None if there is no value; the names of several ticks.
+    It is a text, a number, or of a checkbox an object with true for each tick; of several ticks all names are given.
     """
     if isinstance(value, dict):
         ticks = [_one_line(name) for name, tick in value.items() if tick is True or tick == "true"]
@@ -96,7 +80,7 @@ def category_of(region: dict, categories: Categories) -> int:
     """Give a region's category id, counted from 1.
 
     Raises:
-        BadCategoryError: the attribute holds none of the categories, or several.
+        UnusableError: the attribute holds none of the categories, or several.
     """
     attribute, names = categories
     if attribute is None:
@@ -109,21 +93,24 @@ def category_of(region: dict, categories: Categories) -> int:
     attribute = _shown(attribute)
     expected = f"expected one of {', '.join(names)}"
     if isinstance(name, list):
-        raise BadCategoryError(
-            f"has {len(name)} ticks in {attribute} ({', '.join(name)}), expected one", "several categories"
-        )
-    if name is None:
+        reason = "several categories"
+        problem = f"has {len(name)} ticks in {attribute} ({', '.join(name)}), expected one"
+    elif name is None:
+        reason = f"no {attribute}"
         others = [key for key, value in attributes.items() if name_of(value) in names]  # of other work
         hint = f", but {_shown(others[0])} {short_repr(attributes[others[0]])}" if others else ""
-        raise BadCategoryError(f"has no {attribute}{hint}, {expected}", f"no {attribute}")
-    similar = [known for known in names if known.casefold() == name.casefold()]
-    expected = f"did you mean {similar[0]!r}?" if similar else expected
-    raise BadCategoryError(f"has {attribute} {short_repr(name)}, {expected}", f"{attribute} {short_repr(name)}")
+        problem = f"has {reason}{hint}, {expected}"
+    else:
+        reason = f"{attribute} {short_repr(name)}"
+        similar = [known for known in names if known.casefold() == name.casefold()]
+        problem = f"has {reason}, {f'did you mean {similar[0]!r}?' if similar else expected}"
+    raise UnusableError(problem, reason, "other_categories")
 
 
 def _choose_attribute(values: Values, regions: int, categories: list[str] | str) -> str | None:
     """Choose the only attribute that most regions have, and whose values repeat or are the categories."""
-    values = {attribute: counts for attribute, counts in values.items() if not _are_scores(attribute, counts)}
+    if all(SCORE.fullmatch(value) for value in values.get(SCORE_ATTRIBUTE, ())):  # a part of corrected detections
+        values = {attribute: counts for attribute, counts in values.items() if attribute != SCORE_ATTRIBUTE}
     if not values:
         return None
     if categories == "auto":
@@ -139,15 +126,8 @@ def _choose_attribute(values: Values, regions: int, categories: list[str] | str)
     if len(fitting) == 1:
         return fitting[0]
     problem = f"{'several region attributes' if fitting else 'no region attribute'} could be the category"
-    candidates = {attribute: values[attribute] for attribute in fitting or values}
-    raise UserError(
-        f"{problem}; {_describe(candidates)}; set convert.attribute to one, or to null for a single category"
-    )
-
-
-def _are_scores(attribute: str, counts: Counter[str]) -> bool:
-    """Tell whether an attribute holds a detector's scores: of corrected detections, a part may be left."""
-    return attribute == SCORE_ATTRIBUTE and all(SCORE.fullmatch(value) for value in counts)
+    candidates = _describe({attribute: values[attribute] for attribute in fitting or values})
+    raise UserError(f"{problem}; {candidates}; set convert.attribute to one, or to null for a single category")
 
 
 def _one_line(value: str | float) -> str:
@@ -161,15 +141,16 @@ def _shown(text: str) -> str:
 
 
 def _describe(values: Values) -> str:
-    """List attributes with their values and counts."""
     if not values:
         return "regions have no attributes with values"
-    return "there are " + ", ".join(
-        f"{_shown(name)} ({describe_counts(counts)})" for name, counts in sorted(values.items())
-    )
+    described = [f"{_shown(name)} ({describe_counts(counts)})" for name, counts in sorted(values.items())]
+    return f"there are {', '.join(described)}"
 
 
 def describe_counts(counts: Counter[str]) -> str:
     """List the most frequent values, each with its count."""
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return first_names([f"{_shown(name)} {count}" for name, count in ordered], SHOWN_VALUES)
+    return first_names([f"{_shown(name)} {count}" for name, count in _by_frequency(counts)], SHOWN_VALUES)
+
+
+def _by_frequency(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -6,16 +6,6 @@ from viadet.annotations.splits import Splits, group_equal_images
 from viadet.project.counting import counted, first_names
 
 
-def warnings_of(splits: Splits, categories: list[str]) -> list[str]:
-    """Give all warnings, without line breaks."""
-    return [
-        *missing_categories(splits, categories),
-        *rare_categories(splits, categories),
-        *contradicting_boxes(splits),
-        *equal_images(splits),
-    ]
-
-
 def missing_categories(splits: Splits, categories: list[str]) -> list[str]:
     """Name the categories that a split has no boxes of."""
     lines = []
@@ -48,10 +38,9 @@ def contradicting_boxes(splits: Splits) -> list[str]:
     for image in (image for images in splits.values() for image in images):
         outlines = [str(annotation["segmentation"]) for annotation in image.annotations]
         names += [image.file_name] * (len(outlines) - len(set(outlines)))
-    if not names:
-        return []
     regions = counted(len(names), "region")
-    return [f"{regions} with the outline of another one but a different category, in {first_names(names)}"]
+    text = f"{regions} with the outline of another one but a different category, in {first_names(names)}"
+    return [text] if names else []
 
 
 def equal_images(splits: Splits) -> list[str]:

@@ -3,26 +3,17 @@
 import re
 import unicodedata
 from collections import defaultdict
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from viadet.project.counting import first_names
 from viadet.via.data_files import files_below
+from viadet.via.images import UnusableError
 
 URL_START = re.compile(r"(?:https?|file)://[^/\\]*", re.IGNORECASE)  # scheme and host
-# What browsers may show, but `decode_image` does not read.
-UNREAD_SUFFIXES = {".avif", ".heic", ".heif", ".jxl", ".svg"}
+UNREAD_SUFFIXES = {".avif", ".heic", ".heif", ".jxl", ".svg"}  # which browsers may show, but `decode_image` refuses
 DRIVE = re.compile(r"[A-Za-z]:(?=[/\\])")
-
-
-class ImageNameError(ValueError):
-    """A file name that leads to no image, or to several; the text follows the name in a message."""
-
-    def __init__(self, text: str, reason: str) -> None:
-        super().__init__(text)
-        self.reason = reason  # "missing image" or "ambiguous name"
 
 
 class FileBelow(NamedTuple):
@@ -48,11 +39,9 @@ def index_files(folder: Path) -> FileIndex:
         FileError: a folder is missing or can't be read.
     """
     index = FileIndex(folder, [], defaultdict(list), defaultdict(list))
-    for path in files_below(folder):
-        if not path.is_file():
-            continue
+    for path in filter(Path.is_file, files_below(folder)):
         name = path.relative_to(folder).as_posix()
-        file = FileBelow(_composed_parts(name), name)
+        file = FileBelow(PurePosixPath(_composed(name)).parts, name)
         index.names.append(name)
         index.by_name[file.parts[-1]].append(file)
         index.by_plain_stem[_plain_stem(file.parts[-1])].append(file)
@@ -65,19 +54,10 @@ def resolve_image(file_name: str, source: str, index: FileIndex, size: int | Non
     The longest end of the name's path that some file's path has decides: the whole path first, the bare name last.
     Among several such files, the first of these rules that leaves one decides: the file lies exactly there, seen from
     the annotation file's folder or from one of those above it; it has the size in bytes that VIA wrote down; it shares
-    most folders with the annotation file.
-
-    Args:
-        file_name: as written: a name, a relative or absolute path of any system, or a URL.
-        source: the annotation file, relative to the indexed folder.
-        index: of the folder with all data.
-        size: bytes of the image, if VIA knew it.
-
-    Returns:
-        The image's name in the index.
+    most folders with the annotation file. The latter, `source`, is relative to the indexed folder; `size` is in bytes.
 
     Raises:
-        ImageNameError: there is no such file, or more than one.
+        UnusableError: there is no such file, or more than one.
     """
     for parts in _spellings(file_name):
         named = index.by_name.get(parts[-1], [])
@@ -86,7 +66,7 @@ def resolve_image(file_name: str, source: str, index: FileIndex, size: int | Non
             candidates = [file for file in named if file.parts[-len(end) :] == end]
             if candidates:
                 return _only_one(candidates, end, source, index, size).name
-    raise ImageNameError(f"is missing{_hint(file_name, index)}", "missing image")
+    raise UnusableError(f"is missing{_hint(file_name, index)}", "missing image", "bad_images")
 
 
 def _only_one(
@@ -94,18 +74,19 @@ def _only_one(
 ) -> FileBelow:
     if len(candidates) == 1:
         return candidates[0]
-    folders = _composed_parts(source)[:-1]
+    folders = PurePosixPath(_composed(source)).parts[:-1]
     for depth in range(len(folders), -1, -1):
         for file in candidates:
             if file.parts == folders[:depth] + end:
                 return file
     if size is not None:
         candidates = [f for f in candidates if (index.folder / f.name).stat().st_size == size] or candidates
-    shared = [_shared_folders(file.parts[:-1], folders) for file in candidates]
+    shared = [max(d for d in range(len(folders) + 1) if file.parts[:d] == folders[:d]) for file in candidates]
     nearest = [file for file, count in zip(candidates, shared, strict=True) if count == max(shared)]
     if len(nearest) > 1:
-        names = ["/".join(file.parts) for file in nearest]
-        raise ImageNameError(f"could be any of {len(names)} images: {first_names(names)}", "ambiguous name")
+        names = first_names(["/".join(file.parts) for file in nearest])
+        problem = f"could be any of {len(nearest)} images: {names}"
+        raise UnusableError(problem, "ambiguous name", "bad_images")
     return nearest[0]
 
 
@@ -121,7 +102,7 @@ def _spellings(file_name: str) -> list[tuple[str, ...]]:
 def _parts(name: str) -> tuple[str, ...]:
     """Give the parts of a path below its last `..`, without scheme, host, drive and root."""
     name = DRIVE.sub("", URL_START.sub("", name).lstrip("/\\"), count=1)
-    parts = [_composed(part) for part in re.split(r"[/\\]", name) if part not in ("", ".")]
+    parts = [part for part in re.split(r"[/\\]", _composed(name)) if part not in ("", ".")]
     last_up = max((place for place, part in enumerate(parts) if part == ".."), default=-1)
     return tuple(parts[last_up + 1 :])
 
@@ -135,14 +116,6 @@ def _hint(file_name: str, index: FileIndex) -> str:
         return f", but {'/'.join(nearest.parts)} is there"
     suffix = Path(name).suffix
     return f", and {suffix} images can't be read; save it as JPEG or PNG" if suffix.lower() in UNREAD_SUFFIXES else ""
-
-
-def _shared_folders(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
-
-
-def _composed_parts(name: str) -> tuple[str, ...]:
-    return tuple(_composed(part) for part in PurePosixPath(name).parts)
 
 
 def _composed(text: str) -> str:

@@ -14,7 +14,7 @@ class AnnotatedImage(NamedTuple):
     file_name: str
     regions: list[Any]  # as in VIA 2, unchecked
     source: str  # the annotation file that the regions come from
-    empty_in: tuple[str, ...] = ()  # annotation files that list the image without regions, if others have some
+    has_empty_entry: bool = False  # beside this one, which has regions
 
 
 def merge_annotations(files: dict[str, list[ViaImage]]) -> tuple[list[AnnotatedImage], list[Fault]]:
@@ -35,28 +35,18 @@ def merge_annotations(files: dict[str, list[ViaImage]]) -> tuple[list[AnnotatedI
     for name in sorted(entries):
         filled = [entry for entry in entries[name] if entry[1]]
         source, regions = (filled or entries[name])[0]
-        empty_in = tuple(file for file, listed in entries[name] if filled and not listed)
-        merged.append(AnnotatedImage(name, regions, source, empty_in))
-        differences = (_first_difference(name, filled[0], other) for other in filled[1:])
+        merged.append(AnnotatedImage(name, regions, source, 0 < len(filled) < len(entries[name])))
+        differences = (_first_difference(name, filled[0], other) for other in filled[1:] if other[1] != regions)
         contradictions += [difference for difference in differences if difference][:1]
     return merged, contradictions
 
 
 def _first_difference(file_name: str, one: Entry, other: Entry) -> Fault | None:
     """Find a region that only one of two entries of an image has; their order makes no difference."""
-    if one[1] == other[1]:
-        return None
     for (source, regions), (other_source, other_regions) in ((other, one), (one, other)):
         for number, region in enumerate(regions):
             if region not in other_regions:
-                return Fault(
-                    "image",
-                    "contradicting entries",
-                    "is missing in another entry of the image",
-                    file=source,
-                    image=file_name,
-                    region=number,
-                    other_file=other_source,
-                    advice="remove the image from one of them",
-                )
+                place = "the same file" if other_source == source else other_source
+                text = f"is missing in another entry of the image in {place}; remove the image from one of them"
+                return Fault("image", "contradicting entries", source, text, places=(file_name, f"region {number}"))
     return None

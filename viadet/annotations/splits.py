@@ -29,13 +29,9 @@ Splits = dict[str, list[ConvertedImage]]
 def split_data_set(
     images: list[ConvertedImage], unlisted: list[str], params: SplitParams | None, origin: str
 ) -> tuple[Splits, str]:
-    """Split by folders named train, val and test in any depth, or by shares if there are none.
+    """Split by folders named train, val and test in any depth, or by the shares of `params` if there are none.
 
-    Args:
-        images: annotated ones.
-        unlisted: names of the images without annotations.
-        params: the shares; None: folders are needed.
-        origin: the folder of all images, as the user knows it.
+    The names of images without annotations, `unlisted`, only tell which folders there are.
 
     Returns:
         The images of train, val and, where there are some, test; and how they were found, in words.
@@ -45,14 +41,15 @@ def split_data_set(
     """
     try:
         splits, how = _split(images, unlisted, params)
-        check_boxes(splits)
+        for split, members in splits.items():
+            if not any(image.annotations for image in members):
+                raise UserError(f"{split}: no boxes in {counted(len(members), 'image')}; annotate some")
     except UserError as error:
         raise UserError(f"{origin}: {error}") from None
     return {split: splits[split] for split in SPLITS if split in splits}, how
 
 
 def _split(images: list[ConvertedImage], unlisted: list[str], params: SplitParams | None) -> tuple[Splits, str]:
-    """Split as `split_data_set` does, in any order and whether there are boxes or not."""
     names = [image.file_name for image in images]
     folders = split_folders([*names, *unlisted])
     splits: Splits = {}
@@ -72,18 +69,15 @@ def _split(images: list[ConvertedImage], unlisted: list[str], params: SplitParam
 def split_folders(names: list[str]) -> dict[str, str | None]:
     """Find the split of each image: its first folder that is named as one, below the folder that holds all images.
 
-    Returns:
-        The split by image name, None for all if there are no splits: a lone folder `train` is none.
+    It is None for all images if there are no splits: a lone folder `train` is none.
     """
     parents = [str(PurePosixPath(name).parent) for name in names]
-    depth = len([part for part in PurePosixPath(posixpath.commonpath(parents or ["."])).parts if part != "."])
+    depth = len(PurePosixPath(posixpath.commonpath(parents or ["."])).parts)
     splits = {}
     for name in names:
         folders = [part.casefold() for part in PurePosixPath(name).parts[depth:-1]]
         splits[name] = next((FOLDER_SPLITS[folder] for folder in folders if folder in FOLDER_SPLITS), None)
-    if set(splits.values()) <= {None, "train"}:
-        return dict.fromkeys(names)
-    return splits
+    return dict.fromkeys(names) if set(splits.values()) <= {None, "train"} else splits
 
 
 def split_by_shares(images: list[ConvertedImage], params: SplitParams | None) -> Splits:
@@ -101,7 +95,7 @@ def split_by_shares(images: list[ConvertedImage], params: SplitParams | None) ->
     shares = {"train": 1 - params.val - params.test, "val": params.val, "test": params.test}
     shares = {split: share for split, share in shares.items() if share > 0}
     groups = group_equal_images(sorted(images, key=lambda image: image.file_name))
-    groups.sort(key=lambda group: _digest(f"{params.seed} {group[0].file_name} {group[0].sha256}"))
+    groups.sort(key=lambda group: sha256(f"{params.seed} {group[0].file_name} {group[0].sha256}".encode()).digest())
     if len(groups) < len(shares):
         raise UserError(f"convert.split needs at least {len(shares)} different images, found {len(groups)}; add some")
     split_of = _stratify(groups, shares)
@@ -112,20 +106,14 @@ def split_by_fold(splits: Splits, folds: int, fold: int, folds_of: Literal["all"
     """Split images into train and val for cross-validation: each image is in val in exactly one of the folds.
 
     The assignment depends on names and contents, not on a seed or the order of the images. Images of equal content
-    stay together. Test images stay as they are.
-
-    Args:
-        splits: the images of train, val and, if there is one, test.
-        folds: number of folds, k.
-        fold: number of the fold that validates, from 0.
-        folds_of: "all" splits the images of train and val; "train" those of train, and leaves those of val out, so
-            that what is chosen by the folds is chosen without them.
+    stay together. Test images stay as they are. Folds are counted from 0. If they are folds of "train" alone, images of
+    val are left out, so that what is chosen by the folds is chosen without them.
 
     Raises:
         UserError: there are fewer different images than folds, or one of the new splits has no boxes.
     """
     images = splits["train"] if folds_of == "train" else [*splits["train"], *splits["val"]]
-    groups = group_equal_images(sorted(images, key=lambda image: _digest(image.file_name)))
+    groups = group_equal_images(sorted(images, key=lambda image: sha256(image.file_name.encode()).digest()))
     if len(groups) < folds:
         raise UserError(f"convert.folds is {folds}, but the data set has {counted(len(groups), 'different image')}")
     val = {image.file_name for group in groups[fold::folds] for image in group}
@@ -147,17 +135,6 @@ def group_equal_images(images: Iterable[ConvertedImage]) -> list[list[ConvertedI
     return list(groups.values())
 
 
-def check_boxes(splits: Splits) -> None:
-    """Check that each split has at least one box.
-
-    Raises:
-        UserError: names the split.
-    """
-    for split, images in splits.items():
-        if not any(image.annotations for image in images):
-            raise UserError(f"{split}: no boxes in {counted(len(images), 'image')}; annotate some")
-
-
 def _check_folders(folders: dict[str, str | None], annotated: set[str]) -> None:
     """Check that every annotated image is in a split, and that train and val have some."""
     outside = sorted(name for name in annotated if folders[name] is None)
@@ -175,17 +152,9 @@ def _check_folders(folders: dict[str, str | None], annotated: set[str]) -> None:
         )
 
 
-def _digest(text: str) -> bytes:
-    return sha256(text.encode()).digest()
-
-
-def _categories_of(group: list[ConvertedImage]) -> set[int]:
-    return {a["category_id"] for image in group for a in image.annotations} or {NO_BOXES}
-
-
 def _stratify(groups: list[list[ConvertedImage]], shares: dict[str, float]) -> dict[str, str]:
     """Assign the images of each group, by their names, to a split."""
-    categories = [_categories_of(group) for group in groups]
+    categories = [{a["category_id"] for image in group for a in image.annotations} or {NO_BOXES} for group in groups]
     counts = Counter(category for ids in categories for category in ids)
     lacking = {split: {category: share * n for category, n in counts.items()} for split, share in shares.items()}
     lacking_groups = {split: share * len(groups) for split, share in shares.items()}

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from viadet.via.csv_files import images_of_csv, is_via_csv
-from viadet.via.data_files import is_annotation_file
+from viadet.via.csv_files import images_of_csv
+from viadet.via.data_files import ANNOTATION_SUFFIXES
 from viadet.via.images import DamagedFileError, ViaImage
-from viadet.via.json_files import images_of_json, is_via_json, parse_json
-from viadet.via.via3 import images_of_project, images_of_via3_csv, is_via3_csv, is_via3_json
+from viadet.via.json_files import images_of_json, parse_json
+from viadet.via.via3 import images_of_project, images_of_via3_csv
 
+VIA3_PARTS = ("file", "view", "metadata", "attribute")  # of a project
 # In a file that can't be read, words that only VIA writes: it was cut off, edited, or saved by another program.
 VIA_WORDS = ("_via_img_metadata", "shape_attributes", "vid_list", "spatial_coordinates")
 
@@ -30,7 +31,7 @@ def read_annotation_files(folder: Path, names: Iterable[str]) -> AnnotationFiles
     """Read the VIA files among all files of a folder, by their content; .json and .csv in any case."""
     files = AnnotationFiles({}, {}, {})
     for name in names:
-        if not is_annotation_file(PurePath(name)):
+        if PurePath(name).suffix.lower() not in ANNOTATION_SUFFIXES:
             continue
         try:
             files.images[name] = read_annotation_file(folder / name)
@@ -60,15 +61,16 @@ def _read_text(path: Path) -> str:
     except OSError as error:
         raise DamagedFileError(f"can't be read ({error.strerror or error})") from None
     except UnicodeDecodeError as error:
-        if not _has_via_words(path.read_bytes().decode("latin-1").replace("\0", "")):  # UTF-16 is ASCII with zeros
+        text = path.read_bytes().decode("latin-1").replace("\0", "")  # UTF-16 is ASCII with zeros
+        if not any(word in text for word in VIA_WORDS):
             raise OtherFileError("not UTF-8 text") from None
         raise DamagedFileError(f"can't be read as UTF-8 ({error}); export it again, or save it as UTF-8") from None
 
 
 def _images_of_csv(text: str) -> list[ViaImage]:
-    if is_via3_csv(text):
+    if "# CSV_HEADER" in text and "spatial_coordinates" in text:  # VIA 3, with regions in images or video frames
         return images_of_via3_csv(text)
-    if is_via_csv(text):
+    if "region_shape_attributes" in text.lstrip().partition("\n")[0]:  # the header of VIA 1 or 2
         return images_of_csv(text)
     has_segments = "temporal_segment_start" in text
     content = "CSV without VIA's columns" if text.strip() else "an empty file"
@@ -79,16 +81,16 @@ def _images_of_json(text: str) -> list[ViaImage]:
     try:
         data: Any = parse_json(text)
     except DamagedFileError:
-        if _has_via_words(text):
+        if any(word in text for word in VIA_WORDS):
             raise
         raise OtherFileError("not valid JSON" if text.strip() else "an empty file") from None
-    if is_via3_json(data):
+    fields = data if isinstance(data, dict) else {}
+    if all(isinstance(fields.get(part), dict) for part in VIA3_PARTS):
         return images_of_project(data)
-    if is_via_json(data):
+    if "_via_img_metadata" in fields:  # a project of VIA 2
+        return images_of_json(data["_via_img_metadata"])
+    entries = data if isinstance(data, list) else fields.values()
+    if any(isinstance(entry, dict) and {"filename", "regions"} <= entry.keys() for entry in entries):
         return images_of_json(data)
-    is_coco = isinstance(data, dict) and {"images", "annotations"} <= data.keys()
+    is_coco = {"images", "annotations"} <= fields.keys()
     raise OtherFileError("COCO annotations" if is_coco else "JSON without VIA's annotations")
-
-
-def _has_via_words(text: str) -> bool:
-    return any(word in text for word in VIA_WORDS)

@@ -16,18 +16,15 @@ UNDEFINED = re.compile(r'("(?:[^"\\]|\\.)*")|\bundefined\b')  # a string, or Jav
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default, 128 KiB, is less than a long polygon's cell
 
 
-def is_via_csv(text: str) -> bool:
-    """Tell whether a CSV file's first line is the header of VIA 1 or 2."""
-    return "region_shape_attributes" in text.lstrip().partition("\n")[0]
-
-
 def images_of_csv(text: str) -> list[ViaImage]:
     """Give the images of a CSV file; an image without regions has one row with the region_count 0.
 
     Raises:
         DamagedFileError: columns are missing, or a row can't be read; names it, counted from 1.
     """
-    header, *rows = csv_rows(text, _delimiter_of(text)) or [[""]]
+    first_line = text.lstrip().partition("\n")[0]
+    delimiter = next((sign for sign in ";\t" if sign in first_line), ",")  # spreadsheets also write these
+    header, *rows = csv_rows(text, delimiter) or [[""]]
     header[0] = header[0].lstrip("#")  # as VIA 1 writes it
     missing = [name for name in COLUMNS if name not in header]
     if missing:
@@ -83,12 +80,6 @@ def json_cell(cells: dict[str, str], column: str, kind: type[dict] | type[list])
     if kind is dict and text != cell:
         return {key: entry for key, entry in value.items() if entry is not None}
     return value
-
-
-def _delimiter_of(text: str) -> str:
-    """Find the sign between the first two columns' names: spreadsheets also write semicolons and tabs."""
-    header = text.lstrip().partition("\n")[0]
-    return next((sign for sign in ";\t" if sign in header), ",")
 
 
 def _region_of(row: list[str], header: list[str]) -> tuple[str, str, list[dict]]:

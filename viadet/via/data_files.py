@@ -15,14 +15,9 @@ def is_image_file(path: PurePath) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def is_annotation_file(path: PurePath) -> bool:
-    """Tell whether a file may be an annotation file, by its suffix in any case."""
-    return path.suffix.lower() in ANNOTATION_SUFFIXES
-
-
 def is_data_file(path: PurePath) -> bool:
     """Tell whether a file may be an image or an annotation file, by its suffix in any case."""
-    return is_image_file(path) or is_annotation_file(path)
+    return path.suffix.lower() in SUFFIXES | ANNOTATION_SUFFIXES
 
 
 def is_hidden(path: PurePath) -> bool:

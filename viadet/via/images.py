@@ -5,12 +5,10 @@ VIA: https://www.robots.ox.ac.uk/~vgg/software/via/.
 
 import unicodedata
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from viadet.project.counting import counted
 
-Part = TypeVar("Part")
-Result = TypeVar("Result")
 LINE_BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories that a message of one line can't show
 
 
@@ -30,15 +28,13 @@ class DamagedFileError(Exception):
         self.places = places  # from the outermost, such as "row 2"
 
 
-class BadRegionError(ValueError):
-    """A region that gives no box.
+class UnusableError(ValueError):
+    """A region that gives no box, or an image that can't be found; the text follows the place in a message."""
 
-    The text follows the region's number in a message; `reason` is the same for all regions with this kind of fault.
-    """
-
-    def __init__(self, text: str, reason: str) -> None:
+    def __init__(self, text: str, reason: str, param: str = "bad_regions") -> None:
         super().__init__(text)
-        self.reason = reason
+        self.reason = reason  # the same for all with this kind of fault
+        self.param = param  # key of `convert` that decides about them
 
 
 def checked_file_name(name: Any) -> str:
@@ -63,12 +59,8 @@ def short_repr(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def read_all(parts: Iterable[tuple[str, Part]], read: Callable[[Part], Result]) -> list[Result]:
-    """Read all parts of an annotation file.
-
-    Args:
-        parts: the place of each part in the file, such as "row 2", and the part.
-        read: reads one part.
+def read_all(parts: Iterable[tuple[str, Any]], read: Callable[[Any], Any]) -> list[Any]:
+    """Read all parts of an annotation file, each given with its place in the file, such as "row 2".
 
     Raises:
         DamagedFileError: parts can't be read; names the first and the number of the others.

@@ -22,23 +22,13 @@ def parse_json(text: str) -> Any:
         raise DamagedFileError(f"can't be read as JSON ({error}); export it again") from None
 
 
-def is_via_json(data: Any) -> bool:
-    """Tell whether a JSON file's content comes from VIA 1 or 2: a project, or an entry with filename and regions."""
-    if isinstance(data, dict) and "_via_img_metadata" in data:
-        return True
-    entries = data.values() if isinstance(data, dict) else data if isinstance(data, list) else []
-    return any(isinstance(entry, dict) and {"filename", "regions"} <= entry.keys() for entry in entries)
-
-
-def images_of_json(data: Any) -> list[ViaImage]:
-    """Give the images of exported annotations (an object or a list of images) or of a VIA 2 project.
+def images_of_json(entries: Any) -> list[ViaImage]:
+    """Give the images of exported annotations or of a VIA 2 project, from an object or a list of them.
 
     Raises:
         DamagedFileError: an image is not as VIA writes it; names it by its number, counted from 1.
     """
-    is_project = isinstance(data, dict) and "_via_img_metadata" in data
-    data = data["_via_img_metadata"] if is_project else data
-    entries = list(data.values()) if isinstance(data, dict) else data
+    entries = list(entries.values()) if isinstance(entries, dict) else entries
     if not isinstance(entries, list):
         raise DamagedFileError("is not a VIA file: expected one entry per image, each with filename and regions")
     places = ((f"image {number}", entry) for number, entry in enumerate(entries, start=1))

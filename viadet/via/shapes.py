@@ -1,6 +1,6 @@
 """The shapes of VIA regions as polygons: polygon, polyline, rectangle, circle, ellipse.
 
-Outlines are lists of points (x, y) in px of the upright image. All functions raise BadRegionError where a value is
+Outlines are lists of points (x, y) in px of the upright image. All functions raise UnusableError where a value is
 missing or not a number, or the shape has no area.
 """
 
@@ -12,28 +12,24 @@ import numpy as np
 
 from viadet.images.polygons import clip_polygon
 from viadet.project.counting import counted
-from viadet.via.images import BadRegionError, short_repr
+from viadet.via.images import UnusableError, short_repr
 
 ELLIPSE_POINTS = 64
 MAX_PX = 1e9  # beyond any image; larger numbers would overflow further on
 MAX_GAP = 0.05  # between the ends of a nearly closed polyline, as a share of its length
 Points = list[tuple[float, float]]
-Polyline = Literal["nearly_closed", "always", "never"]  # which polylines are outlines
+Polyline = Literal["nearly_closed", "always", "never"]  # which polylines are outlines: those up to MAX_GAP, all, none
 
 
 def outline_of(region: Any, polyline: Polyline = "nearly_closed") -> Points:
-    """Turn a region's shape into a polygon.
-
-    Args:
-        region: as in VIA 2, or a shape of VIA 3.
-        polyline: which polylines are outlines: those with at most MAX_GAP between their ends, all, or none.
+    """Turn the shape of a region, as in VIA 2 or a shape of VIA 3, into a polygon.
 
     Raises:
-        BadRegionError: the shape has no area or a value that is not a number.
+        UnusableError: the shape has no area or a value that is not a number.
     """
     shape = region.get("shape_attributes") if isinstance(region, dict) else None
     if not isinstance(shape, dict):
-        raise BadRegionError("has no shape_attributes", "no shape")
+        raise UnusableError("has no shape_attributes", "no shape")
     match shape.get("name"):
         case "polygon":
             return _polygon_outline(shape)
@@ -50,18 +46,18 @@ def outline_of(region: Any, polyline: Polyline = "nearly_closed") -> Points:
         case "extreme_circle":
             return _extreme_circle_outline(shape)
         case ("point" | "line") as name:
-            raise BadRegionError(f"is a {name}, which has no area", name)
+            raise UnusableError(f"is a {name}, which has no area", name, "points" if name == "point" else "bad_regions")
         case None:
-            raise BadRegionError("has no shape", "no shape")
+            raise UnusableError("has no shape", "no shape")
         case name:
-            raise BadRegionError(f"is a {short_repr(name)}, which is not a shape of VIA", "unknown shape")
+            raise UnusableError(f"is a {short_repr(name)}, which is not a shape of VIA", "unknown shape")
 
 
 def clip_outline(outline: Points, width: int, height: int) -> Points:
     """Clip an outline at the borders of an image; one that lies inside keeps its points.
 
     Raises:
-        BadRegionError: nothing with an area is left.
+        UnusableError: nothing with an area is left.
     """
     if all(0 <= x <= width and 0 <= y <= height for x, y in outline):
         clipped = outline
@@ -72,7 +68,7 @@ def clip_outline(outline: Points, width: int, height: int) -> Points:
     xs, ys = zip(*clipped, strict=True) if clipped else ((0,), (0,))
     if max(xs) == min(xs) or max(ys) == min(ys):
         reason = "outside the image" if not clipped else "no area"
-        raise BadRegionError(f"has no area inside the image of {width} x {height} px", reason)
+        raise UnusableError(f"has no area inside the image of {width} x {height} px", reason)
     return clipped
 
 
@@ -80,20 +76,19 @@ def _polygon_outline(shape: dict) -> Points:
     points = _points(shape)
     if len(points) < 3:
         found = counted(len(points), "point")
-        raise BadRegionError(f"is a {shape['name']} of {found}, expected at least 3", "too few points")
+        raise UnusableError(f"is a {shape['name']} of {found}, expected at least 3", "too few points")
     return points
 
 
 def _polyline_outline(shape: dict, polyline: Polyline) -> Points:
-    """Read a polyline as the outline that closes it, if it is one according to `polyline`."""
     if polyline == "never":
-        raise BadRegionError("is a polyline, which has no area", "polyline")
+        raise UnusableError("is a polyline, which has no area", "polyline")
     points = _polygon_outline(shape)
     length = sum(math.dist(*ends) for ends in pairwise(points))
     gap = math.dist(points[0], points[-1])
     if polyline == "nearly_closed" and gap > MAX_GAP * length:
         advice = "convert.polyline: always would close it"
-        raise BadRegionError(f"is an open polyline, its ends are {gap:.0f} px apart ({advice})", "open polyline")
+        raise UnusableError(f"is an open polyline, its ends are {gap:.0f} px apart ({advice})", "open polyline")
     return points
 
 
@@ -126,12 +121,12 @@ def _extreme_circle_outline(shape: dict) -> Points:
     """Approximate the circle through the three points that VIA 3 stores."""
     points = _points(shape)
     if len(points) != 3:
-        raise BadRegionError(f"is a circle through {counted(len(points), 'point')}, expected 3", "too few points")
+        raise UnusableError(f"is a circle through {counted(len(points), 'point')}, expected 3", "too few points")
     (x, y), *others = points
     (x1, y1), (x2, y2) = ((other_x - x, other_y - y) for other_x, other_y in others)
     twice_area = 2 * (x1 * y2 - x2 * y1)
     if twice_area == 0:
-        raise BadRegionError("is a circle through 3 points on one line", "no area")
+        raise UnusableError("is a circle through 3 points on one line", "no area")
     square1, square2 = x1**2 + y1**2, x2**2 + y2**2
     dx, dy = (y2 * square1 - y1 * square2) / twice_area, (x1 * square2 - x2 * square1) / twice_area
     return _circle_outline({"cx": x + dx, "cy": y + dy, "r": math.hypot(dx, dy)})
@@ -144,26 +139,24 @@ def _ellipse_points(cx: float, cy: float, rx: float, ry: float, theta: float) ->
     sine, cosine = math.sin(theta), math.cos(theta)
     outermost = (math.atan2(-ry * sine, rx * cosine), math.atan2(ry * cosine, rx * sine))
     angles = sorted({*angles, *(a % (2 * math.pi) for o in outermost for a in (o, o + math.pi))})
-    return [
-        (
-            cx + rx * math.cos(angle) * cosine - ry * math.sin(angle) * sine,
-            cy + rx * math.cos(angle) * sine + ry * math.sin(angle) * cosine,
-        )
-        for angle in angles
-    ]
+    points = []
+    for angle in angles:
+        x, y = rx * math.cos(angle), ry * math.sin(angle)
+        points.append((cx + x * cosine - y * sine, cy + x * sine + y * cosine))
+    return points
 
 
 def _points(shape: dict) -> Points:
     xs, ys = _numbers(shape, "all_points_x"), _numbers(shape, "all_points_y")
     if len(xs) != len(ys):
-        raise BadRegionError(f"has {len(xs)} x and {len(ys)} y coordinates", "bad number")
+        raise UnusableError(f"has {len(xs)} x and {len(ys)} y coordinates", "bad number")
     return list(zip(xs, ys, strict=True))
 
 
 def _numbers(shape: dict, key: str) -> list[float]:
     values = shape.get(key)
     if not isinstance(values, list):
-        raise BadRegionError(f"has {short_repr(values)} in {key}, expected a list of numbers", "bad number")
+        raise UnusableError(f"has {short_repr(values)} in {key}, expected a list of numbers", "bad number")
     return [_checked_number(value, key) for value in values]
 
 
@@ -174,13 +167,13 @@ def _number(shape: dict, key: str) -> float:
 def _length(shape: dict, key: str) -> float:
     value = _number(shape, key)
     if value <= 0:
-        raise BadRegionError(f"has {value} in {key}, expected more than 0 px", "no area")
+        raise UnusableError(f"has {value} in {key}, expected more than 0 px", "no area")
     return value
 
 
 def _checked_number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadRegionError(f"has {short_repr(value)} in {key}, expected a number", "bad number")
+        raise UnusableError(f"has {short_repr(value)} in {key}, expected a number", "bad number")
     if not abs(value) < MAX_PX:  # also NaN
-        raise BadRegionError(f"has {short_repr(value)} in {key}, which is beyond any image", "bad number")
+        raise UnusableError(f"has {short_repr(value)} in {key}, which is beyond any image", "bad number")
     return value

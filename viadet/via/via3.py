@@ -7,10 +7,9 @@ from typing import Any
 
 from viadet.via.csv_files import cells_of, csv_rows, json_cell
 from viadet.via.images import DamagedFileError, ViaImage, checked_file_name, read_all, short_repr
-from viadet.via.json_files import parse_json
 
-PARTS = ("file", "view", "metadata", "attribute")  # of a project
 CSV_COLUMNS = ("file_list", "temporal_coordinates", "spatial_coordinates", "metadata")
+ATTRIBUTES = "the comment ATTRIBUTE"  # of a CSV file
 SHAPES = {  # by number: VIA 2's name, and its keys of the coordinates; None: x, y, x, y, …
     1: ("point", ("cx", "cy")),
     2: ("rect", ("x", "y", "width", "height")),
@@ -25,16 +24,6 @@ SHAPES = {  # by number: VIA 2's name, and its keys of the coordinates; None: x,
 LOCAL, INLINE = 1, 4  # places of a file for which `fname` is its name; else `src` is its path or URL
 VIDEO, AUDIO = 4, 8  # types of a file
 CHECKBOX, RADIO, SELECT = 2, 3, 4  # types of an attribute whose values are ids of options
-
-
-def is_via3_json(data: Any) -> bool:
-    """Tell whether a JSON file's content is a VIA 3 project."""
-    return isinstance(data, dict) and all(isinstance(data.get(part), dict) for part in PARTS)
-
-
-def is_via3_csv(text: str) -> bool:
-    """Tell whether a CSV file comes from VIA 3 and has regions in images or video frames."""
-    return "# CSV_HEADER" in text and "spatial_coordinates" in text
 
 
 def images_of_project(project: dict[str, dict]) -> list[ViaImage]:
@@ -60,13 +49,12 @@ def images_of_via3_csv(text: str) -> list[ViaImage]:
     """
     lines = text.replace("\r\n", "\n").split("\n")  # not splitlines: values may hold its other line ends
     comments = [line.lstrip("# ").partition(" = ") for line in lines if line.startswith("#")]
-    values = {name: value for name, _, value in comments}
-    columns = [column.strip() for column in values.get("CSV_HEADER", "").split(",")]
+    values = {f"the comment {name}": value for name, _, value in comments}
+    columns = [column.strip() for column in values.get("the comment CSV_HEADER", "").split(",")]
     missing = [name for name in CSV_COLUMNS if name not in columns]
     if missing:
         raise DamagedFileError(f"is changed: its CSV_HEADER lacks the columns {', '.join(missing)}; export it again")
-    comment = [("the comment ATTRIBUTE", values.get("ATTRIBUTE", "{}"))]
-    [attributes] = read_all(comment, _attributes_of)
+    attributes = json_cell({ATTRIBUTES: ""} | values, ATTRIBUTES, dict)
     rows = csv_rows("\n".join(line for line in lines if not line.startswith("#")))
     places = ((f"row {number} below the comments", row) for number, row in enumerate(rows, start=1))
     images: dict[str, list[Any]] = {}
@@ -109,13 +97,6 @@ def _row_of(row: list[str], columns: list[str], attributes: dict) -> tuple[str, 
     xy = json_cell(cells, "spatial_coordinates", list)
     values_by_id = json_cell(cells, "metadata", dict)
     return checked_file_name(names[0]), [_region_of(xy, values_by_id, attributes)] if xy else []
-
-
-def _attributes_of(text: str) -> dict:
-    attributes = parse_json(text)
-    if not isinstance(attributes, dict):
-        raise DamagedFileError(f"is {short_repr(attributes)}, expected an object")
-    return attributes
 
 
 def _region_of(xy: list, values_by_id: dict, attributes: dict) -> dict:
