@@ -79,15 +79,16 @@ def predict(
     chosen = pick_device(device)
     keep_freed_memory()
     detector = load_detector(model, chosen, size, views)
+    categories = list(detector.categories)
     sizes = ", ".join(dict.fromkeys(f"{width} x {height} px" for (width, height), _ in detector.views))
-    print(f"{detector.plain_network.spec.name} at {sizes} on {chosen}, classes: {', '.join(detector.categories)}")
+    print(f"{detector.plain_network.spec.name} at {sizes} on {chosen}, classes: {', '.join(categories)}")
     threshold = detector.settings.score_threshold if threshold is None else threshold
-    attribute = class_attribute(detector.categories, attribute)
+    attribute = class_attribute(categories, attribute)
     workers = workers_for(len(files.names), detector.device) if workers is None else workers
     with deferred_interrupt() as interrupt, new_folder(out):
         records, errors, killed = detect_all(detector, files, threshold, out / PICTURES_NAME, workers, interrupt)
         if records:
-            write_tables(out, files.root, records, detector.categories, attribute, unsure)
+            write_tables(out, files.root, records, categories, attribute, unsure)
 
     done, count = len(records), counted(len(files.names), "image")
     place = f"{out} has the detections of {done} of {count}" if done else "nothing was written"
@@ -190,12 +191,7 @@ def detect_all(
 
 
 def write_tables(
-    out: Path,
-    root: Path,
-    records: list[ImageRecord],
-    categories: tuple[str, ...],
-    attribute: str | None,
-    unsure: int | None,
+    out: Path, root: Path, records: list[ImageRecord], categories: list[str], attribute: str | None, unsure: int | None
 ) -> None:
     """Write all but the pictures; `root` is the folder of the images."""
     from viadet.inference.records import coco_images, coco_results, write_detections_csv, write_unsure_csv
