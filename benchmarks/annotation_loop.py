@@ -23,7 +23,7 @@ from viadet.annotations.convert import convert_data_set
 from viadet.augmentation.training_set import TrainingSet
 from viadet.detection.detector import Detector, detect_data_set
 from viadet.evaluation.coco_metrics import evaluate_coco
-from viadet.inference.unsure import least_sure, unsureness
+from viadet.inference.records import unsureness
 from viadet.network.build import build_network, make_spec
 from viadet.network.device import keep_freed_memory, pick_device
 from viadet.network.weights import load_start
@@ -122,8 +122,7 @@ def run_seed(work_dir: Path, experiment: Experiment, recipe: Recipe, seed: int, 
             if strategy == "random":
                 chosen += generator.sample(left, count - len(chosen))
             else:
-                places = least_sure([trained.unsureness[image_id] for image_id in left], count - len(chosen))
-                chosen += [left[place] for place in places]
+                chosen += sorted(left, key=trained.unsureness.__getitem__, reverse=True)[: count - len(chosen)]
             annotated = pool.annotated(chosen)
             if count > first:
                 trained = train_and_measure(work_dir, annotated, pool, val, recipe)

@@ -21,7 +21,7 @@ from viadet.detection.detector import Detector, load_detector, read_existing_ima
 from viadet.detection.settings import DetectSettings, write_settings
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.inference import export_check
-from viadet.inference.export_check import check_export
+from viadet.inference.export_check import check_export, read_checked_images
 from viadet.inference.onnx_export import open_onnx, write_onnx
 from viadet.network.build import build_network
 from viadet.network.weights import save_network
@@ -286,8 +286,6 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypa
 
 
 def test_without_photographs_a_picture_is_rendered_for_the_check(tmp_path, monkeypatch):
-    from viadet.commands.export import read_checked_images
-
     monkeypatch.chdir(tmp_path)
     assert list(read_checked_images(())) == ["a rendered picture"]
     folder = tmp_path / "data/raw/val"

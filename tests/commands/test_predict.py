@@ -1,5 +1,6 @@
 """`viadet predict`: what it writes, bad input, damaged images, Ctrl-C."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from inference.test_via_files import RECORDS
 from PIL import Image
 from pycocotools.coco import COCO
 
 from viadet.commands.app import main
+from viadet.commands.predict import write_tables
 
 FILES = {"coco_images.json", "coco_results.json", "detections.csv", "pictures", "via_project.json", "via_regions.json"}
 
@@ -94,6 +97,14 @@ def test_the_least_sure_images_are_listed_and_in_a_via_project_of_their_own(phot
     project = json.loads((out / "unsure_via_project.json").read_text(encoding="utf-8"))
     shown = [project["_via_img_metadata"][key]["filename"] for key in project["_via_image_id_list"]]
     assert shown == [name for name, _ in rows]
+
+
+def test_of_equally_unsure_images_the_first_comes_first(tmp_path):
+    measures = (0.1, 3.0, 2.0, 3.0)
+    records = [dataclasses.replace(RECORDS[0], file_name=f"{i}.png", unsureness=m) for i, m in enumerate(measures)]
+    write_tables(tmp_path, tmp_path, records, ("cat", "dog"), None, 3)
+    names = [line.split(",")[0] for line in (tmp_path / "unsure.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    assert names == ["1.png", "3.png", "2.png"]
 
 
 def test_images_without_detections_are_in_all_files(photographs, model_dir):

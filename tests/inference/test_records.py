@@ -1,6 +1,8 @@
-"""Records of many images, and the tables written from them."""
+"""What was detected in many images: how unsure it is, COCO's format, tables."""
 
 import csv
+import dataclasses
+import json
 import os
 import shutil
 
@@ -9,15 +11,11 @@ from inference.test_via_files import CATEGORIES, RECORDS
 from projects import REPOSITORY
 from pycocotools.coco import COCO
 
-from viadet.inference.records import Records, write_coco, write_detections_csv, write_unsure_csv
+from viadet.inference.records import coco_images, coco_results, unsureness, write_detections_csv, write_unsure_csv
 
 
-@pytest.fixture
-def records(tmp_path):
-    with Records(tmp_path) as records:
-        for record in RECORDS:
-            records.add(record)
-        yield records
+def renamed(record, file_name):
+    return dataclasses.replace(record, file_name=file_name)
 
 
 def rows_of(path):
@@ -25,29 +23,19 @@ def rows_of(path):
         return list(csv.reader(file))
 
 
-def test_records_are_read_again_in_any_order(records):
-    assert len(records) == 3
-    assert list(records.read()) == RECORDS
-    assert list(records.read([2, 0])) == [RECORDS[2], RECORDS[0]]
-    records.add(RECORDS[0])  # also after reading
-    assert list(records.read()) == [*RECORDS, RECORDS[0]]
+def test_detections_in_the_middle_count_most_and_sure_ones_hardly():
+    assert unsureness([]) == 0
+    assert unsureness([0.5]) == 1
+    assert unsureness([0.05]) == pytest.approx(unsureness([0.95])) == pytest.approx(0.01)
+    assert unsureness([0.5, 0.3]) == pytest.approx(1 + 0.6**2)  # the sum of (1 - |2p - 1|) squared
 
 
-@pytest.mark.needs("posix")
-def test_the_file_of_records_has_no_name_so_that_even_a_killed_process_leaves_none(records, tmp_path):
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_file_of_records_is_gone_at_the_end(tmp_path):
-    with Records(tmp_path) as records:
-        records.add(RECORDS[0])
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_pycocotools_reads_images_and_results(records, tmp_path):
-    write_coco(tmp_path, records, CATEGORIES)
-    results = COCO(tmp_path / "coco_images.json").loadRes(str(tmp_path / "coco_results.json"))
-    assert [image["file_name"] for image in results.dataset["images"]] == [entry["file_name"] for entry in RECORDS]
+def test_pycocotools_reads_images_and_results(tmp_path):
+    images, detections = tmp_path / "images.json", tmp_path / "results.json"
+    images.write_text(json.dumps(coco_images(RECORDS, CATEGORIES)), encoding="utf-8")
+    detections.write_text(json.dumps(coco_results(RECORDS)), encoding="utf-8")
+    results = COCO(images).loadRes(str(detections))
+    assert [image["file_name"] for image in results.dataset["images"]] == [record.file_name for record in RECORDS]
     assert results.dataset["images"][0] | {"width": 64, "height": 48, "id": 1} == results.dataset["images"][0]
     assert [category["name"] for category in results.loadCats([1, 2])] == CATEGORIES
     found = [(entry["image_id"], entry["category_id"], entry["bbox"]) for entry in results.dataset["annotations"]]
@@ -55,42 +43,42 @@ def test_pycocotools_reads_images_and_results(records, tmp_path):
 
 
 @pytest.mark.needs("any bytes in names")
-def test_the_csv_has_a_row_for_each_detection(records, tmp_path):
-    records.add(RECORDS[1] | {"file_name": os.fsdecode(b'a, "\xff".png')})
-    write_detections_csv(tmp_path / "detections.csv", records, CATEGORIES)
+def test_the_csv_has_a_row_for_each_detection(tmp_path):
+    name = os.fsdecode(b'a, "\xff".png')
+    write_detections_csv(tmp_path / "detections.csv", [*RECORDS, renamed(RECORDS[1], name)])
     head, *rows = rows_of(tmp_path / "detections.csv")
     assert head == ["file_name", "category", "score", "x0", "y0", "x1", "y1"]
     assert rows[0] == ["sub/b.png", "dog", "0.98765", "1.25", "2.5", "31.25", "22.5"]
-    assert rows[3][0] == os.fsdecode(b'a, "\xff".png')
+    assert rows[3][0] == name
     assert len(rows) == 4
 
 
-def test_the_least_sure_images_are_listed_in_the_given_order(records, tmp_path):
-    write_unsure_csv(tmp_path / "unsure.csv", records, [2, 0])
+def test_the_least_sure_images_are_listed_in_the_given_order(tmp_path):
+    write_unsure_csv(tmp_path / "unsure.csv", [RECORDS[2], RECORDS[0]])
     assert rows_of(tmp_path / "unsure.csv") == [["file_name", "unsureness"], ["a.png", "0"], ["sub/b.png", "0"]]
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/predict.md"])
-def test_the_documented_line_moves_the_listed_images_and_replaces_none(document, records, tmp_path, monkeypatch):
+def test_the_documented_line_moves_the_listed_images_and_replaces_none(document, tmp_path, monkeypatch):
     lines = (REPOSITORY / document).read_text(encoding="utf-8").splitlines()
     [program] = [line.split("'")[1] for line in lines if line.startswith("python -c 'import csv, shutil;")]
     monkeypatch.chdir(tmp_path)
-    records.add(RECORDS[2] | {"file_name": 'ä, "b".png'})
-    names = [record["file_name"] for record in records.read()]
+    records = [*RECORDS, renamed(RECORDS[2], 'ä, "b".png')]
+    names = [record.file_name for record in records]
     for name in (*names, "other.png"):
         path = tmp_path / "data/own/new" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name, encoding="utf-8")
     (tmp_path / "data/own/round_1").mkdir()
     (tmp_path / "to_correct").mkdir()
-    write_unsure_csv(tmp_path / "to_correct/unsure.csv", records, range(len(names)))
+    write_unsure_csv(tmp_path / "to_correct/unsure.csv", records)
     exec(program, {})
     moved = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "data/own/round_1").iterdir()}
     assert moved == {name.rpartition("/")[2]: name for name in names}
     assert [path.name for path in (tmp_path / "data/own/new").rglob("*.png")] == ["other.png"]
 
     (tmp_path / "data/own/new/a.png").write_text("another image", encoding="utf-8")
-    write_unsure_csv(tmp_path / "to_correct/unsure.csv", records, [2])
+    write_unsure_csv(tmp_path / "to_correct/unsure.csv", [RECORDS[2]])
     with pytest.raises(shutil.Error, match="already exists"):
         exec(program, {})
     assert (tmp_path / "data/own/round_1/a.png").read_text(encoding="utf-8") == "a.png"

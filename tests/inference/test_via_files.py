@@ -1,5 +1,6 @@
 """VIA files of detections: what they hold, and that the pipeline reads them again."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,16 +10,19 @@ from PIL import Image
 from projects import via_entry
 
 from viadet.annotations.convert import convert_data_set
-from viadet.inference.via_files import class_attribute, write_via_project, write_via_regions
+from viadet.detection.detections import Detections
+from viadet.inference.records import ImageRecord
+from viadet.inference.via_files import class_attribute, via_project, via_regions
 from viadet.via.annotation_files import read_annotation_file
 
 CATEGORIES = ["cat", "dog"]
 
 
-def record(file_name: str, *results: tuple[int, list[float], float]) -> dict:
+def record(file_name: str, *results: tuple[int, list[float], float]) -> ImageRecord:
     """A record of an image of 64 x 48 px."""
-    entries = [{"category_id": label, "bbox": bbox, "score": score} for label, bbox, score in results]
-    return {"file_name": file_name, "bytes": 7, "width": 64, "height": 48, "unsureness": 0.0, "results": entries}
+    rows = [{"category_id": label, "bbox": bbox, "score": score} for label, bbox, score in results]
+    detections = dataclasses.replace(Detections.from_rows(rows), categories=tuple(CATEGORIES))
+    return ImageRecord(file_name, 7, (64, 48), detections, unsureness=0.0)
 
 
 RECORDS = [
@@ -29,10 +33,14 @@ RECORDS = [
 
 
 def write_both(folder: Path, categories: list[str], attribute: str | None) -> list[Path]:
-    project, regions = folder / "via_project.json", folder / "via_regions.json"
-    write_via_project(project, folder / "my images/ä", RECORDS, categories, attribute)
-    write_via_regions(regions, RECORDS, categories, attribute)
-    return [project, regions]
+    regions = via_regions(RECORDS, attribute)
+    documents = {
+        "via_project.json": via_project("project", folder / "my images/ä", regions, categories, attribute),
+        "via_regions.json": regions,
+    }
+    for name, document in documents.items():
+        (folder / name).write_text(json.dumps(document), encoding="utf-8")
+    return [folder / name for name in documents]
 
 
 def test_a_project_names_images_boxes_categories_scores_and_the_folder_of_the_images(tmp_path):
@@ -59,8 +67,8 @@ def test_one_category_needs_no_attribute_unless_it_is_asked_for(tmp_path):
     project, _ = write_both(tmp_path, CATEGORIES, None)
     metadata = json.loads(project.read_text(encoding="utf-8"))["_via_img_metadata"]
     assert metadata["sub/b.png7"]["regions"][0]["region_attributes"] == {"score": "0.988"}
-    write_via_project(project, tmp_path, RECORDS[2:], ["cat"], "kind")  # new boxes are cats
-    kind = json.loads(project.read_text(encoding="utf-8"))["_via_attributes"]["region"]["kind"]
+    project = via_project("project", tmp_path, via_regions(RECORDS[2:], "kind"), ["cat"], "kind")  # new boxes are cats
+    kind = project["_via_attributes"]["region"]["kind"]
     assert kind["default_options"] == {"cat": True}
 
 
@@ -73,7 +81,7 @@ def test_both_files_are_annotation_files_with_the_same_images(tmp_path):
 def test_corrected_detections_go_back_in_as_one_more_annotation_file(attribute, tmp_path):
     """A box is moved, one deleted, one drawn; other images were annotated before."""
     own = {"kind": "dog"} if attribute else {}
-    names = [entry["file_name"] for entry in RECORDS]
+    names = [record.file_name for record in RECORDS]
     for number, name in enumerate([*names, "old 1.png", "old 2.png"]):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (64, 48), (number, 0, 0)).save(tmp_path / name)
@@ -81,8 +89,7 @@ def test_corrected_detections_go_back_in_as_one_more_annotation_file(attribute, 
     old = {name: via_entry(name, rect, attributes=own) for name in ("old 1.png", "old 2.png")}
     (tmp_path / "old.json").write_text(json.dumps(old), encoding="utf-8")
     corrected = tmp_path / "corrected.json"
-    write_via_project(corrected, tmp_path, RECORDS, CATEGORIES, attribute)
-    data = json.loads(corrected.read_text(encoding="utf-8"))
+    data = via_project("corrected", tmp_path, via_regions(RECORDS, attribute), CATEGORIES, attribute)
     regions = data["_via_img_metadata"]["sub/b.png7"]["regions"]
     regions[0]["shape_attributes"]["x"] = 20
     del regions[1]

@@ -19,8 +19,5 @@ def main(context: click.Context) -> None:
     context.with_resource(one_line_errors(context.invoked_subcommand, "run the same command again"))
 
 
-main.add_command(compare)
-main.add_command(experiments)
-main.add_command(export)
-main.add_command(predict)
-main.add_command(repeat)
+for command in (compare, experiments, export, predict, repeat):
+    main.add_command(command)

@@ -58,11 +58,7 @@ def compare(old: str, new: str, out: Path | None) -> None:
 
 
 def dvc_diff(kind: str, old: str, new: str, *options: str) -> dict:
-    """Run `dvc metrics diff`, `dvc params diff` or `dvc plots diff` and read the JSON that it prints.
-
-    Raises:
-        UserError: with DVC's error message.
-    """
+    """Run `dvc metrics diff`, `dvc params diff` or `dvc plots diff`; errors as of `read_output`."""
     return json.loads(read_output("dvc", kind, "diff", old, new, "--json", *options) or "{}")
 
 

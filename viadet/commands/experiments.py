@@ -50,13 +50,10 @@ def experiments(all_commits: bool) -> None:
 def commit_rows(commit: dict, commits: list[dict]) -> list[Row]:
     """Make the row of a commit or the workspace, and below it those of its experiments, the best AP first.
 
-    Args:
-        commit: an entry of the JSON of `dvc exp show`.
-        commits: all of them; the workspace, if it is among them, is the first and HEAD the second.
+    Both arguments are of the JSON of `dvc exp show`, in which the workspace is the first and HEAD the second.
     """
     if commit["rev"] == "workspace":
-        head = commits[1] if len(commits) > 1 else commit
-        return [make_row("workspace", commit, head)]
+        return [make_row("workspace", commit, commits[1] if len(commits) > 1 else commit)]
     short = commit["rev"][:7]
     name = short if commit["name"] in (None, commit["rev"]) else f"{short} {commit['name']}"
     rows = []
@@ -96,12 +93,10 @@ def format_rows(rows: list[Row], width: int) -> list[str]:
     titles = "".join(f"{title:>7}" for title in METRICS)
     lines = [f"{'experiment':<{first}}{titles}  params that differ"]
     for row in rows:
-        start = f"{row.name:<{first}}"
-        for metric in METRICS.values():
-            start += f"{row.metrics[metric]:>7.3f}" if metric in row.metrics else f"{'-':>7}"
-        start += "  "
-        notes = textwrap.wrap(row.note, max(width - len(start), 20), break_on_hyphens=False) or [""]
-        lines += [(start + notes[0]).rstrip(), *(" " * len(start) + note for note in notes[1:])]
+        cells = [f"{row.metrics[name]:>7.3f}" if name in row.metrics else f"{'-':>7}" for name in METRICS.values()]
+        start = f"{row.name:<{first}}{''.join(cells)}  "
+        wrapper = textwrap.TextWrapper(max(width, len(start) + 20), start, " " * len(start), break_on_hyphens=False)
+        lines += [line.rstrip() for line in wrapper.wrap(row.note) or [start]]
     return lines
 
 

@@ -1,11 +1,7 @@
 """`viadet export`: a trained detector as one file for other programs."""
 
-from __future__ import annotations
-
 import importlib.util
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,13 +9,7 @@ from viadet.project.counting import counted
 from viadet.project.errors import UserError
 from viadet.project.files import replaced_file
 
-if TYPE_CHECKING:
-    import torch
-
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # the extra `export`
-VALIDATION_DIR = Path("data/raw/val")
-CHECKED_IMAGES = 5  # of VALIDATION_DIR
-RENDERED_PX = 640  # side of the picture for the check if there is no photograph
 
 
 @click.command()
@@ -47,11 +37,13 @@ def export(
       viadet export --format onnx
       viadet export --model data/model --out balloons.onnx --images photographs
     """
-    require_packages()
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"--format onnx needs {', '.join(missing)}; run `pip install {' '.join(missing)}`")
 
     from viadet.detection.decoding import MIN_SCORE
     from viadet.detection.detector import load_detector
-    from viadet.inference.export_check import check_export
+    from viadet.inference.export_check import check_export, read_checked_images
     from viadet.inference.onnx_export import open_onnx, write_onnx
 
     detector = load_detector(model, "cpu", size)
@@ -70,39 +62,3 @@ def export(
         f"{counted(len(checked), 'image')} differ from PyTorch's by at most {agreement.box_px:.3f} px and "
         f"{agreement.score:.6f} in score"
     )
-
-
-def require_packages() -> None:
-    """Check that the packages for ONNX are installed.
-
-    Raises:
-        UserError: some are missing; with the command that installs them.
-    """
-    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"--format onnx needs {', '.join(missing)}; run `pip install {' '.join(missing)}`")
-
-
-def read_checked_images(arguments: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    """Read the images for the check, uint8 [3, H, W] by name; without any, some of the validation images or a picture.
-
-    Raises:
-        UserError: an argument names no images, or an image can't be read.
-    """
-    import numpy as np
-    import torch
-
-    from viadet.detection.detector import read_existing_image
-    from viadet.inference.image_files import find_image_files
-    from viadet.sample.render import render_image
-    from viadet.via.data_files import is_image_file
-
-    if arguments:
-        paths = find_image_files(arguments).paths
-    else:
-        paths = sorted(path for path in VALIDATION_DIR.rglob("*") if is_image_file(path))
-        paths = paths[:: max(1, math.ceil(len(paths) / CHECKED_IMAGES))]
-    if paths:
-        return {str(path): read_existing_image(path) for path in paths}
-    picture, _ = render_image(np.random.default_rng(0), RENDERED_PX)
-    return {"a rendered picture": torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()}

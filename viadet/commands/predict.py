@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
+import signal
 import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
-from viadet.commands.interrupts import interrupts_handled
-from viadet.project.counting import counted
+from viadet.project.counting import counted, first_names
 from viadet.project.errors import INTERRUPTED, UserError
+from viadet.project.files import replaced_file
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Future
 
-    from viadet.detection.detections import Detections
     from viadet.detection.detector import Detector
     from viadet.inference.image_files import ImageFiles
-    from viadet.inference.records import ImageRecord, Records
+    from viadet.inference.records import ImageRecord
 
-SHOWN_ERRORS = 10
 PICTURES_BEHIND = 32  # that are not drawn yet when the network goes on
-
-
-class Problems(NamedTuple):
-    """What kept images from being detected in."""
-
-    errors: list[str]  # of images that could not be read
-    stopped: str | None  # why it ended before the last image
 
 
 @click.command(short_help="Detect objects in images.")
@@ -74,65 +67,39 @@ def predict(
       viadet predict photographs --model data/model
       viadet predict 'photographs/**/*.jpg' --views --unsure 50 --out to_correct
     """
-    from viadet.inference.file_detection import worker_pool, workers_for
-    from viadet.inference.image_files import PICTURES_NAME
-    from viadet.inference.records import Records
-
-    files = find_images(images)
-    detector = load_on_device(model, device, size, views)
-    threshold = detector.settings.score_threshold if threshold is None else threshold
-    attribute = checked_attribute(attribute, list(detector.categories))
-    workers = workers_for(len(files.names), detector.device) if workers is None else workers
-    with deferred_interrupt() as interrupt, new_folder(out), Records(out) as records:
-        with worker_pool(workers) as pool:
-            problems = detect_all(detector, files, records, threshold, out / PICTURES_NAME, pool, interrupt)
-        write_tables(out, files.root, records, list(detector.categories), attribute, unsure)
-    report(out, len(records), len(files.names), problems)
-
-
-def find_images(arguments: tuple[str, ...]) -> ImageFiles:
-    """Find the images, and say how many are left out as pictures of earlier predictions.
-
-    Raises:
-        UserError: arguments give no image.
-    """
-    from viadet.inference.image_files import find_image_files
-
-    files = find_image_files(arguments)
-    if files.left_out:
-        print(f"left out {counted(files.left_out, 'picture')} of earlier predictions")
-    return files
-
-
-def load_on_device(model: Path, device: str, size: int | None, views: bool) -> Detector:
-    """Load the detector, with the algorithms that give the same bytes again.
-
-    Raises:
-        UserError: there is no such device, or the model folder or the size is bad.
-    """
     from viadet.detection.detector import load_detector
+    from viadet.inference.image_files import PICTURES_NAME, find_image_files
+    from viadet.inference.via_files import class_attribute
+    from viadet.inference.worker_pool import workers_for
     from viadet.network.device import keep_freed_memory, pick_device
 
+    files = find_image_files(images)
+    if files.left_out:
+        print(f"left out {counted(files.left_out, 'picture')} of earlier predictions")
     chosen = pick_device(device)
     keep_freed_memory()
     detector = load_detector(model, chosen, size, views)
+    categories = list(detector.categories)
     sizes = ", ".join(dict.fromkeys(f"{width} x {height} px" for (width, height), _ in detector.views))
-    print(f"{detector.plain_network.spec.name} at {sizes} on {chosen}, classes: {', '.join(detector.categories)}")
-    return detector
+    print(f"{detector.plain_network.spec.name} at {sizes} on {chosen}, classes: {', '.join(categories)}")
+    threshold = detector.settings.score_threshold if threshold is None else threshold
+    attribute = class_attribute(categories, attribute)
+    workers = workers_for(len(files.names), detector.device) if workers is None else workers
+    with deferred_interrupt() as interrupt, new_folder(out):
+        records, errors, killed = detect_all(detector, files, threshold, out / PICTURES_NAME, workers, interrupt)
+        if records:
+            write_tables(out, files.root, records, categories, attribute, unsure)
 
-
-def checked_attribute(attribute: str | None, categories: list[str]) -> str | None:
-    """Choose the region attribute for the category.
-
-    Raises:
-        UserError: it is the attribute of the score.
-    """
-    from viadet.annotations.categories import SCORE_ATTRIBUTE
-    from viadet.inference.via_files import class_attribute
-
-    if attribute == SCORE_ATTRIBUTE:
-        raise UserError(f"--attribute is {attribute}, which holds the score; name another")
-    return class_attribute(categories, attribute)
+    done, count = len(records), counted(len(files.names), "image")
+    place = f"{out} has the detections of {done} of {count}" if done else "nothing was written"
+    if killed:
+        raise UserError(f"a worker process was killed, perhaps for lack of memory; use fewer --workers; {place}")
+    if done + len(errors) < len(files.names):
+        print(f"predict: interrupted; {place}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    if errors:
+        raise UserError(f"{counted(len(errors), 'image')} left out: {first_names(errors)}; {place}")
+    print(f"{place}; VIA 2 opens {out / 'via_project.json'}")
 
 
 @contextlib.contextmanager
@@ -167,106 +134,82 @@ def deferred_interrupt() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    with interrupts_handled(handle):
+    handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
         yield event
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def detect_all(
     detector: Detector,
     files: ImageFiles,
-    records: Records,
     threshold: float,
     pictures_dir: Path,
-    pool: Executor,
+    workers: int,
     interrupt: threading.Event,
-) -> Problems:
-    """Detect in all images, or until interrupted; adds a record and a picture for each that can be read."""
+) -> tuple[list[ImageRecord], list[str], bool]:
+    """Detect in all images, or until interrupted, and draw a picture of each that can be read.
+
+    Returns:
+        Their records, the errors of the others, and whether a worker process was killed before the last image.
+    """
     from tqdm import tqdm
 
+    from viadet.inference.records import ImageRecord, unsureness
+    from viadet.inference.worker_pool import worker_pool
     from viadet.pictures.detections import save_prediction
     from viadet.pictures.drawing import picture_names
 
     pictures = picture_names({"images": [{"id": name, "file_name": name} for name in files.names]})
-    errors: list[str] = []
+    records, errors = [], []
     drawing: deque[Future] = deque()
-    found = detector.detect_ahead(files.paths, detector.views, pool)
     try:
-        with tqdm(total=len(files.names), unit="img", desc="predict") as bar:
-            for name, path, image in zip(files.names, files.paths, found, strict=True):
+        with worker_pool(workers) as pool:
+            found = zip(files.names, files.paths, detector.detect_ahead(files.paths, detector.views, pool), strict=True)
+            for name, path, image in tqdm(found, total=len(files.names), unit="img", desc="predict"):
                 if isinstance(image, UserError):
                     errors.append(str(image))
-                    bar.write(f"left out: {image}", file=sys.stderr)
+                    tqdm.write(f"left out: {image}", file=sys.stderr)
                 else:
-                    detections = detector.merge(image.by_view)
-                    records.add(record_of(name, path, image.size_wh, detections, threshold))
+                    merged = detector.merge(image.by_view)
+                    kept, measure = merged.above(threshold), unsureness(merged.scores.tolist())
+                    records.append(ImageRecord(name, path.stat().st_size, image.size_wh, kept, measure))
                     pictures_dir.mkdir(exist_ok=True)
-                    task = (path, image.size_wh, detections.above(threshold), pictures_dir / pictures[name])
-                    drawing.append(pool.submit(save_prediction, *task))
-                bar.update()
-                wait_for(drawing, PICTURES_BEHIND)
+                    picture_path = pictures_dir / pictures[name]
+                    drawing.append(pool.submit(save_prediction, path, image.size_wh, kept, picture_path))
+                if len(drawing) > PICTURES_BEHIND:
+                    drawing.popleft().result()
                 if interrupt.is_set():
                     break
-        wait_for(drawing, 0)
+            for picture in drawing:
+                picture.result()
     except BrokenExecutor:
-        return Problems(errors, "a worker process was killed, perhaps for lack of memory; use fewer --workers")
-    return Problems(errors, "interrupted" if len(errors) + len(records) < len(files.names) else None)
-
-
-def record_of(name: str, path: Path, size_wh: tuple[int, int], detections: Detections, threshold: float) -> ImageRecord:
-    """Make the record of an image of `size_wh` px, with its detections of at least the threshold."""
-    from viadet.inference.unsure import unsureness
-
-    width, height = size_wh
-    return {
-        "file_name": name,
-        "bytes": path.stat().st_size,
-        "width": width,
-        "height": height,
-        "unsureness": unsureness(detections.scores.tolist()),
-        "results": detections.above(threshold).rows(),
-    }
-
-
-def wait_for(futures: deque[Future], left: int) -> None:
-    """Wait for the first of the futures until so many are left; an error of one is raised."""
-    while len(futures) > left:
-        futures.popleft().result()
+        return records, errors, True
+    return records, errors, False
 
 
 def write_tables(
-    out: Path, root: Path, records: Records, categories: list[str], attribute: str | None, unsure: int | None
+    out: Path, root: Path, records: list[ImageRecord], categories: list[str], attribute: str | None, unsure: int | None
 ) -> None:
-    """Write all but the pictures; without any record nothing."""
-    from viadet.inference.records import write_coco, write_detections_csv, write_unsure_csv
-    from viadet.inference.unsure import least_sure
-    from viadet.inference.via_files import write_via_project, write_via_regions
+    """Write all but the pictures; `root` is the folder of the images."""
+    from viadet.inference.records import coco_images, coco_results, write_detections_csv, write_unsure_csv
+    from viadet.inference.via_files import via_project, via_regions
 
-    if not len(records):
-        return
-    write_coco(out, records, categories)
-    write_detections_csv(out / "detections.csv", records, categories)
-    write_via_project(out / "via_project.json", root, records.read(), categories, attribute)
-    write_via_regions(out / "via_regions.json", records.read(), categories, attribute)
+    def write(name: str, document: dict | list) -> None:
+        with replaced_file(out / name) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+            json.dump(document, file, indent=1)
+            file.write("\n")
+
+    write("coco_images.json", coco_images(records, categories))
+    write("coco_results.json", coco_results(records))
+    write_detections_csv(out / "detections.csv", records)
+    regions = via_regions(records, attribute)
+    write("via_regions.json", regions)
+    write("via_project.json", via_project("via_project", root, regions, categories, attribute))
     if unsure:
-        numbers = least_sure((record["unsureness"] for record in records.read()), unsure)
-        write_unsure_csv(out / "unsure.csv", records, numbers)
-        write_via_project(out / "unsure_via_project.json", root, records.read(numbers), categories, attribute)
-
-
-def report(out: Path, done: int, images: int, problems: Problems) -> None:
-    """Say where the detections are, and end with an error if images are missing among them.
-
-    Raises:
-        UserError: images could not be read, or a worker process was killed.
-    """
-    place = f"{out} has the detections of {done} of {counted(images, 'image')}" if done else "nothing was written"
-    if problems.stopped == "interrupted":
-        print(f"predict: interrupted; {place}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    if problems.stopped:
-        raise UserError(f"{problems.stopped}; {place}")
-    if errors := problems.errors:
-        more = f"; and {len(errors) - SHOWN_ERRORS} more" if len(errors) > SHOWN_ERRORS else ""
-        listed = "; ".join(errors[:SHOWN_ERRORS])
-        raise UserError(f"{counted(len(errors), 'image')} left out: {listed}{more}; {place}")
-    print(f"{place}; VIA 2 opens {out / 'via_project.json'}")
+        least_sure = sorted(records, key=lambda record: record.unsureness, reverse=True)[:unsure]
+        write_unsure_csv(out / "unsure.csv", least_sure)
+        regions = via_regions(least_sure, attribute)
+        write("unsure_via_project.json", via_project("unsure_via_project", root, regions, categories, attribute))

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import click
 
-from viadet.commands.interrupts import interrupts_handled
-from viadet.project.errors import Terminated, UserError
+from viadet.project.errors import UserError
 
 PROGRAMS = {"git": ["git"], "dvc": [sys.executable, "-m", "dvc"]}  # DVC need not be on PATH
 
@@ -54,25 +53,22 @@ def run_visibly(program: str, *arguments: str) -> None:
     Raises:
         UserError: the program fails; its error messages are on the terminal.
     """
-    command = [*PROGRAMS[program], *arguments]
-    process = None
-    signals = []
-
-    def interrupt(number: int, _: object) -> None:
-        signals.append(number)
-        if process and sys.platform != "win32":  # there, Ctrl-C reaches every process of the console
-            with contextlib.suppress(ProcessLookupError):  # it has just ended
-                os.killpg(process.pid, signal.SIGINT)
-
-    with interrupts_handled(interrupt):
-        # In a process group of its own, DVC and the stage get one interrupt each, also if only this process got one.
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=_environment(), process_group=0)
-        if signals and sys.platform != "win32":  # while it was starting
-            os.killpg(process.pid, signal.SIGINT)
-        status = process.wait()
-    if signals:
-        raise Terminated if signal.SIGTERM in signals else KeyboardInterrupt
-    if status:
+    # In a process group of its own, DVC and the stage get one interrupt each, also if only this process got one.
+    process = subprocess.Popen(
+        [*PROGRAMS[program], *arguments], stdin=subprocess.DEVNULL, env=_environment(), process_group=0
+    )
+    interrupt = None
+    while process.returncode is None:
+        try:
+            process.wait()
+        except KeyboardInterrupt as error:
+            interrupt = error
+            if sys.platform != "win32":  # there, Ctrl-C reaches every process of the console
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.killpg(process.pid, signal.SIGINT)
+    if interrupt:
+        raise interrupt
+    if process.returncode:
         raise UserError(f"`{' '.join((program, *arguments))}` failed; its error messages are above")
 
 

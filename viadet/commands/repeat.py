@@ -1,23 +1,18 @@
 """`viadet repeat`: train with several seeds or over folds; the AP of each run, mean and standard deviation."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import shutil
+from operator import attrgetter
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import click
 
 from viadet.commands.programs import enter_project, read_output, run_visibly
 from viadet.project.errors import UserError
 from viadet.project.metric_names import AP_NAMES, EVALUATE_PATH
-
-if TYPE_CHECKING:
-    from viadet.project.params import Recipe
 
 
 @click.command()
@@ -47,14 +42,9 @@ def repeat(seeds: int | None, folds: int | None, changes: tuple[str, ...]) -> No
     from dvc.api import metrics_show
 
     enter_project()
-    name, recipe = recipe_after(changes)
-    for key, value in (
-        ("fetch.source", recipe.fetch.source),
-        ("fetch.manifest", recipe.fetch.manifest),
-        ("model.init", recipe.model.init),
-    ):
-        check_path(name, key, value)
-    repetitions = plan_repetitions(name, seeds, folds, changes, read_output("git", "diff", "HEAD"))
+    repetitions = plan_repetitions(
+        checked_recipe_name(changes), seeds, folds, changes, read_output("git", "diff", "HEAD")
+    )
     finished = read_output("dvc", "exp", "list", "--name-only").split()
     for experiment, params in repetitions.items():
         if experiment not in finished:
@@ -63,8 +53,8 @@ def repeat(seeds: int | None, folds: int | None, changes: tuple[str, ...]) -> No
     print(markdown_table({name: metrics_show(EVALUATE_PATH, rev=name) for name in repetitions}))
 
 
-def recipe_after(changes: tuple[str, ...]) -> tuple[str, Recipe]:
-    """Apply changes to a copy of params.yaml as DVC will, and check the recipe; also its name.
+def checked_recipe_name(changes: tuple[str, ...]) -> str:
+    """Apply changes to a copy of params.yaml as DVC will, and check the recipe that will run; its name.
 
     Raises:
         UserError: a change that is not KEY=VALUE of a known key, no such recipe, or a value that is not allowed.
@@ -83,16 +73,14 @@ def recipe_after(changes: tuple[str, ...]) -> tuple[str, Recipe]:
             except DvcException:
                 raise UserError(f"-S {change}: give KEY=VALUE, one value of a key in {PARAMS_PATH}") from None
         with contextlib.chdir(folder):
-            return read_recipe_name(), read_recipe()
+            name, recipe = read_recipe_name(), read_recipe()
+    for key in ("fetch.source", "fetch.manifest", "model.init"):
+        check_path(name, key, attrgetter(key)(recipe))
+    return name
 
 
 def check_path(recipe: str, key: str, value: str | None) -> None:
     """Refuse the relative path of files that DVC does not copy into the folder of a repetition.
-
-    Args:
-        recipe: name.
-        key: of a param that may be a path.
-        value: of that param.
 
     Raises:
         UserError: neither git nor DVC tracks such a file; names it.
@@ -102,9 +90,8 @@ def check_path(recipe: str, key: str, value: str | None) -> None:
         return
     if any(Path(f"{part}.dvc").exists() for part in (path, *path.parents)):  # added by `dvc add`
         return
-    untracked = [value]
-    if path.resolve().is_relative_to(Path.cwd()):
-        untracked = read_output("git", "ls-files", "--others", "--", value).splitlines()
+    is_inside = path.resolve().is_relative_to(Path.cwd())
+    untracked = read_output("git", "ls-files", "--others", "--", value).splitlines() if is_inside else [value]
     if not untracked:
         return
     remedy = f"give the absolute path: -S {recipe}.{key}={path.resolve()}"
@@ -120,17 +107,9 @@ def check_path(recipe: str, key: str, value: str | None) -> None:
 def plan_repetitions(
     recipe: str, seeds: int | None, folds: int | None, changes: tuple[str, ...], uncommitted: str
 ) -> dict[str, list[str]]:
-    """Name the experiment of each repetition; other params or other code give other names.
+    """Name the experiment of each repetition, and the params that it changes, as KEY=VALUE.
 
-    Args:
-        recipe: whose seed or folds are set.
-        seeds: their number, or None.
-        folds: their number, if seeds is None.
-        changes: params as KEY=VALUE, the same in all repetitions.
-        uncommitted: the output of `git diff HEAD`.
-
-    Returns:
-        The params that each experiment changes, as KEY=VALUE, by its name.
+    Other params or other code give other names; `uncommitted` is the output of `git diff HEAD`.
     """
     state = "\n".join([uncommitted, *changes])
     prefix = f"repeat-{hashlib.sha256(state.encode(errors='surrogateescape')).hexdigest()[:8]}"

@@ -1,6 +1,8 @@
 """Checking an exported file: its detections in images against those of PyTorch."""
 
+import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,11 +10,17 @@ import torch
 from numpy.typing import NDArray
 
 from viadet.detection.detections import Detections
-from viadet.detection.detector import Detector
+from viadet.detection.detector import Detector, read_existing_image
+from viadet.inference.image_files import find_image_files
 from viadet.project.errors import UserError
+from viadet.sample.render import render_image
+from viadet.via.data_files import is_image_file
 
 BOX_TOLERANCE_PX = 0.5  # of the image
 SCORE_TOLERANCE = 1e-3
+VALIDATION_DIR = Path("data/raw/val")
+CHECKED_IMAGES = 5  # of VALIDATION_DIR
+RENDERED_PX = 640  # side of the picture for the check if there is no photograph
 
 
 class Agreement(NamedTuple):
@@ -27,16 +35,29 @@ class Agreement(NamedTuple):
 ExportedDetector = Callable[[NDArray[np.uint8]], tuple[NDArray, NDArray, NDArray]]
 
 
+def read_checked_images(arguments: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """Read the images for the check, uint8 [3, H, W] by name; without any, some of the validation images or a picture.
+
+    Raises:
+        UserError: an argument names no images, or an image can't be read.
+    """
+    if arguments:
+        paths = find_image_files(arguments).paths
+    else:
+        paths = sorted(path for path in VALIDATION_DIR.rglob("*") if is_image_file(path))
+        paths = paths[:: max(1, math.ceil(len(paths) / CHECKED_IMAGES))]
+    if paths:
+        return {str(path): read_existing_image(path) for path in paths}
+    picture, _ = render_image(np.random.default_rng(0), RENDERED_PX)
+    return {"a rendered picture": torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()}
+
+
 def check_export(
     exported: ExportedDetector, detector: Detector, threshold: float, images: dict[str, torch.Tensor]
 ) -> Agreement:
-    """Compare the detections in all images.
+    """Compare the detections in all images, uint8 [3, H, W] by name, with those of the detector that it was made from.
 
-    Args:
-        exported: what is checked.
-        detector: that it was made from, on the CPU, without views.
-        threshold: least score that it was made for.
-        images: uint8 [3, H, W], by name.
+    The detector is on the CPU, without views; `threshold` is the least score that the file was made for.
 
     Raises:
         UserError: they differ by more than BOX_TOLERANCE_PX or SCORE_TOLERANCE in an image.

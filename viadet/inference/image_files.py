@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,17 +46,18 @@ def find_image_files(arguments: Sequence[str]) -> ImageFiles:
     pictures: set[Path] = set()
     tops, problems = [], []
     for argument in arguments:
+        # absolute without following links: images keep the names that the user knows
+        place = Path(os.path.abspath(os.path.expanduser(argument)))  # noqa: PTH100, PTH111
         try:
-            images = list(_expand(argument))
-            drawn = _drawn_pictures(images, _absolute(argument))
-            found = dict.fromkeys(image for image in images if image not in drawn)
+            images = _images_of(argument, place)
         except UserError as error:
             problems.append(str(error))
-        else:
-            paths |= found
-            pictures |= drawn
-            place = _absolute(argument)
-            tops += [place] if place.is_dir() else [path.parent for path in found]
+            continue
+        drawn = _drawn_pictures(images, place)
+        found = [image for image in images if image not in drawn]
+        paths |= dict.fromkeys(found)
+        pictures |= drawn
+        tops += [place] if place.is_dir() else [path.parent for path in found]
     if problems:
         raise UserError("; ".join(problems))
     if not paths:
@@ -69,37 +70,24 @@ def find_image_files(arguments: Sequence[str]) -> ImageFiles:
     return ImageFiles(root, [path.relative_to(root).as_posix() for path in paths], len(pictures - set(paths)))
 
 
-def _expand(argument: str) -> Iterator[Path]:
-    path = _absolute(argument)
-    if path.is_dir():
-        images = _images_below(path)
-        if not images:
-            raise UserError(f"{argument} has no images; their names end in {', '.join(sorted(SUFFIXES))}")
-        yield from images
-    elif path.exists():
-        yield path
-    elif glob.has_magic(argument):
-        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
-        images = [image for match in matches for image in (_images_below(match) if match.is_dir() else [match])]
-        images = [image for image in images if is_image_file(image)]
-        if not images:
-            raise UserError(f"{argument} matches no images; check the pattern")
-        yield from images
-    else:
-        raise UserError(f"{argument}: no such file or folder; check the name")
+def _images_of(argument: str, place: Path) -> list[Path]:
+    """Find the images of an argument, which means this absolute path."""
+    if place.exists() and not place.is_dir():
+        return [place]
+    matches = [place] if place.is_dir() else map(Path, sorted(glob.glob(str(place), recursive=True)))  # noqa: PTH207
+    files = [path for match in matches for path in (files_below(match) if match.is_dir() else [match])]
+    images = [path for path in files if is_image_file(path) and path.is_file()]
+    if images:
+        return images
+    if place.is_dir():
+        raise UserError(f"{argument} has no images; their names end in {', '.join(sorted(SUFFIXES))}")
+    if glob.has_magic(argument):
+        raise UserError(f"{argument} matches no images; check the pattern")
+    raise UserError(f"{argument}: no such file or folder; check the name")
 
 
-def _drawn_pictures(images: list[Path], argument: Path) -> set[Path]:
-    """Find the images that earlier predictions drew; not those that the argument, an absolute path, names itself."""
-    folders = {image.parent for image in images if image.parent.name == PICTURES_NAME} - {argument, argument.parent}
+def _drawn_pictures(images: list[Path], place: Path) -> set[Path]:
+    """Find the images that earlier predictions drew; not those that the argument itself names."""
+    folders = {image.parent for image in images if image.parent.name == PICTURES_NAME} - {place, place.parent}
     drawn = {folder for folder in folders if all((folder.parent / name).is_file() for name in PREDICTION_FILES)}
     return {image for image in images if image.parent in drawn}
-
-
-def _images_below(folder: Path) -> list[Path]:
-    return [path for path in files_below(folder) if is_image_file(path) and path.is_file()]
-
-
-def _absolute(argument: str) -> Path:
-    """Make a path absolute without following links: images keep the names that the user knows."""
-    return Path(os.path.abspath(os.path.expanduser(argument)))  # noqa: PTH100, PTH111

@@ -28,40 +28,32 @@ POWERS_OF_TWO = 2.0 ** np.arange(23)  # torch's weights have at most 22 bits
 
 
 def write_onnx(detector: Detector, threshold: float, path: Path) -> None:
-    """Write an ONNX file for inputs of the detector's size.
+    """Write an ONNX file for inputs of the detector's size; the detector is on the CPU, without views.
 
-    Args:
-        detector: on the CPU, without views.
-        threshold: least score of a detection.
-        path: of the file.
+    The file describes itself; label 1 is the first of its categories.
     """
     for name in ("torch.onnx", "onnxscript"):  # they report their progress, and what they leave as it is
         logging.getLogger(name).setLevel(logging.ERROR)
     network, limit = detector.plain_network, detector.settings.max_detections
+    spec = network.spec
     candidates = CandidateNetwork(network, candidates_for(limit)).eval()
-    model = _joined(letterbox_graph(network.spec), _candidate_graph(candidates), ["canvas"])
-    selection = selection_graph(network.spec, threshold, limit)
-    model = _joined(model, selection, [*CANDIDATES, "fitted_hw", "image_hw"])
+    model = _joined(letterbox_graph(spec), _candidate_graph(candidates), ["canvas"])
+    model = _joined(model, selection_graph(spec, threshold, limit), [*CANDIDATES, "fitted_hw", "image_hw"])
     model = optimizer.optimize(model)
-    metadata = export_metadata(network.spec, threshold, limit)
-    model.producer_name, model.producer_version = "viadet", metadata["viadet_version"]
-    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
-
-
-def export_metadata(spec: NetworkSpec, threshold: float, max_detections: int) -> dict[str, object]:
-    """Describe an exported detector, in the file itself; label 1 is the first of the categories."""
-    return {
+    metadata = {
         "categories": spec.categories,
         "input_wh": list(spec.input_wh),
         "score_threshold": threshold,
-        "max_detections": max_detections,
+        "max_detections": limit,
         "nms_iou": NMS_IOU,
         "vote_iou": VOTE_IOU,
         "network": spec.name,
         "viadet_version": version("via-efficientdet"),
     }
+    model.producer_name, model.producer_version = "viadet", metadata["viadet_version"]
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
 
 
 def open_onnx(path: Path) -> ExportedDetector:
@@ -89,10 +81,7 @@ class CandidateNetwork(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(spec.std).view(3, 1, 1))
 
     def forward(self, canvas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Detect candidates.
-
-        Args:
-            canvas: uint8 [B, 3, H, W], letterboxed images.
+        """Detect candidates in letterboxed images, uint8 [B, 3, H, W].
 
         Returns:
             Boxes, float32 [B, N, 4] as xyxy px of the input, not yet clipped; scores, float32 [B, N], best first;

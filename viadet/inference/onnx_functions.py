@@ -16,12 +16,8 @@ def resample(rows, size, powers_of_two):  # noqa: ANN001, ANN201
     torch's antialiased bilinear kernel for uint8 rounds the weights to 16-bit integers, by a power of two that depends
     on the greatest one, and rounds the result of each axis (aten/src/ATen/native/cpu/UpSampleKernel.cpp). ONNX's own
     Resize rounds otherwise: 1 % of the bytes would differ by 1, and scores of a trained network by up to 0.02. The
-    weights are a band of a matrix, so 16 bands of the output are multiplied by their part of the input each.
-
-    Args:
-        rows: uint8 [length, rest].
-        size: int64 [1].
-        powers_of_two: double, from 1.
+    weights are a band of a matrix, so 16 bands of the output are multiplied by their part of the input each. `size` is
+    int64 [1], `powers_of_two` are doubles from 1.
     """
     length = op.Cast(op.Shape(rows, start=0, end=1), to=DOUBLE_TYPE)
     scale = length / op.Cast(size, to=DOUBLE_TYPE)
@@ -53,16 +49,12 @@ def letterbox(
     fill: UINT8[1, 3, 1, 1],
     powers_of_two: DOUBLE[23],
 ) -> tuple[UINT8["batch", 3, "input_height", "input_width"], INT64[2], INT64[2]]:  # noqa: F821
-    """Do what `viadet.images.letterbox.letterbox_image` does, for a batch of images of one size.
+    """Do what `viadet.images.letterbox.letterbox_image` does, for a batch of RGB images of one size.
 
-    Args:
-        images: RGB.
-        input_hw: px of the network's input.
-        fill: colour of the padding.
-        powers_of_two: double, from 1.
+    `input_hw` is the size of the network's input, px; `fill` is the colour of the padding.
 
     Returns:
-        The canvas, uint8 [B, 3, H, W], the size that the images have in it, and their own size, int64 [2].
+        The canvas, the size that the images have in it, and their own size.
     """
     image_hw = op.Shape(images, start=1, end=3)
     image_px = op.Cast(image_hw, to=DOUBLE_TYPE)
@@ -87,15 +79,10 @@ def letterbox(
 
 @script(default_opset=op)
 def vote(boxes_xyxy, scores, labels, kept_xyxy, kept_labels, vote_iou):  # noqa: ANN001, ANN201
-    """Average each kept box with the candidates nearly equal to it, as `viadet.detection.decoding.vote`.
+    """Average each kept box, [B, D, 4], with the candidates, [B, N, 4], as `viadet.detection.decoding.vote`.
 
-    Args:
-        boxes_xyxy: [B, N, 4], the candidates.
-        scores: [B, N]; candidates of score 0 do not count.
-        labels: [B, N].
-        kept_xyxy: [B, D, 4].
-        kept_labels: [B, D].
-        vote_iou: least IoU of nearly equal boxes.
+    `scores` and `labels` are [B, N], `kept_labels` [B, D]. Candidates of score 0 do not count; `vote_iou` is the least
+    IoU of nearly equal boxes.
     """
     low, high = op.Split(op.Unsqueeze(boxes_xyxy, [1]), num_outputs=2, axis=3)
     kept_low, kept_high = op.Split(op.Unsqueeze(kept_xyxy, [2]), num_outputs=2, axis=3)

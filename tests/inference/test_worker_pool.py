@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import viadet
-from viadet.inference.file_detection import worker_pool, workers_for
+from viadet.inference.worker_pool import worker_pool, workers_for
 from viadet.project.errors import UserError
 
 SIZES_WH = [(40 + 3 * number, 64) for number in range(20)]
@@ -19,7 +19,7 @@ DAMAGED = (0, 9, 19)
 # Prints the process id of a worker, and waits for its input to end.
 COMMAND = """
 import os, sys
-from viadet.inference.file_detection import worker_pool
+from viadet.inference.worker_pool import worker_pool
 if __name__ == "__main__":
     with worker_pool(1) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
