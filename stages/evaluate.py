@@ -58,11 +58,9 @@ def main() -> None:
     analysis = analyse_errors(coco, metrics.matches, params.score_threshold)
     matrix = confusion_matrix(coco, analysis)
     tables = curve_tables(coco, metrics, params.score_threshold)
-
     with replaced_dir(PLOTS_DIR / "images") as folder:
-        shown = {image_id: found.above(params.score_threshold) for image_id, found in detections.items()}
         counts = analysis.matches.counts_by_image()
-        for name, figure in draw_data_set(coco, shown, counts, IMAGE_DIR, params.max_images):
+        for name, figure in draw_data_set(coco, detections, counts, IMAGE_DIR, params):
             save_figure(figure, folder / name)
     save_figure(draw_confusion_matrix(matrix, list(category_names(coco).values())), PLOTS_DIR / "confusion_matrix.png")
     tables |= {"errors_by_class": class_error_rows(coco, analysis), "confusion_matrix": confusion_rows(coco, matrix)}

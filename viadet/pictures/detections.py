@@ -23,6 +23,7 @@ from viadet.pictures.drawing import (
     save_figure,
     show_image,
 )
+from viadet.project.params import EvaluateParams
 
 CELL_WIDTH_INCHES = 6
 PREDICTION_SIDE_PX = 1024  # the longer one, of a photograph without ground truth
@@ -33,25 +34,26 @@ def draw_data_set(
     detections: Mapping[int, Detections],
     counts: Mapping[int, MatchCounts],
     image_dir: Path,
-    max_images: int,
+    params: EvaluateParams,
 ) -> Iterator[tuple[str, Figure]]:
-    """Draw the first images with all their detections; yields a file name with each.
+    """Draw the first images with their detections of at least the score threshold; yields a file name with each.
 
     Args:
         coco: ground truth.
         detections: by image id.
         counts: of their matches, by image id.
         image_dir: folder that the data set's file names are relative to.
-        max_images: that are drawn.
+        params: score threshold and number of images.
     """
     names, file_names = category_names(coco), picture_names(coco)
     annotations = by_image(coco["annotations"])
-    for entry in coco["images"][:max_images]:
+    for entry in coco["images"][: params.max_images]:
         id_, size_wh = entry["id"], (entry["width"], entry["height"])
         # a large photograph in full would take most of the time and memory of its picture
         max_side = round(CELL_WIDTH_INCHES * DPI * max(size_wh) / entry["width"])
         image = read_image(image_dir / entry["file_name"], max_side)
-        yield file_names[id_], draw_image(image, size_wh, annotations[id_], detections[id_], counts[id_], names)
+        shown = detections[id_].above(params.score_threshold)
+        yield file_names[id_], draw_image(image, size_wh, annotations[id_], shown, counts[id_], names)
 
 
 def draw_image(
