@@ -177,7 +177,8 @@ def test_the_page_holds_both_runs_and_asks_for_nothing(page, sweep, rates):
     assert "<td>sample.train.lr</td><td>0.002</td><td>0.004</td>" in text
     picture = (sweep.folder / "plots/visualise/images/training_set.png").read_bytes()
     assert text.count(base64.b64encode(picture).decode()) == 1  # the same in both runs
-    assert compare(sweep, *rates, "-o", "again.html").stdout.splitlines()[-1].startswith("again.html: ")
+    again = compare(sweep, *rates, "-o", "again.html")
+    assert again.stdout.splitlines()[-1].startswith(f"{sweep.folder / 'again.html'}: ")
     assert (sweep.folder / "again.html").read_text(encoding="utf-8") == text
 
 
