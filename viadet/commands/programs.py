@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from viadet.project.errors import UserError
+from viadet.project.errors import Terminated, UserError
 
 PROGRAMS = {"git": ["git"], "dvc": [sys.executable, "-m", "dvc"]}  # DVC need not be on PATH
 
@@ -53,21 +53,28 @@ def run_visibly(program: str, *arguments: str) -> None:
     Raises:
         UserError: the program fails; its error messages are on the terminal.
     """
-    # In a process group of its own, DVC and the stage get one interrupt each, also if only this process got one.
-    process = subprocess.Popen(
-        [*PROGRAMS[program], *arguments], stdin=subprocess.DEVNULL, env=_environment(), process_group=0
-    )
-    interrupt = None
-    while process.returncode is None:
-        try:
-            process.wait()
-        except KeyboardInterrupt as error:
-            interrupt = error
-            if sys.platform != "win32":  # there, Ctrl-C reaches every process of the console
-                with contextlib.suppress(ProcessLookupError):  # it has just ended
-                    os.killpg(process.pid, signal.SIGINT)
-    if interrupt:
-        raise interrupt
+    process, received = None, []
+
+    def interrupt(number: int, _: object) -> None:
+        received.append(number)
+        if process and sys.platform != "win32":  # there, Ctrl-C reaches every process of the console
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(process.pid, signal.SIGINT)
+
+    handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        # In a process group of its own, DVC and the stage get one interrupt each, also if only this process got one.
+        process = subprocess.Popen(
+            [*PROGRAMS[program], *arguments], stdin=subprocess.DEVNULL, env=_environment(), process_group=0
+        )
+        if received:  # while it was starting
+            interrupt(received.pop(), None)
+        process.wait()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if received:
+        raise Terminated if signal.SIGTERM in received else KeyboardInterrupt
     if process.returncode:
         raise UserError(f"`{' '.join((program, *arguments))}` failed; its error messages are above")
 
