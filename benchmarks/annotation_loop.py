@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from viadet.annotations.coco import to_coco
 from viadet.annotations.convert import convert_data_set
 from viadet.augmentation.training_set import TrainingSet
-from viadet.detection.detector import Detector, detect_data_set
+from viadet.detection.detector import Detector, detect_plain
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.inference.records import unsureness
 from viadet.network.build import build_network, make_spec
@@ -29,6 +29,7 @@ from viadet.network.device import keep_freed_memory, pick_device
 from viadet.network.weights import load_start
 from viadet.pictures.drawing import save_figure
 from viadet.project.files import write_csv, write_json
+from viadet.project.metric_names import AP
 from viadet.project.params import Recipe, load_yaml
 from viadet.sample.render import write_rendered_split
 from viadet.sources.weights import fetch_initial_weights
@@ -94,16 +95,15 @@ def train_and_measure(work_dir: Path, annotated: dict, pool: Images, val: Images
     images = TrainingSet(work_dir / "annotated.json", pool.folder, recipe.train, spec.input_wh, spec.fill_rgb)
 
     def validate(average: torch.nn.Module) -> dict[str, float]:
-        detections, _ = detect_data_set(Detector(average, spec), val.coco, val.folder)
-        return evaluate_coco(val.coco, detections).stats
+        return evaluate_coco(val.coco, detect_plain(Detector(average, spec), val.coco, val.folder)).stats
 
     checkpoints = Checkpoints(work_dir / "checkpoints", "0" * 64)
     trainer = Trainer(network, spec, images, recipe.train, device, checkpoints)
     trained = trainer.train(validate, lambda _: None)
     checkpoints.remove()
-    detections, _ = detect_data_set(Detector(trained, spec), pool.coco, pool.folder)
+    detections = detect_plain(Detector(trained, spec), pool.coco, pool.folder)
     measures = {image_id: unsureness(found.scores.tolist()) for image_id, found in detections.items()}
-    return Trained(trainer.history.aps[-1]["bbox_mAP"], measures)
+    return Trained(trainer.history.aps[-1][AP], measures)
 
 
 def run_seed(work_dir: Path, experiment: Experiment, recipe: Recipe, seed: int, rows: list[dict], out: Path) -> None:

@@ -11,9 +11,10 @@ from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.inference.export_check import ExportedDetector
 from viadet.inference.onnx_export import open_onnx, write_onnx
 from viadet.project.files import read_json
+from viadet.project.metric_names import AP, AP_50, AP_75
 
 COCO_PATH, DETECTIONS_PATH, IMAGE_DIR = Path("data/coco/val.json"), Path("data/detections.json"), Path("data/raw")
-FIGURES = {"bbox mAP": "bbox_mAP", "AP50": "bbox_mAP_50", "AP75": "bbox_mAP_75"}
+FIGURES = {"bbox mAP": AP, "AP50": AP_50, "AP75": AP_75}
 
 
 def detect_with(exported: ExportedDetector, coco: dict) -> dict[int, Detections]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import signal
 import sys
 import threading
 from collections import deque
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from viadet.commands.interrupts import interrupts_handled
 from viadet.project.counting import counted, first_names
 from viadet.project.errors import INTERRUPTED, UserError
 from viadet.project.files import replaced_file
@@ -134,12 +134,8 @@ def deferred_interrupt() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with interrupts_handled(handle):
         yield event
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def detect_all(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from viadet.commands.interrupts import interrupts_handled
 from viadet.project.errors import Terminated, UserError
 
 PROGRAMS = {"git": ["git"], "dvc": [sys.executable, "-m", "dvc"]}  # DVC need not be on PATH
@@ -61,8 +62,7 @@ def run_visibly(program: str, *arguments: str) -> None:
             with contextlib.suppress(ProcessLookupError):  # it has just ended
                 os.killpg(process.pid, signal.SIGINT)
 
-    handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with interrupts_handled(interrupt):
         # In a process group of its own, DVC and the stage get one interrupt each, also if only this process got one.
         process = subprocess.Popen(
             [*PROGRAMS[program], *arguments], stdin=subprocess.DEVNULL, env=_environment(), process_group=0
@@ -70,9 +70,6 @@ def run_visibly(program: str, *arguments: str) -> None:
         if received:  # while it was starting
             interrupt(received.pop(), None)
         process.wait()
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     if received:
         raise Terminated if signal.SIGTERM in received else KeyboardInterrupt
     if process.returncode:
