@@ -1,7 +1,9 @@
 """Samples by seed, epoch and image; batches of an epoch; targets for effdet; photographs with their polygons."""
 
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,8 +12,9 @@ from PIL import Image
 from projects import spec_of
 from torch.utils.data import DataLoader
 
-from viadet.augmentation.objects import Sample
-from viadet.augmentation.scenes import read_scenes
+from viadet.augmentation import scenes
+from viadet.augmentation.objects import IGNORED, Sample
+from viadet.augmentation.scenes import Scenes
 from viadet.augmentation.training_set import TrainingSet, collate, epoch_batches
 from viadet.network.build import build_network
 from viadet.project.errors import UserError
@@ -112,22 +115,27 @@ def test_targets_are_yxyx_boxes_padded_with_minus_1():
     assert targets["cls"].tolist() == [[1], [-1]]
 
 
-def test_all_of_600_objects_are_targets_and_have_anchors(project):
-    # overlapping, each around the centre of a smallest anchor
-    corners = [(16.0 * column - 2, 16.0 * row - 2) for row in range(1, 21) for column in range(1, 31)]
+def write_rectangles(side, boxes_xywh):
+    """Write a training set of one black image, `side` px wide and high, with these boxes."""
     annotations = [
-        {"id": id_, "image_id": 1, "category_id": 1, "bbox": [x, y, 28, 28], "area": 784, "iscrowd": 0}
-        | {"segmentation": [[x, y, x + 28, y, x + 28, y + 28, x, y + 28]]}
-        for id_, (x, y) in enumerate(corners, start=1)
+        {"id": id_, "image_id": 1, "category_id": 1, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0}
+        | {"segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
+        for id_, (x, y, w, h) in enumerate(boxes_xywh, start=1)
     ]
-    images = [{"id": 1, "file_name": "train/a.png", "width": 512, "height": 512}]
+    images = [{"id": 1, "file_name": "train/a.png", "width": side, "height": side}]
     for folder in (TRAIN[0].parent, TRAIN[1] / "train"):
         folder.mkdir(parents=True)
-    Image.new("RGB", (512, 512)).save(TRAIN[1] / "train/a.png")
+    Image.new("RGB", (side, side)).save(TRAIN[1] / "train/a.png")
     categories = [{"id": 1, "name": "balloon"}]
     TRAIN[0].write_text(
         json.dumps({"images": images, "annotations": annotations, "categories": categories}), encoding="utf-8"
     )
+
+
+def test_all_of_600_objects_are_targets_and_have_anchors(project):
+    # overlapping, each around the centre of a smallest anchor
+    corners = [(16.0 * column - 2, 16.0 * row - 2) for row in range(1, 21) for column in range(1, 31)]
+    write_rectangles(512, [(x, y, 28, 28) for x, y in corners])
     params = read_recipe().train
     plain = {"scale": [1.0, 1.0], "flip": 0.0, "colour": 0.0, "copy_paste": 0, "mosaic": 0.0}
     params = params.model_copy(update={"augment": params.augment.model_copy(update=plain)})
@@ -138,8 +146,43 @@ def test_all_of_600_objects_are_targets_and_have_anchors(project):
     assert int(anchors_with_objects) >= 600
 
 
+def test_of_400_thin_objects_a_sample_learns_or_ignores_every_one_that_it_shows(project):
+    corners = [(38 * column + 10, 38 * row + 10) for row in range(20) for column in range(20)]
+    write_rectangles(768, [(x, y, 4, 10) for x, y in corners])
+    params = read_recipe().train
+    plain = {"scale": [0.5, 0.5], "flip": 0.0, "colour": 0.0, "copy_paste": 0, "mosaic": 0.0}
+    params = params.model_copy(update={"augment": params.augment.model_copy(update=plain)})
+    sample = TrainingSet(*TRAIN, params, (768, 768), GREY)[params.epochs - 1, 0]
+    assert sample.labels.tolist() == [IGNORED] * 400  # 2 x 5 px each
+    _, targets = collate([sample])
+    assert targets["cls"].tolist() == [[IGNORED] * 400]
+
+
+def test_what_does_not_fit_onto_the_disk_is_refused_before_anything_is_written(sample, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**10))
+    with pytest.raises(UserError, match=r"the \d+ training images take .* where 0.0 GiB are free"):
+        training_set()
+    assert list(Path("data").glob(".decoded_images*")) == []
+
+
+def test_without_a_store_samples_are_the_same_and_only_the_photographs_in_them_are_decoded(sample, monkeypatch):
+    stored = training_set()
+    reads = []
+    read_image = scenes.read_image
+    monkeypatch.setattr(scenes, "read_image", lambda path, side: reads.append(path) or read_image(path, side))
+    params = stored.params.model_copy(
+        update={"augment": stored.params.augment.model_copy(update={"mosaic": 0.0, "copy_paste": 1})}
+    )
+    stored.params = params
+    alone = TrainingSet(*TRAIN, params, (128, 96), GREY, owner=None)
+    assert reads == []
+    for index in range(3):
+        assert torch.equal(alone[0, index].image, stored[0, index].image)
+    assert 3 <= len(reads) <= 6
+
+
 def test_scenes_are_reduced_with_their_polygons(sample):
-    for full, half in zip(read_scenes(*TRAIN, 128), read_scenes(*TRAIN, 64), strict=True):
+    for full, half in zip(Scenes(*TRAIN, 128), Scenes(*TRAIN, 64), strict=True):
         assert max(half.image.shape[1:]) == 64
         for polygon, smaller in zip(full.polygons, half.polygons, strict=True):
             scale = torch.tensor([half.image.shape[2] / full.image.shape[2], half.image.shape[1] / full.image.shape[1]])

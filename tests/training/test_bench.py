@@ -4,16 +4,16 @@ import shutil
 
 import pytest
 import torch
-from effdet import DetBenchTrain
-from effdet.anchors import decode_box_outputs
+from effdet.anchors import AnchorLabeler, decode_box_outputs
 from projects import spec_of
 from torch import nn
-from torchvision.ops import complete_box_iou_loss
+from torchvision.ops import box_iou, complete_box_iou_loss
 
+from viadet.augmentation.objects import IGNORED
 from viadet.network.anchors import anchors_of, flat_outputs
 from viadet.network.build import build_network
 from viadet.project.errors import UserError
-from viadet.training.bench import BOX_WEIGHT, CompleteIoULoss, compile_network, set_input_size
+from viadet.training.bench import BOX_WEIGHT, CompleteIoULoss, compile_network, make_bench, set_input_size
 
 CPU = torch.device("cpu")
 
@@ -24,7 +24,7 @@ PADDING = [-1.0, -1.0, -1.0, -1.0]
 @pytest.fixture(scope="module")
 def bench():
     torch.manual_seed(0)
-    return DetBenchTrain(build_network(spec_of(128, ["balloon", "kite"]))).train()
+    return make_bench(build_network(spec_of(128, ["balloon", "kite"])), "huber").train()
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +90,59 @@ def test_a_batch_without_objects_has_no_box_loss(bench, outputs):
     assert float(class_loss.detach()) > 0
 
 
+def label_anchors(bench, boxes_yxyx, labels):
+    """Class targets [anchors] of one image, and how many anchors have an object."""
+    classes, _, count = bench.anchor_labeler.batch_label_anchors(torch.tensor([boxes_yxyx]), torch.tensor([labels]))
+    return torch.cat([level[0].flatten() for level in classes]), int(count)
+
+
+def test_anchors_that_an_ignored_object_would_have_are_ignored_and_no_others(bench):
+    alone, _ = label_anchors(bench, BALLOONS_YXYX[:1], [1.0])
+    both, count = label_anchors(bench, BALLOONS_YXYX, [1.0, 2.0])
+    ignoring, alone_count = label_anchors(bench, BALLOONS_YXYX, [1.0, float(IGNORED)])
+    assert torch.equal(ignoring == 0, alone == 0)
+    assert alone_count == int((alone >= 0).sum()) < count
+    assert (ignoring[both == 1] == IGNORED).all()
+    reached = box_iou(torch.tensor(BALLOONS_YXYX[1:]), bench.anchors.boxes)[0] >= 0.5
+    assert torch.equal(ignoring == IGNORED, reached & (alone != 0))
+
+
+def test_an_ignored_object_that_no_anchor_fits_has_all_the_anchors_that_fit_as_well_as_the_best(bench):
+    labels, count = label_anchors(bench, [[40.0, 40.0, 42.0, 42.0]], [float(IGNORED)])
+    ious = box_iou(torch.tensor([[40.0, 40.0, 42.0, 42.0]]), bench.anchors.boxes)[0]
+    assert count == 0
+    assert torch.equal(labels == IGNORED, ious > 0.99 * ious.max())
+    assert int((labels == IGNORED).sum()) > 3
+
+
+def test_an_ignored_object_has_no_part_in_the_loss(bench, outputs):
+    targets = bench.anchor_labeler.batch_label_anchors(
+        torch.tensor([BALLOONS_YXYX, [PADDING, PADDING]]), torch.tensor([[1.0, float(IGNORED)], [-1.0, -1.0]])
+    )
+    for loss_fn in (CompleteIoULoss(bench), bench.loss_fn):
+        class_out = [level.detach().requires_grad_() for level in outputs[0]]
+        box_out = [level.detach().requires_grad_() for level in outputs[1]]
+        loss_fn(class_out, box_out, *targets)[0].backward()
+        for level, labels in zip(class_out, targets[0], strict=True):
+            gradient = level.grad.permute(0, 2, 3, 1).reshape(*labels.shape, 2)
+            assert not gradient[labels == IGNORED].any()
+            assert gradient[labels != IGNORED].all()
+        for level, labels in zip(box_out, targets[0], strict=True):
+            assert not level.grad.permute(0, 2, 3, 1).reshape(*labels.shape, 4)[labels == IGNORED].any()
+    assert sum(int((labels == IGNORED).sum()) for labels in targets[0]) > 0
+
+
+def test_without_ignored_objects_the_labels_are_effdets(bench):
+    boxes_yxyx, labels = torch.tensor([BALLOONS_YXYX, [PADDING, PADDING]]), torch.tensor([[1.0, 2.0], [-1.0, -1.0]])
+    ours = bench.anchor_labeler.batch_label_anchors(boxes_yxyx, labels)
+    effdets = AnchorLabeler(bench.anchors, 2).batch_label_anchors(boxes_yxyx, labels)
+    for our_levels, levels in zip(ours, effdets, strict=True):
+        assert all(torch.equal(our, level) for our, level in zip(our_levels, levels, strict=True))
+
+
 def bench_of(size, ciou=False):
     torch.manual_seed(0)
-    bench = DetBenchTrain(build_network(spec_of(size)))
-    if ciou:
-        bench.loss_fn = CompleteIoULoss(bench)
-    return bench.eval()
+    return make_bench(build_network(spec_of(size)), "ciou" if ciou else "huber").eval()
 
 
 @pytest.mark.parametrize("ciou", [False, True])

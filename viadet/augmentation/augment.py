@@ -7,12 +7,13 @@ x is `width - x`. All randomness comes from torch's default generator, which the
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from viadet.augmentation.copy_paste import CutOut, copy_paste
-from viadet.augmentation.objects import Object, Sample, Scene, visible_box_xyxy
+from viadet.augmentation.objects import Object, Sample, Scene, label_in_sample, visible_box_xyxy
 from viadet.augmentation.randomness import uniform
 from viadet.images.pixels import blank_canvas
 from viadet.images.polygons import polygon_area, polygon_mask
@@ -38,8 +39,8 @@ def augment(
         image, objects = place_view(blank_canvas(input_wh, fill_rgb), (0, 0, width, height), scenes[index], params)
     if cut_outs and params.copy_paste:
         image, objects = copy_paste(image, objects, cut_outs, params)
-    boxes = [(visible_box_xyxy(object_), object_.label) for object_ in objects]
-    visible = [(box_xyxy, label) for box_xyxy, label in boxes if box_xyxy is not None]
+    boxes = [(visible_box_xyxy(object_), object_) for object_ in objects]
+    visible = [(box_xyxy, label_in_sample(object_, box_xyxy)) for box_xyxy, object_ in boxes if box_xyxy is not None]
     if params.colour:
         image = PhotometricDistort(p=params.colour)(image)
     if params.channels and uniform(0, 1) < params.channels:
@@ -85,10 +86,23 @@ def place_view(
     for polygon, label in zip(view.polygons, view.labels, strict=True):
         mask = torch.zeros(image.shape[1:], dtype=torch.bool)
         points = polygon.numpy()
-        mask[y0:y1, x0:x1] = torch.from_numpy(polygon_mask(points, x1 - x0, y1 - y0))
+        mask[y0:y1, x0:x1] = torch.from_numpy(object_mask(points, x1 - x0, y1 - y0))
         placed = polygon + torch.tensor([x0, y0])
         objects.append(Object(label, mask, polygon_area(points), (*placed.amin(0).tolist(), *placed.amax(0).tolist())))
     return image, objects
+
+
+def object_mask(points: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Mark the pixels inside a polygon, [points, 2]; of one thinner than a pixel, those that it touches.
+
+    Such an object has no pixel's centre inside, and changes the picture all the same.
+    """
+    mask = polygon_mask(points, width, height)
+    left, top = np.floor(points.min(0)).astype(int)
+    right, bottom = np.ceil(points.max(0)).astype(int)
+    if not mask.any() and (points.max(0) - points.min(0)).min() <= 1:
+        mask[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
+    return mask
 
 
 def random_view(scene: Scene, params: AugmentParams, canvas: torch.Tensor) -> Scene:

@@ -1,14 +1,14 @@
 """Objects cut out along their polygons and pasted into other photographs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from viadet.augmentation.objects import Object, Scene
+from viadet.augmentation.objects import Object, Outlines, Scene
 from viadet.augmentation.randomness import uniform
 from viadet.images.polygons import polygon_mask
 from viadet.project.params import AugmentParams
@@ -35,12 +35,11 @@ class CutOuts(Sequence):
     Those at a photograph's edge are not used, as part of them is missing.
     """
 
-    def __init__(self, scenes: Sequence[Scene]) -> None:
-        """Choose the objects."""
+    def __init__(self, scenes: Sequence[Scene], outlines: Iterable[Outlines]) -> None:
+        """Choose the objects by the scenes' outlines, for which no photograph need be decoded."""
         self.scenes, self.places = scenes, []  # an object's place: its scene and its polygon there
-        for number, scene in enumerate(scenes):
-            _, height, width = scene.image.shape
-            for index, polygon in enumerate(scene.polygons):
+        for number, ((width, height), polygons) in enumerate(outlines):
+            for index, polygon in enumerate(polygons):
                 left, top, right, bottom = _surroundings(polygon)
                 inside = left >= 0 and top >= 0 and right <= width and bottom <= height
                 if inside and min(right - left, bottom - top) >= MIN_CUT_OUT_PX:

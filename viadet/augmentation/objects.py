@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import torch
 
-MIN_VISIBLE_SHARE = 0.2  # of an object's area; with less visible it no longer counts as ground truth
+MIN_VISIBLE_SHARE = 0.2  # of an object's area; with less visible there is too little to learn from
 MIN_SIDE_PX = 3.0
+IGNORED = -2  # label of what is left of such an object: neither an object to learn nor background
 
 
 class Scene(NamedTuple):
@@ -16,12 +17,19 @@ class Scene(NamedTuple):
     labels: list[int]  # from 1
 
 
+class Outlines(NamedTuple):
+    """The size and the polygons of a photograph, which are known before it is decoded."""
+
+    size_wh: tuple[int, int]
+    polygons: list[torch.Tensor]  # float32 [points, 2], x and y
+
+
 class Sample(NamedTuple):
     """One network input with its ground truth."""
 
     image: torch.Tensor  # uint8 [3, H, W]
     boxes_xyxy: torch.Tensor  # float32 [M, 4]
-    labels: torch.Tensor  # int64 [M], from 1
+    labels: torch.Tensor  # int64 [M], from 1, or IGNORED
 
 
 class Object(NamedTuple):
@@ -34,11 +42,18 @@ class Object(NamedTuple):
 
 
 def visible_box_xyxy(object_: Object) -> tuple[float, float, float, float] | None:
-    """Compute the box around the visible part of an object, or None if too little is visible."""
-    count = int(object_.mask.sum())
-    if count == 0 or count < MIN_VISIBLE_SHARE * object_.area:
+    """Compute the box around the visible part of an object, or None if nothing is visible."""
+    if not object_.mask.any():
         return None
     columns, rows, bounds_xyxy = object_.mask.any(0).nonzero(), object_.mask.any(1).nonzero(), object_.bounds_xyxy
     x0, y0 = max(float(columns[0]), bounds_xyxy[0]), max(float(rows[0]), bounds_xyxy[1])
     x1, y1 = min(float(columns[-1]) + 1, bounds_xyxy[2]), min(float(rows[-1]) + 1, bounds_xyxy[3])
-    return (x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= MIN_SIDE_PX else None
+    return x0, y0, x1, y1
+
+
+def label_in_sample(object_: Object, box_xyxy: tuple[float, float, float, float]) -> int:
+    """Give the label of an object with this box, or IGNORED if it is too small or too little of it is visible."""
+    x0, y0, x1, y1 = box_xyxy
+    is_small = min(x1 - x0, y1 - y0) < MIN_SIDE_PX
+    is_hidden = int(object_.mask.sum()) < MIN_VISIBLE_SHARE * object_.area
+    return IGNORED if is_small or is_hidden else object_.label

@@ -9,14 +9,16 @@ from viadet.augmentation.augment import augment
 from viadet.augmentation.copy_paste import CutOuts
 from viadet.augmentation.objects import Sample
 from viadet.augmentation.randomness import seed_of
-from viadet.augmentation.scenes import SceneStore, read_scenes
+from viadet.augmentation.scenes import Scenes, SceneStore
 from viadet.project.errors import UserError
 from viadet.project.params import TrainParams
 
 SMALL_SCALE = 2 / 3  # of the input's sides in the first epochs
 LARGEST_STRIDE = 128  # px of a small input, of P7: the levels of the neck are each half of the one before
 
-Targets = dict[str, torch.Tensor]  # effdet's: "bbox" float32 [B, M, 4] as yxyx px, "cls" float32 [B, M] from 1
+Targets = dict[
+    str, torch.Tensor
+]  # effdet's: "bbox" float32 [B, M, 4] as yxyx px, "cls" float32 [B, M] from 1 (-2: IGNORED, -1: none)
 
 
 class TrainingSet(Dataset):
@@ -29,14 +31,27 @@ class TrainingSet(Dataset):
         params: TrainParams,
         input_wh: tuple[int, int],
         fill_rgb: tuple[int, int, int],
-        owner: str = "train",
+        owner: str | None = "train",
     ) -> None:
-        """Decode every image once, no larger than the largest scale needs it; `owner` as in SceneStore."""
+        """Decode every image once, no larger than the largest scale needs it.
+
+        Args:
+            coco_path: of the training split.
+            image_dir: its file names start here.
+            params: the `train` section.
+            input_wh: size of the network's input, px.
+            fill_rgb: colour beside the photographs.
+            owner: as in SceneStore; None stores nothing and decodes an image whenever a sample needs it.
+
+        Raises:
+            UserError: there are no images, one can't be read, or they do not fit onto the disk.
+        """
         max_side = round(max(input_wh) * max(1.0, params.augment.scale[1]))
-        self.scenes = SceneStore(read_scenes(coco_path, image_dir, max_side), owner)
-        if not self.scenes:
+        scenes = Scenes(coco_path, image_dir, max_side)
+        if not scenes:
             raise UserError(f"{coco_path} has no images")
-        self.cut_outs = CutOuts(self.scenes)
+        self.scenes = scenes if owner is None else SceneStore(scenes, owner)
+        self.cut_outs = CutOuts(self.scenes, (scenes.outlines(index) for index in range(len(scenes))))
         self.params, self.input_wh, self.fill_rgb = params, input_wh, fill_rgb
 
     def __len__(self) -> int:

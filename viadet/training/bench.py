@@ -1,21 +1,65 @@
-"""The network with its loss, as effdet's bench: boxes compared by IoU, inputs of several sizes, torch.compile."""
+"""The network with its loss, as effdet's bench: labels, box loss by IoU, inputs of several sizes, torch.compile."""
 
 import math
 
 import torch
 from effdet import DetBenchTrain
-from effdet.anchors import decode_box_outputs
+from effdet.anchors import AnchorLabeler, decode_box_outputs
 from effdet.efficientdet import Interpolate2d
 from effdet.loss import DetectionLoss
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torchvision.ops import complete_box_iou_loss
+from torchvision.ops import box_iou, complete_box_iou_loss
 
+from viadet.augmentation.objects import IGNORED
 from viadet.network.build import NetworkSpec, build_network
 from viadet.project.errors import UserError
 
 BOX_WEIGHT = 2.0  # of the box loss against the class loss, as in ATSS (Zhang et al. 2020)
+MATCH_IOU = 0.5  # of an anchor with an object, as in effdet
+TIED = 0.99  # anchors with this share of the best anchor's IoU are as good as it
 MAX_GROWTH = math.log(1000 / 16)  # of an anchor into a box, as in torchvision: keeps `exp` finite
+
+
+class IgnoringLabeler(AnchorLabeler):
+    """effdet's labels of anchors; those of objects to ignore are neither objects nor background.
+
+    An object with too little visible, or too small, to be learnt is still in the picture. The anchors that would be
+    labelled with it, if it counted, get IGNORED, of which effdet's class loss takes no notice, unless another object
+    has them.
+    """
+
+    def batch_label_anchors(
+        self, gt_boxes: torch.Tensor, gt_classes: torch.Tensor, filter_valid: bool = True
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
+        """Label the anchors of a batch.
+
+        Args:
+            gt_boxes: [B, M, 4] as yxyx, px of the input.
+            gt_classes: [B, M] from 1; IGNORED: to ignore; -1: padding.
+            filter_valid: as in effdet.
+
+        Returns:
+            By level: classes from 0 [B, H, W, 9], below 0 without an object, IGNORED where it does not matter; codes of
+            boxes [B, H, W, 9 * 4]. And the number of anchors with an object, by image [B].
+        """
+        classes, codes, num_positives = super().batch_label_anchors(gt_boxes, gt_classes, filter_valid)
+        sizes = [level[0].numel() for level in classes]
+        for image, (boxes_yxyx, labels) in enumerate(zip(gt_boxes, gt_classes, strict=True)):
+            is_ignored = self.matched(boxes_yxyx[labels == IGNORED])
+            for level, ignored in zip(classes, is_ignored.split(sizes), strict=True):
+                background = level[image] < 0
+                level[image] = level[image].masked_fill(background & ignored.view_as(background), IGNORED)
+        return classes, codes, num_positives
+
+    def matched(self, boxes_yxyx: torch.Tensor) -> torch.Tensor:
+        """Mark the anchors, bool [anchors], that any box [N, 4] overlaps by MATCH_IOU, or as much as its best one."""
+        anchors_yxyx = self.anchors.boxes
+        is_matched = torch.zeros(len(anchors_yxyx), dtype=torch.bool, device=anchors_yxyx.device)
+        for box_yxyx in boxes_yxyx:  # one by one: all at once would take gigabytes for hundreds of objects
+            ious = box_iou(box_yxyx[None], anchors_yxyx)[0]
+            is_matched |= ious >= (TIED * ious.max()).clamp(max=MATCH_IOU)
+        return is_matched
 
 
 class CompleteIoULoss(nn.Module):
@@ -63,6 +107,15 @@ class CompleteIoULoss(nn.Module):
         return class_loss + BOX_WEIGHT * box_loss, class_loss, box_loss
 
 
+def make_bench(network: nn.Module, box_loss: str) -> DetBenchTrain:
+    """Put a network together with its loss; `box_loss` is ciou, or huber for effdet's own."""
+    bench = DetBenchTrain(network)
+    bench.anchor_labeler = IgnoringLabeler(bench.anchors, bench.num_classes, MATCH_IOU)
+    if box_loss == "ciou":
+        bench.loss_fn = CompleteIoULoss(bench)
+    return bench
+
+
 def set_input_size(bench: nn.Module, spec: NetworkSpec, input_wh: tuple[int, int]) -> None:
     """Have a network with its loss take inputs of `input_wh` px from now on.
 
@@ -78,7 +131,8 @@ def set_input_size(bench: nn.Module, spec: NetworkSpec, input_wh: tuple[int, int
         return
     with torch.random.fork_rng(devices=[]):  # the weights of this network are not used
         sized = DetBenchTrain(build_network(spec._replace(input_wh=input_wh)))
-    bench.anchors, bench.anchor_labeler = sized.anchors.to(bench.anchors.boxes.device), sized.anchor_labeler
+    bench.anchors = sized.anchors.to(bench.anchors.boxes.device)
+    bench.anchor_labeler = IgnoringLabeler(bench.anchors, bench.num_classes, MATCH_IOU)
     sized_modules = dict(sized.model.named_modules())
     for name, module in bench.model.named_modules():
         if isinstance(module, Interpolate2d):

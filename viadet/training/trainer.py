@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any
 
 import torch
-from effdet import DetBenchTrain
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -22,7 +21,7 @@ from viadet.network.device import pick_precision
 from viadet.project.errors import UserError
 from viadet.project.metric_names import AP
 from viadet.project.params import TrainParams
-from viadet.training.bench import CompleteIoULoss, compile_network, set_input_size
+from viadet.training.bench import compile_network, make_bench, set_input_size
 from viadet.training.checkpoint import Checkpoints
 from viadet.training.loader import make_loader
 from viadet.training.optimiser import freeze, make_optimizer, make_schedule
@@ -80,9 +79,7 @@ class Trainer:
         self.network, self.spec, self.images, self.params, self.device = network, spec, images, params, device
         self.checkpoints, self.group, self.history = checkpoints, group, History()
         self.schedule = make_schedule(len(images), params)
-        self.bench = DetBenchTrain(network).to(device).train()
-        if params.box_loss == "ciou":
-            self.bench.loss_fn = CompleteIoULoss(self.bench)
+        self.bench = make_bench(network, params.box_loss).to(device).train()
         freeze(network, params)
         self.average = ModelEmaV3(network, decay=params.ema_decay, use_warmup=True)
         self.optimizer = make_optimizer(network, params)
