@@ -1,6 +1,6 @@
 """Show the training set: as annotated, as the network sees it, and its boxes against the anchors.
 
-Warns of objects that the network's sizes and evaluate.max_detections would leave out.
+Warns of objects that the network's sizes, the augmentation and evaluate.max_detections leave out.
 
 Reads   data/coco/{train,val}.json (and test.json, for the warnings), data/raw/ (the training images)
 Writes  plots/visualise/images/{training_set,augmented,box_shapes}.png, plots/visualise/{box_sizes.csv,warnings.json}
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from viadet.annotations.coco import category_names
-from viadet.augmentation.scenes import read_scenes
+from viadet.augmentation.objects import IGNORED, Sample
+from viadet.augmentation.scenes import Scenes
 from viadet.augmentation.training_set import TrainingSet
 from viadet.network.build import build_network, make_spec
 from viadet.network.device import pick_device
@@ -22,6 +23,7 @@ from viadet.pictures.box_sizes import (
     box_sizes_wh,
     crowded_images,
     draw_box_sizes,
+    ignored_boxes,
     size_rows,
     small_boxes,
 )
@@ -50,6 +52,16 @@ def find_warnings(cocos: list[dict], recipe: Recipe) -> list[str]:
     return crowded + small_boxes(boxes_wh, input_wh, anchor_scale)
 
 
+def describe_samples(samples: list[Sample]) -> str:
+    """Count what the drawn samples hold to be learnt."""
+    counts = [int((sample.labels != IGNORED).sum()) for sample in samples]
+    ignored = sum(len(sample.labels) for sample in samples) - sum(counts)
+    return (
+        f"the {len(samples)} augmented samples drawn have {min(counts)} to {max(counts)} objects to learn, "
+        f"{sum(counts)} in all, and {ignored} to ignore (hidden, cut off or tiny)"
+    )
+
+
 def main() -> None:
     """Draw the first training images and their augmented samples; compare box sizes of both splits with the anchors."""
     pick_device("cpu")  # whose samples have the same bytes on other CPUs
@@ -57,26 +69,26 @@ def main() -> None:
     cocos = {split: read_json(path) for split, path in COCO_PATHS.items()}
     names = category_names(cocos["train"])
     spec = make_spec(recipe.model, list(names.values()))
-    training_set = TrainingSet(
-        COCO_PATHS["train"], IMAGE_DIR, recipe.train, spec.input_wh, spec.fill_rgb, owner="visualise"
-    )
+    training_set = TrainingSet(COCO_PATHS["train"], IMAGE_DIR, recipe.train, spec.input_wh, spec.fill_rgb, owner=None)
     samples = [training_set[0, index] for index in range(min(DRAWN_IMAGES, len(training_set)))]
     anchors_wh = anchor_sizes_wh(build_network(spec))
     boxes_wh = {split: box_sizes_wh(coco, spec.input_wh) for split, coco in cocos.items()}
     with replaced_dir(PICTURES_DIR) as folder:
-        scenes = list(islice(read_scenes(COCO_PATHS["train"], IMAGE_DIR, DRAWN_SIDE_PX), DRAWN_IMAGES))
+        scenes = list(islice(Scenes(COCO_PATHS["train"], IMAGE_DIR, DRAWN_SIDE_PX), DRAWN_IMAGES))
         save_figure(draw_training_set(scenes, names), folder / "training_set.png")
         save_figure(draw_augmented(samples, names), folder / "augmented.png")
         save_figure(draw_box_sizes(boxes_wh["train"], anchors_wh, spec.input_wh), folder / "box_shapes.png")
     write_csv(SIZES_PATH, size_rows(boxes_wh), ["size", *boxes_wh])
     test_cocos = [read_json(TEST_PATH)] if TEST_PATH.exists() else []
     warnings = find_warnings([*cocos.values(), *test_cocos], recipe)
+    warnings += ignored_boxes(cocos["train"], recipe.train, training_set.input_wh_by_epoch())
     write_json(WARNINGS_PATH, warnings)
     boxes, cut_outs = len(boxes_wh["train"]), len(training_set.cut_outs)
     print(
         f"{counted(len(training_set), 'image')}, {counted(boxes, 'box', 'boxes')}, "
         f"{counted(cut_outs, 'object')} to paste"
     )
+    print(describe_samples(samples))
     for line in warnings:
         print(f"warning: {line}")
 

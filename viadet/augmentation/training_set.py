@@ -68,6 +68,10 @@ class TrainingSet(Dataset):
         width, height = (max(1, round(side * SMALL_SCALE / LARGEST_STRIDE)) * LARGEST_STRIDE for side in self.input_wh)
         return width, height
 
+    def input_wh_by_epoch(self) -> list[tuple[int, int]]:
+        """List the inputs' width and height of all epochs, px."""
+        return [self.input_wh_in(epoch) for epoch in range(self.params.epochs)]
+
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Make the sample of (epoch, image)."""
         epoch, index = key

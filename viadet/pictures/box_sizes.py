@@ -2,6 +2,8 @@
 
 import math
 from collections import Counter
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -9,11 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from torch import nn
 
+from viadet.augmentation.objects import MIN_SIDE_PX
 from viadet.images.letterbox import letterbox_of
 from viadet.network.anchors import anchors_of
 from viadet.network.build import level_names
 from viadet.project.counting import counted, first_names
-from viadet.project.params import P3_STRIDE_PX, SIDE_PX
+from viadet.project.params import P3_STRIDE_PX, SIDE_PX, TrainParams
 
 SIZES_PX = range(0, 641, 16)  # the same in every run, so that the curves of two runs overlay
 FITTED_SHARE = 0.95  # of the boxes that the proposed sizes fit
@@ -86,6 +89,45 @@ def small_boxes(boxes_wh: np.ndarray, input_wh: tuple[int, int], anchor_scale: f
     choices += [f"model.anchor_scale {scale}"] if scale >= 0.5 else []
     proposal = f"{' or '.join(choices)} would fit {FITTED_SHARE:.0%}" if choices else "cut the images into smaller ones"
     return [f"{line} ({FITTED_SHARE:.0%} have at least {size:.1f} px); {proposal}"]
+
+
+def ignored_boxes(coco: dict, params: TrainParams, input_wh_by_epoch: list[tuple[int, int]]) -> list[str]:
+    """Warn, in at most one line, of training boxes that random scales make too small to be learnt.
+
+    Args:
+        coco: the training split.
+        params: the `train` section.
+        input_wh_by_epoch: size of the input in each epoch, px.
+    """
+    parts, ever, always = [], 0, len(coco["annotations"])
+    for input_wh, same in groupby(enumerate(input_wh_by_epoch, start=1), key=itemgetter(1)):
+        epochs = [epoch for epoch, _ in same]
+        shares = ignored_shares(box_sizes_wh(coco, input_wh).min(axis=1), tuple(params.augment.scale))
+        ever, always = max(ever, int((shares > 0).sum())), min(always, int((shares == 1).sum()))
+        if shares.any():
+            span = f"epochs {epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"epoch {epochs[0]}"
+            parts.append(f"{np.mean(shares):.1%} of all boxes on average in {span} ({input_wh[0]} x {input_wh[1]} px)")
+    if not parts:
+        return []
+    never = f"; {counted(always, 'box', 'boxes')} in all" if always else ""
+    remedy = "tiles of the images or a larger model.image_size" if always else "a larger model.image_size"
+    return [
+        f"{counted(ever, 'box', 'boxes')} of {len(coco['annotations'])} in the training images are ignored in samples "
+        f"where they have less than {MIN_SIDE_PX:g} px: {', '.join(parts)}{never}; {remedy}, a larger first number of "
+        "train.augment.scale or a smaller train.small_share helps"
+    ]
+
+
+def ignored_shares(sides: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
+    """Compute in which share of samples each box is too small to be learnt.
+
+    Args:
+        sides: the boxes' shorter sides in px of the input, at scale 1, [N].
+        scale: range of the random scale, all of it equally likely.
+    """
+    low, high = scale
+    limits = MIN_SIDE_PX / sides
+    return (limits > low).astype(float) if low == high else np.clip((limits - low) / (high - low), 0, 1)
 
 
 def draw_box_sizes(boxes_wh: np.ndarray, anchors_wh: dict[str, np.ndarray], input_wh: tuple[int, int]) -> Figure:

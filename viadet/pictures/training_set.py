@@ -3,12 +3,13 @@
 import torch
 from matplotlib.figure import Figure
 
-from viadet.augmentation.objects import Sample, Scene
+from viadet.augmentation.objects import IGNORED, Sample, Scene
 from viadet.pictures.classes import class_colours, class_names
 from viadet.pictures.drawing import GROUND_TRUTH, draw_boxes, draw_polygons, new_figure, show_image
 
 COLUMNS, ROWS = 4, 2
 CELL_WH_INCHES = (4, 4)
+IGNORED_COLOUR = "lightgrey"
 
 
 def draw_training_set(scenes: list[Scene], names: dict[int, str]) -> Figure:
@@ -25,10 +26,12 @@ def draw_training_set(scenes: list[Scene], names: dict[int, str]) -> Figure:
 
 
 def draw_augmented(samples: list[Sample], names: dict[int, str]) -> Figure:
-    """Draw at most COLUMNS * ROWS augmented network inputs with the boxes that training uses."""
+    """Draw at most COLUMNS * ROWS augmented network inputs, with the boxes to learn and those to ignore."""
     figure, axes = new_figure(COLUMNS, ROWS, CELL_WH_INCHES)
     for ax, sample in zip(axes, samples, strict=False):
         show_image(ax, sample.image)
-        labels = sample.labels.tolist()
-        draw_boxes(ax, sample.boxes_xyxy, class_colours(labels, names, GROUND_TRUTH), class_names(labels, names))
+        is_learnt = sample.labels != IGNORED
+        draw_boxes(ax, sample.boxes_xyxy[~is_learnt], IGNORED_COLOUR, line_width=1.0)
+        labels, boxes_xyxy = sample.labels[is_learnt].tolist(), sample.boxes_xyxy[is_learnt]
+        draw_boxes(ax, boxes_xyxy, class_colours(labels, names, GROUND_TRUTH), class_names(labels, names))
     return figure
