@@ -2,7 +2,8 @@
 
 Warns of objects that the network's sizes and evaluate.max_detections would leave out.
 
-Reads   data/coco/{train,val}.json (and test.json, for the warnings), data/raw/ (the training images), data/init/start.json
+Reads   data/coco/{train,val}.json (and test.json, for the warnings), data/raw/ (the training images),
+        data/init/start.json
 Writes  plots/visualise/images/{training_set,augmented,box_shapes}.png, plots/visualise/{box_sizes.csv,warnings.json}
 Run     dvc repro visualise
 """
