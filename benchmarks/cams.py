@@ -18,7 +18,7 @@ from viadet.detection.detector import Detector
 from viadet.detection.settings import DetectSettings
 from viadet.explanation.cams import CHANNEL_METHODS, GRAD_CAM_METHODS, class_activation_maps
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
-from viadet.network.build import build_network, make_spec
+from viadet.network.build import backbone_normalisation, build_network, make_spec
 from viadet.network.device import keep_freed_memory
 from viadet.project.files import read_json
 from viadet.project.params import GradCamParams, ModelParams
@@ -57,7 +57,8 @@ def explaining(setting: Setting, images: Images) -> dict[str, Callable[[], objec
     torch.set_num_threads(setting.threads)
     model = ModelParams(name=setting.network, init="random", image_size=setting.size, test_size=None, anchor_scale=4.0)
     coco = read_json(images.coco)
-    spec = make_spec(model, [category["name"] for category in coco["categories"]])
+    categories = [category["name"] for category in coco["categories"]]
+    spec = make_spec(model, categories, backbone_normalisation(setting.network))
     torch.manual_seed(0)
     network = build_network(spec).eval()
     detector = Detector(network, spec)

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 import viadet
 from benchmarks.images import Images, add_image_options, benchmark_images, describe_images
 from benchmarks.timing import Row, Seconds, alternate, make_parser, rate_row, write_results
-from viadet.network.build import build_network, make_spec
+from viadet.network.build import backbone_normalisation, build_network, make_spec
 from viadet.network.device import keep_freed_memory
 from viadet.network.weights import load_network, read_spec, save_network
 from viadet.project.files import read_json
@@ -50,7 +50,7 @@ DEFAULT = Setting()
 def save_untrained(setting: Setting, folder: Path) -> None:
     """Write the model folder of an untrained network for one category."""
     model = ModelParams(name=setting.network, init="random", image_size=setting.size, test_size=None, anchor_scale=4.0)
-    spec = make_spec(model, ["balloon"])
+    spec = make_spec(model, ["balloon"], backbone_normalisation(setting.network))
     torch.manual_seed(0)
     folder.mkdir()
     save_network(build_network(spec), spec, folder)

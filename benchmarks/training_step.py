@@ -31,7 +31,7 @@ from tqdm import tqdm
 from benchmarks.images import Images, add_image_options, benchmark_images, describe_images
 from benchmarks.timing import Row, Seconds, alternate, make_parser, rate_row, write_results
 from viadet.augmentation.training_set import TrainingSet
-from viadet.network.build import NetworkSpec, build_network, make_spec
+from viadet.network.build import NetworkSpec, backbone_normalisation, build_network, make_spec
 from viadet.network.device import keep_freed_memory, pick_device
 from viadet.project.files import read_json
 from viadet.project.params import ModelParams, Recipe, load_yaml
@@ -69,7 +69,8 @@ DEFAULT = Setting()
 def network_spec(setting: Setting, images: Images) -> NetworkSpec:
     """Describe the network."""
     model = ModelParams(name=setting.network, init="random", image_size=setting.size, test_size=None, anchor_scale=4.0)
-    return make_spec(model, [category["name"] for category in read_json(images.coco)["categories"]])
+    categories = [category["name"] for category in read_json(images.coco)["categories"]]
+    return make_spec(model, categories, backbone_normalisation(setting.network))
 
 
 def our_training(setting: Setting, images: Images, changes: dict) -> dict[str, Callable[[], object]]:

@@ -14,7 +14,7 @@ from viadet.project.files import replaced_dir
 from viadet.project.libraries import write_versions
 from viadet.project.params import Recipe, read_recipe, read_recipe_name
 from viadet.sources.photographs import fetch_photographs
-from viadet.sources.weights import fetch_initial_weights
+from viadet.sources.weights import check_start, fetch_initial_weights
 
 RAW_DIR = Path("data/raw")
 INIT_DIR = Path("data/init")
@@ -41,6 +41,7 @@ def main() -> None:
     print("\n".join(describe_sources(read_recipe_name(), recipe)), flush=True)
     with replaced_dir(INIT_DIR) as init_folder, replaced_dir(RAW_DIR) as raw_folder:
         init = fetch_initial_weights(recipe.model.init, recipe.model.name, init_folder)
+        check_start(recipe.model, init_folder)
         others = fetch_photographs(recipe.fetch, raw_folder)
     with replaced_dir(LIBRARIES_DIR) as folder:
         write_versions(folder)

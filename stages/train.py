@@ -17,7 +17,7 @@ from viadet.detection.detector import Detector, detect_plain
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.network.build import build_network, make_spec
 from viadet.network.device import describe_device, keep_freed_memory, train_device
-from viadet.network.weights import WEIGHTS_NAME, load_start, save_network
+from viadet.network.weights import WEIGHTS_NAME, load_start, save_network, start_normalisation
 from viadet.project.errors import run_stage
 from viadet.project.experiments import project_root
 from viadet.project.files import read_json, replaced_dir, sha256_of, write_csv, write_json
@@ -68,7 +68,8 @@ def main() -> None:
     device_name = describe_device(device)  # with all threads, which several processes share
     group = join_group(device)
     train_coco, val_coco = (read_json(COCO_DIR / f"{split}.json") for split in ("train", "val"))
-    spec = make_spec(recipe.model, [category["name"] for category in train_coco["categories"]])
+    categories = [category["name"] for category in train_coco["categories"]]
+    spec = make_spec(recipe.model, categories, start_normalisation(INIT_DIR))
     torch.manual_seed(params.seed)
     network = build_network(spec)
     width, height = spec.input_wh

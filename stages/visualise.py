@@ -2,7 +2,8 @@
 
 Warns of objects that the network's sizes, the augmentation and evaluate.max_detections leave out.
 
-Reads   data/coco/{train,val}.json (and test.json, for the warnings), data/raw/ (the training images)
+Reads   data/coco/{train,val}.json (and test.json, for the warnings), data/raw/ (the training images),
+        data/init/start.json
 Writes  plots/visualise/images/{training_set,augmented,box_shapes}.png, plots/visualise/{box_sizes.csv,warnings.json}
 Run     dvc repro visualise
 """
@@ -18,6 +19,7 @@ from viadet.augmentation.scenes import Scenes
 from viadet.augmentation.training_set import TrainingSet
 from viadet.network.build import build_network, make_spec
 from viadet.network.device import pick_device
+from viadet.network.weights import start_normalisation
 from viadet.pictures.box_sizes import (
     anchor_sizes_wh,
     box_sizes_wh,
@@ -37,6 +39,7 @@ from viadet.project.params import Recipe, read_recipe
 COCO_PATHS = {split: Path(f"data/coco/{split}.json") for split in ("train", "val")}
 TEST_PATH = Path("data/coco/test.json")
 IMAGE_DIR = Path("data/raw")
+INIT_DIR = Path("data/init")
 PICTURES_DIR = Path("plots/visualise/images")
 SIZES_PATH = Path("plots/visualise/box_sizes.csv")
 WARNINGS_PATH = Path("plots/visualise/warnings.json")
@@ -68,7 +71,7 @@ def main() -> None:
     recipe = read_recipe()
     cocos = {split: read_json(path) for split, path in COCO_PATHS.items()}
     names = category_names(cocos["train"])
-    spec = make_spec(recipe.model, list(names.values()))
+    spec = make_spec(recipe.model, list(names.values()), start_normalisation(INIT_DIR))
     training_set = TrainingSet(COCO_PATHS["train"], IMAGE_DIR, recipe.train, spec.input_wh, spec.fill_rgb, owner=None)
     samples = [training_set[0, index] for index in range(min(DRAWN_IMAGES, len(training_set)))]
     anchors_wh = anchor_sizes_wh(build_network(spec))

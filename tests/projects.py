@@ -219,10 +219,10 @@ def polygon(*points: tuple[float, float]) -> dict:
 
 def spec_of(image_size: int | list[int], categories: list[str] | None = None, name: str = "tf_efficientdet_lite0"):
     """Describe a network."""
-    from viadet.network.build import make_spec
+    from viadet.network.build import backbone_normalisation, make_spec
 
     model = ModelParams(name=name, init="random", image_size=image_size, test_size=None, anchor_scale=4.0)
-    return make_spec(model, categories or ["balloon"])
+    return make_spec(model, categories or ["balloon"], backbone_normalisation(name))
 
 
 def found(results: list[dict]) -> dict:

@@ -1,14 +1,10 @@
 """EfficientDet on images annotated with VIA: what the stages are made of, a room for each kind of work."""
 
-import warnings
 from os import PathLike
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from viadet.detection.detector import Detector
-
-# effdet scripts two functions when it is imported, which torch calls deprecated: nothing that a user could fix.
-warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
 
 def load(folder: str | PathLike[str], device: str = "auto", size: int | None = None, views: bool = False) -> "Detector":

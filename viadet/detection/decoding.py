@@ -11,13 +11,14 @@ from viadet.images.letterbox import Letterbox
 MIN_SCORE = 0.001  # the usual floor; AP depends on the whole ranking
 MAX_DETECTIONS = 100  # of an image, unless `evaluate.max_detections` says otherwise: COCO's number
 CANDIDATES_PER_DETECTION = 50  # anchors that go into NMS: effdet's 5000 for 100 detections
+MAX_CANDIDATES = 50_000  # of an image: NMS compares each box that it keeps with all others
 NMS_IOU = 0.5  # effdet's number
 VOTE_IOU = 0.8  # chosen on held-out photographs, see docs/trials.md
 
 
 def candidates_for(max_detections: int) -> int:
-    """Count the anchors and classes of an image that go into NMS."""
-    return CANDIDATES_PER_DETECTION * max(max_detections, MAX_DETECTIONS)
+    """Count the anchors and classes of an image that go into NMS: 50 for a detection, fewer if that is too many."""
+    return min(CANDIDATES_PER_DETECTION * max(max_detections, MAX_DETECTIONS), MAX_CANDIDATES)
 
 
 def decode(

@@ -1,6 +1,5 @@
 """Decoding image files with Pillow: upright 8-bit RGB as VIA shows them, or refused with the reason."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,6 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 SUFFIXES = {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}  # of their names
 MULTI_PICTURE = "MPO"  # what Pillow calls a phone's JPEG with a second picture after the first
 WHITE = (255, 255, 255, 255)
-
-# Pillow warns of large images before it refuses huge ones, and of odd EXIF data; all that matters here is an error.
-warnings.filterwarnings("ignore", module="PIL")
 
 
 def decode_image(path: Path, max_side: int | None = None) -> Image.Image:

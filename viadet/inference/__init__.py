@@ -2,3 +2,5 @@
 
 In: a detector, images. Out: detections as COCO results, CSV and VIA projects; an ONNX file.
 """
+
+import viadet.network  # noqa: F401 (first, as it imports effdet without its warnings)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 
 from viadet.network.device import default_workers
+from viadet.project.errors import ignore_pillow
 
 FEW_IMAGES = 16
 
@@ -41,6 +42,7 @@ def worker_pool(workers: int) -> Iterator[Executor]:
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself decides what Ctrl-C ends
     torch.set_num_threads(1)
+    ignore_pillow()
     threading.Thread(target=_end_with_command, daemon=True).start()
 
 

@@ -1,5 +1,6 @@
 """EfficientDet from effdet: what describes a network, building it, its input."""
 
+from difflib import get_close_matches
 from functools import cache
 from typing import NamedTuple
 
@@ -7,7 +8,11 @@ import timm
 import torch
 from effdet import EfficientDet
 from effdet.config import get_efficientdet_config
+from effdet.config.model_config import efficientdet_model_param_dict
+from effdet.efficientdet import ResampleFeatureMap
 from omegaconf import DictConfig
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers import create_pool2d
 from torch import nn
 
 from viadet.project.errors import UserError
@@ -31,16 +36,37 @@ class NetworkSpec(NamedTuple):
         return red, green, blue
 
 
-def make_spec(model: ModelParams, categories: list[str]) -> NetworkSpec:
-    """Describe a network for training; mean and deviation are those its backbone was made for.
+class Normalisation(NamedTuple):
+    """What weights expect to be taken off the colours, and what the rest is divided by."""
+
+    mean: list[float]  # of RGB in 0..1
+    std: list[float]
+
+
+def make_spec(model: ModelParams, categories: list[str], normalisation: Normalisation) -> NetworkSpec:
+    """Describe a network for training from weights that were made for a normalisation."""
+    return NetworkSpec(model.name, categories, model.input_wh, model.anchor_scale, *normalisation)
+
+
+def detector_normalisation(name: str) -> Normalisation:
+    """Look up what effdet's own weights of a whole network were made for, as its `resolve_input_config` does.
 
     Raises:
         UserError: effdet has no such network.
     """
-    backbone = timm.get_pretrained_cfg(effdet_config(model.name).backbone_name)
-    return NetworkSpec(
-        model.name, categories, model.input_wh, model.anchor_scale, list(backbone.mean), list(backbone.std)
-    )
+    config = effdet_config(name)
+    mean, std = config.get("mean", IMAGENET_DEFAULT_MEAN), config.get("std", IMAGENET_DEFAULT_STD)
+    return Normalisation(list(mean), list(std))
+
+
+def backbone_normalisation(name: str) -> Normalisation:
+    """Look up what timm's weights of a network's backbone were made for; of some networks, effdet's differ.
+
+    Raises:
+        UserError: effdet has no such network.
+    """
+    backbone = timm.get_pretrained_cfg(effdet_config(name).backbone_name)
+    return Normalisation(list(backbone.mean), list(backbone.std))
 
 
 def build_network(spec: NetworkSpec) -> EfficientDet:
@@ -49,7 +75,23 @@ def build_network(spec: NetworkSpec) -> EfficientDet:
     config.image_size = spec.input_wh[::-1]
     config.anchor_scale = spec.anchor_scale
     config.num_classes = len(spec.categories)
-    return EfficientDet(config, pretrained_backbone=False).to(memory_format=torch.channels_last)
+    network = EfficientDet(config, pretrained_backbone=False)
+    for module in network.modules():
+        if isinstance(module, ResampleFeatureMap):
+            _halve_one_side(module, config)
+    return network.to(memory_format=torch.channels_last)
+
+
+def _halve_one_side(resample: ResampleFeatureMap, config: DictConfig) -> None:
+    """Have the step to the next level halve a map of one row or column too, along its longer side.
+
+    effdet's halves nothing then, so that the level has more outputs than anchors.
+    """
+    pairs = list(zip(resample.input_size, resample.output_size, strict=True))
+    is_smaller = [before > after for before, after in pairs]
+    if any(is_smaller) and not all(is_smaller):
+        pool = create_pool2d(config.downsample_type, kernel_size=3, stride=2, padding=config.pad_type)
+        resample.add_module("downsample", pool)
 
 
 def level_names(network: nn.Module) -> list[str]:
@@ -81,5 +123,6 @@ def effdet_config(name: str) -> DictConfig:
     try:
         return get_efficientdet_config(name)
     except KeyError:
-        known = "tf_efficientdet_lite0, tf_efficientdet_d0, tf_efficientdet_d1"
+        similar = get_close_matches(name, efficientdet_model_param_dict, cutoff=0.5)
+        known = ", ".join(similar or ["tf_efficientdet_lite0", "tf_efficientdet_d0", "tf_efficientdet_d1"])
         raise UserError(f"model.name is {name!r}: effdet has no such network; it has for example {known}") from None

@@ -1,20 +1,38 @@
 """Weights: what training starts from, saving and loading a network."""
 
+import argparse
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 from effdet import EfficientDet
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from viadet.network.build import NetworkSpec, build_network
+from viadet.network.build import NetworkSpec, Normalisation, build_network
 from viadet.project.errors import UserError
 from viadet.project.files import read_json, write_json
 
 WEIGHTS_NAME = "model.safetensors"
 SPEC_NAME = "model.json"
+# in the training checkpoints of timm and effdet, beside the weights: the command line, and AP as numpy's number
+HARMLESS_CLASSES = [
+    argparse.Namespace,
+    np.dtype,
+    np.dtypes.Float32DType,
+    np.dtypes.Float64DType,
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
+START_NAME = "start.json"  # beside starting weights: where they are from, what they were made for
+
+
+def start_normalisation(init_dir: Path) -> Normalisation:
+    """Read what the starting weights that `fetch` put into `init_dir` were made for."""
+    start = read_json(init_dir / START_NAME)
+    return Normalisation(start["mean"], start["std"])
 
 
 def load_start(network: nn.Module, init_dir: Path) -> str:
@@ -25,27 +43,54 @@ def load_start(network: nn.Module, init_dir: Path) -> str:
     Raises:
         UserError: the file is not a weights file, contains pickled code, or belongs to another network.
     """
-    start = read_json(init_dir / "start.json")
+    start = read_json(init_dir / START_NAME)
     if "file" not in start:
         return "random weights"
-    path = init_dir / start["file"]
-    weights = read_weights(path)
-    weights = {key.removeprefix("module.").removeprefix("model."): value for key, value in weights.items()}
-    if "_conv_stem.weight" in weights:
-        weights = timm_names(weights, network.backbone.state_dict())
+    weights = fitting_weights(network, init_dir)
+    network.load_state_dict(weights, strict=False)
+    return f"{start['init']} weights from {start['file']}, {len(weights)} of {len(network.state_dict())} tensors"
+
+
+def fitting_weights(network: nn.Module, init_dir: Path) -> dict[str, torch.Tensor]:
+    """Read the starting weights under the names of the network's tensors; none if they are random.
+
+    Raises:
+        UserError: as `load_start`.
+    """
+    start = read_json(init_dir / START_NAME)
+    if "file" not in start:
+        return {}
+    weights = read_weights(init_dir / start["file"])
     expected = network.state_dict()
-    if not any(key.startswith(("class_net.", "fpn.")) for key in weights):
-        # timm's classifiers: a detector does not have the layers after the last feature map
-        classifier_layers = ("conv_head.", "bn2.", "classifier.")
-        weights = {f"backbone.{key}": value for key, value in weights.items() if not key.startswith(classifier_layers)}
+    if not is_detector(weights):
         expected = {key: value for key, value in expected.items() if key.startswith("backbone.")}
+        names = [key.removeprefix("backbone.") for key in expected]
+        renamed = timm_names if "_conv_stem.weight" in weights else backbone_names
+        weights = {f"backbone.{key}": value for key, value in renamed(weights, names).items()}
     head = {key for key in expected if key.startswith("class_net.predict.")}
     fitting = {key: value for key, value in weights.items() if key in expected and value.shape == expected[key].shape}
     missing = sorted(key for key in expected.keys() - fitting.keys() - head if not key.endswith("num_batches_tracked"))
     if missing:
-        raise UserError(f"{path} does not fit this network: {len(missing)} weights, such as {missing[0]}, are missing")
-    network.load_state_dict(fitting, strict=False)
-    return f"{start['init']} weights from {start['file']}, {len(fitting)} of {len(network.state_dict())} tensors"
+        raise UserError(
+            f"{start['file']} does not fit this network: {len(missing)} weights, such as {missing[0]}, are missing; "
+            f"set model.init to weights of {network.config.name}, or model.name to their network"
+        )
+    return fitting
+
+
+def is_detector(weights: dict[str, torch.Tensor]) -> bool:
+    """Tell the weights of a whole detector from those of a classifier, of which it takes the backbone."""
+    return any(key.startswith(("class_net.", "fpn.")) for key in weights)
+
+
+def backbone_names(weights: dict[str, torch.Tensor], names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Rename the weights of timm's classifier to a backbone's `names`; the layers after its last map are left out.
+
+    In some networks timm flattens the modules of a backbone: `stages.0.conv_down` is `stages_0.conv_down` there.
+    """
+    by_path = {name.replace("_", "."): name for name in names}
+    pairs = ((by_path.get(key.replace("_", ".")), value) for key, value in weights.items())
+    return {name: value for name, value in pairs if name is not None}
 
 
 def timm_names(weights: dict[str, torch.Tensor], names: Iterable[str]) -> dict[str, torch.Tensor]:
@@ -68,19 +113,21 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(HARMLESS_CLASSES):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, EOFError) as error:
         raise UserError(f"{path} is not a readable weights file ({str(error).splitlines()[0]})") from None
     except Exception as error:  # weights_only reports anything but tensors as UnpicklingError and its kin
-        reason = str(error).splitlines()[0]
+        found = re.search(r"GLOBAL (\S+)", str(error))
         raise UserError(
-            f"{path} contains more than weights and is not loaded, as it could run code ({reason})"
+            f"{path} contains more than weights{f' ({found[1]})' if found else ''} and is not loaded, as it could run "
+            "code; save its state_dict alone"
         ) from None
     for key in ("state_dict_ema", "state_dict", "model"):
         checkpoint = checkpoint.get(key, checkpoint) if isinstance(checkpoint, dict) else checkpoint
     if not isinstance(checkpoint, dict) or not all(isinstance(value, torch.Tensor) for value in checkpoint.values()):
         raise UserError(f"{path} does not contain a state dict")
-    return checkpoint
+    return {key.removeprefix("module.").removeprefix("model."): value for key, value in checkpoint.items()}
 
 
 def save_network(network: nn.Module, spec: NetworkSpec, folder: Path) -> None:

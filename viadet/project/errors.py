@@ -4,6 +4,7 @@ import argparse
 import errno
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,14 @@ def escape_unprintable() -> None:
         stream.reconfigure(errors="backslashreplace")
 
 
+def ignore_pillow() -> None:
+    """Ignore what Pillow warns of in this process, which is a stage, a command or its worker.
+
+    It warns of large images before it refuses huge ones, and of odd EXIF data; all that matters here is an error.
+    """
+    warnings.filterwarnings("ignore", module="PIL")
+
+
 @contextmanager
 def one_line_errors(name: str, again: str) -> Iterator[None]:
     """End the process with one line if the user can fix what went wrong (exit code 1) or ended it (130 or 143).
@@ -57,7 +66,9 @@ def one_line_errors(name: str, again: str) -> Iterator[None]:
     """
     handler = signal.signal(signal.SIGTERM, _raise_terminated)
     try:
-        yield
+        with warnings.catch_warnings():
+            ignore_pillow()
+            yield
     except UserError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:

@@ -5,7 +5,7 @@ import math
 import torch
 from effdet import DetBenchTrain
 from effdet.anchors import AnchorLabeler, decode_box_outputs
-from effdet.efficientdet import Interpolate2d
+from effdet.efficientdet import ResampleFeatureMap
 from effdet.loss import DetectionLoss
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -119,7 +119,8 @@ def make_bench(network: nn.Module, box_loss: str) -> DetBenchTrain:
 def set_input_size(bench: nn.Module, spec: NetworkSpec, input_wh: tuple[int, int]) -> None:
     """Have a network with its loss take inputs of `input_wh` px from now on.
 
-    effdet fixes two things by the input's size, none of them a weight: the anchors, and what the neck enlarges to.
+    effdet fixes two things by the input's size, none of them a weight: the anchors, and how the neck goes from one
+    level to the next; in an input of one cell, it has nothing to enlarge or to halve.
 
     Args:
         bench: effdet's DetBenchTrain, or DistributedDataParallel around it.
@@ -134,9 +135,13 @@ def set_input_size(bench: nn.Module, spec: NetworkSpec, input_wh: tuple[int, int
     bench.anchors = sized.anchors.to(bench.anchors.boxes.device)
     bench.anchor_labeler = IgnoringLabeler(bench.anchors, bench.num_classes, MATCH_IOU)
     sized_modules = dict(sized.model.named_modules())
-    for name, module in bench.model.named_modules():
-        if isinstance(module, Interpolate2d):
-            module.size = sized_modules[name].size
+    resamples = {name: module for name, module in bench.model.named_modules() if isinstance(module, ResampleFeatureMap)}
+    for name, resample in resamples.items():
+        for step in ("downsample", "upsample"):
+            if hasattr(resample, step):
+                delattr(resample, step)
+            if hasattr(sized_modules[name], step):
+                resample.add_module(step, getattr(sized_modules[name], step))
     for module in bench.modules():
         if isinstance(module, CompleteIoULoss):
             module.anchors = bench.anchors
