@@ -6,8 +6,9 @@ from pathlib import Path
 
 from viadet.detection.decoding import MIN_SCORE
 from viadet.detection.detections import Detections, read_detections
-from viadet.detection.detector import load_detector, read_existing_image
+from viadet.detection.detector import load_detector
 from viadet.evaluation.coco_metrics import evaluate_coco
+from viadet.images.pixels import read_image
 from viadet.inference.export_check import ExportedDetector
 from viadet.inference.onnx_export import open_onnx, write_onnx
 from viadet.project.files import read_json
@@ -21,7 +22,7 @@ def detect_with(exported: ExportedDetector, coco: dict) -> dict[int, Detections]
     """Detect in all images of a COCO data set, by image id."""
     detections = {}
     for entry in coco["images"]:
-        image = read_existing_image(IMAGE_DIR / entry["file_name"]).permute(1, 2, 0).contiguous().numpy()
+        image = read_image(IMAGE_DIR / entry["file_name"]).permute(1, 2, 0).contiguous().numpy()
         ((boxes_xyxy,), (scores,), (labels,)) = exported(image[None])
         detections[entry["id"]] = Detections(boxes_xyxy, scores, labels)
     return detections

@@ -13,7 +13,8 @@ import numpy as np
 import onnxruntime
 import torch
 
-from viadet.detection.detector import SCORE_THRESHOLD, load_detector, read_existing_image
+from viadet.detection.detector import SCORE_THRESHOLD, load_detector
+from viadet.images.pixels import read_image
 from viadet.inference.onnx_export import write_onnx
 from viadet.network.device import keep_freed_memory
 
@@ -37,7 +38,7 @@ def main() -> None:
         path = Path(folder, "detector.onnx")
         write_onnx(detector, SCORE_THRESHOLD, path)
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    images = [read_existing_image(path) for path in arguments.images]
+    images = [read_image(path) for path in arguments.images]
     arrays = [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in images]
     seconds: dict[str, list[float]] = {"torch": [], "onnxruntime": []}
     for round_number in range(1 + arguments.rounds):

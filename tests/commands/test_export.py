@@ -17,9 +17,10 @@ from projects import REPOSITORY, spec_of
 
 from viadet.commands.app import main
 from viadet.detection.detections import Detections
-from viadet.detection.detector import Detector, load_detector, read_existing_image
+from viadet.detection.detector import Detector, load_detector
 from viadet.detection.settings import DetectSettings, write_settings
 from viadet.evaluation.coco_metrics import evaluate_coco
+from viadet.images.pixels import read_image
 from viadet.inference import export_check
 from viadet.inference.export_check import check_export, read_checked_images
 from viadet.inference.onnx_export import open_onnx, write_onnx
@@ -152,7 +153,7 @@ def test_the_file_has_the_ap_of_pytorch(onnx_path, detector, photographs):
     coco = {"images": [], "annotations": [], "categories": names}
     detect, by_torch, by_onnx = open_onnx(onnx_path), {}, {}
     for image_id, path in enumerate(photographs, 1):
-        image = read_existing_image(path)
+        image = read_image(path)
         coco["images"].append({"id": image_id, "width": image.shape[2], "height": image.shape[1]})
         by_torch[image_id] = detect_in(detector, image)
         ((boxes_xyxy,), (scores,), (labels,)) = detect(image.permute(1, 2, 0).contiguous().numpy()[None])
@@ -179,7 +180,7 @@ def test_the_example_prints_the_detections_with_onnxruntime_numpy_and_pillow_alo
     command = [sys.executable, EXAMPLE, onnx_path, *photographs]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     for path in photographs:
-        expected = detect_in(detector, read_existing_image(path))
+        expected = detect_in(detector, read_image(path))
         assert lines.pop(0) == f"{path}: {len(expected)} detections"
         shown = sorted(lines.pop(0).split(":")[0].strip() for _ in range(len(expected)))
         assert [line.split()[0] for line in shown] == sorted(expected.names)

@@ -103,7 +103,7 @@ def test_photographs_are_dropped_as_soon_as_they_are_prepared(detector, paths, m
 
 def test_a_missing_file_in_the_middle_is_an_error_that_names_it(detector, paths):
     found = detector.detect_all([paths[0], "nosuch.jpg", paths[1]])
-    with pytest.raises(UserError, match=r"^nosuch\.jpg: no such file; check the name$"):
+    with pytest.raises(UserError, match=r"^nosuch\.jpg is missing; check its name and place$"):
         list(found)
 
 

@@ -88,7 +88,7 @@ def test_grey_arrays_are_taken_and_other_arrays_refused(detector):
             detector(wrong)
     with pytest.raises(UserError, match="int is not an image; use a path, "):
         detector(3)
-    with pytest.raises(UserError, match=r"nosuch\.jpg: no such file; check the name"):
+    with pytest.raises(UserError, match=r"nosuch\.jpg is missing; check its name and place"):
         detector("nosuch.jpg")
 
 

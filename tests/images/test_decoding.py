@@ -1,6 +1,8 @@
 """Image files of all formats and damaged ones: decoded correctly, or refused by name."""
 
+import os
 import pickle
+import socket
 import struct
 import zlib
 from pathlib import Path
@@ -103,6 +105,24 @@ def test_the_first_picture_of_a_phones_two_is_decoded(tmp_path):
     two_halves().save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[ImageOps.mirror(two_halves())])
     assert Image.open(tmp_path / "a.jpg").n_frames == 2
     assert_two_halves(decode_image(tmp_path / "a.jpg"), tolerance=40)
+
+
+@pytest.mark.needs("posix")
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
+def test_what_is_no_file_is_refused_without_waiting(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the path of a socket may have about 100 bytes
+    path = Path("a.jpg")
+    if kind == "pipe":
+        os.mkfifo(path)  # to open it would wait for a program that writes
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    with pytest.raises(UserError, match="is a folder, pipe or device"):
+        decode_image(path)
 
 
 def png_bomb(width: int, height: int) -> bytes:

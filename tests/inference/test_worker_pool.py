@@ -4,6 +4,7 @@ import subprocess
 import sys
 from itertools import islice
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -68,6 +69,20 @@ def test_worker_processes_give_the_same(detector, paths):
         else:
             assert one.size_wh == other.size_wh
             assert one.by_view[detector.plain].rows() == other.by_view[detector.plain].rows()
+
+
+def test_the_image_comes_back_reduced_to_be_drawn(detector, tmp_path):
+    """So that nothing is decoded twice."""
+    sizes_wh = [(300, 150), (40, 50)]
+    for number, size_wh in enumerate(sizes_wh):
+        Image.linear_gradient("L").resize(size_wh).save(tmp_path / f"{number}.png")
+    paths = sorted(tmp_path.iterdir())
+    with worker_pool(0) as pool:
+        large, small = detector.detect_ahead(paths, detector.views, pool, shown_side=100)
+    assert (large.size_wh, small.size_wh) == tuple(sizes_wh)
+    assert (large.shown.shape, small.shown.shape) == ((3, 50, 100), (3, 50, 40))
+    assert np.array_equal(small.shown.transpose(1, 2, 0), np.asarray(Image.open(paths[1]).convert("RGB")))
+    assert np.abs(large.shown[0, :, 50].astype(int) - np.linspace(0, 255, 50)).max() < 4
 
 
 def test_only_a_few_images_are_decoded_ahead(detector, paths):

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from torchvision.transforms.v2 import functional as F
 
 from viadet.detection.decoding import MAX_DETECTIONS
 from viadet.detection.detections import Detections
@@ -48,6 +49,7 @@ class PreparedImage(NamedTuple):
 
     size_wh: tuple[int, int]  # px of the upright image
     canvases: list[np.ndarray]  # uint8 [3, H, W], one for each view
+    shown: np.ndarray | None  # uint8 [3, H, W], reduced to be drawn
 
 
 class DetectedImage(NamedTuple):
@@ -55,6 +57,7 @@ class DetectedImage(NamedTuple):
 
     size_wh: tuple[int, int]  # px of the upright image
     by_view: ByView
+    shown: np.ndarray | None = None  # uint8 [3, H, W], reduced to be drawn
 
 
 class Detector:
@@ -124,7 +127,7 @@ class Detector:
                 yield result.by_view
 
     def detect_ahead(
-        self, images: Sequence[ImageLike], views: Sequence[InputView], pool: Executor
+        self, images: Sequence[ImageLike], views: Sequence[InputView], pool: Executor, shown_side: int | None = None
     ) -> Iterator["DetectedImage | UserError"]:
         """Detect objects in any number of images, in their order; an image that can't be read gives its error.
 
@@ -135,6 +138,7 @@ class Detector:
             images: as `__call__` takes them.
             views: in which to detect; each is shown to the network once.
             pool: of threads, or of processes if all images are paths.
+            shown_side: px; each result has its image, too, reduced until its longer side is no longer. None: without.
         """
         batches = in_batches(len(images), self.batch_size)
         waiting: deque[list[Future[PreparedImage | UserError]]] = deque()
@@ -142,12 +146,16 @@ class Detector:
         for number in range(len(batches) + BATCHES_AHEAD):
             if number < len(batches):
                 batch = images[batches[number]]
-                waiting.append([pool.submit(prepare_image, image, list(views), fill_rgb) for image in batch])
+                task = (prepare_image, list(views), fill_rgb, shown_side)
+                waiting.append([pool.submit(*task, image) for image in batch])
             if number >= BATCHES_AHEAD:
                 prepared = [future.result() for future in waiting.popleft()]
                 found = iter(self.detect([image for image in prepared if isinstance(image, PreparedImage)], views))
                 for image in prepared:
-                    yield image if isinstance(image, UserError) else DetectedImage(image.size_wh, next(found))
+                    if isinstance(image, UserError):
+                        yield image
+                    else:
+                        yield DetectedImage(image.size_wh, next(found), image.shown)
 
     def detect(self, batch: list[PreparedImage], views: Sequence[InputView]) -> list[ByView]:
         """Detect objects in a batch that was prepared for these views."""
@@ -253,19 +261,32 @@ def detect_data_set(
 
 
 def prepare_image(
-    image: ImageLike, views: Sequence[InputView], fill_rgb: tuple[int, int, int]
+    views: Sequence[InputView], fill_rgb: tuple[int, int, int], shown_side: int | None, image: ImageLike
 ) -> PreparedImage | UserError:
-    """Read an image and letterbox it for each view, padded by a colour; one that can't be read gives its error."""
+    """Read an image and letterbox it for each view, padded by a colour; one that can't be read gives its error.
+
+    `shown_side` is that of `Detector.detect_ahead`.
+    """
     try:
         photograph = image_tensor(image)
     except UserError as error:
         return error
     canvases = []
     for view in views:
-        shown = photograph.flip(2) if view.mirrored else photograph
-        canvases.append(letterbox_image(shown, view.input_wh, fill_rgb).canvas.numpy())
+        turned = photograph.flip(2) if view.mirrored else photograph
+        canvases.append(letterbox_image(turned, view.input_wh, fill_rgb).canvas.numpy())
     _, height, width = photograph.shape
-    return PreparedImage((width, height), canvases)
+    shown = None if shown_side is None else _reduced(photograph, shown_side).numpy()
+    return PreparedImage((width, height), canvases, shown)
+
+
+def _reduced(photograph: torch.Tensor, max_side: int) -> torch.Tensor:
+    """Reduce a photograph, uint8 [3, H, W], in proportion, until no side is longer."""
+    _, height, width = photograph.shape
+    if max(height, width) <= max_side:
+        return photograph
+    box = letterbox_of(width, height, (max_side, max_side))
+    return F.resize(photograph, [box.height, box.width], antialias=True)
 
 
 def image_tensor(image: ImageLike) -> torch.Tensor:
@@ -275,7 +296,7 @@ def image_tensor(image: ImageLike) -> torch.Tensor:
         UserError: it is missing, damaged, or of another type.
     """
     if isinstance(image, str | PathLike):
-        return read_existing_image(Path(image))
+        return read_image(Path(image))
     if isinstance(image, Image.Image):
         try:
             image = np.array(upright_rgb(image))
@@ -288,14 +309,3 @@ def image_tensor(image: ImageLike) -> torch.Tensor:
         raise UserError(f"the array is {image.dtype} {list(image.shape)}; use uint8 [height, width, 3] in RGB")
     rgb = np.broadcast_to(image[..., None], (*image.shape, 3)) if image.ndim == 2 else image
     return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
-
-
-def read_existing_image(path: Path) -> torch.Tensor:
-    """Read an image file upright, uint8 [3, H, W].
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
-    if not path.exists():  # read_image speaks of annotations then
-        raise UserError(f"{path}: no such file; check the name")
-    return read_image(path)

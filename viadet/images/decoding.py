@@ -1,5 +1,6 @@
 """Decoding image files with Pillow: upright 8-bit RGB as VIA shows them, or refused with the reason."""
 
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -24,19 +25,22 @@ def decode_image(path: Path, max_side: int | None = None) -> Image.Image:
         max_side: a larger photograph is reduced, in proportion, until its longer side is this many px.
 
     Raises:
-        FileError: the file is missing, damaged, huge (Pillow's limit of 179 million px) or has several frames.
+        FileError: the file is missing, damaged, huge (Pillow's limit of 179 million px), has several frames, or is a
+            folder, pipe or device.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for a program that writes into it
+            raise ValueError("it is a folder, pipe or device")
         with Image.open(path, formats=FORMATS) as file:
             if file.format != MULTI_PICTURE and (frames := getattr(file, "n_frames", 1)) > 1:
-                raise ValueError(f"it has {frames} frames; save the one that is annotated")
+                raise ValueError(f"it has {frames} frames; save the one that you mean as an image of its own")
             if max_side is not None:
                 file.draft("RGB", (max_side, max_side))  # lets the JPEG decoder itself reduce, never below max_side
             file.load()
             ImageOps.exif_transpose(file, in_place=True)  # copies of a large photograph take much memory
             image = _to_rgb(file)
     except FileNotFoundError:
-        raise FileError(path, "is annotated but missing; add it, or delete its entry from the VIA file") from None
+        raise FileError(path, "is missing; check its name and place") from None
     except MemoryError:
         raise FileError(path, "does not fit into memory; scale it down") from None
     except UnidentifiedImageError:

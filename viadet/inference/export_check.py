@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from viadet.detection.detections import Detections
-from viadet.detection.detector import Detector, read_existing_image
+from viadet.detection.detector import Detector
+from viadet.images.pixels import read_image
 from viadet.inference.image_files import find_image_files
 from viadet.project.errors import UserError
 from viadet.sample.render import render_image
@@ -47,7 +48,7 @@ def read_checked_images(arguments: tuple[str, ...]) -> dict[str, torch.Tensor]:
         paths = sorted(path for path in VALIDATION_DIR.rglob("*") if is_image_file(path))
         paths = paths[:: max(1, math.ceil(len(paths) / CHECKED_IMAGES))]
     if paths:
-        return {str(path): read_existing_image(path) for path in paths}
+        return {str(path): read_image(path) for path in paths}
     picture, _ = render_image(np.random.default_rng(0), RENDERED_PX)
     return {"a rendered picture": torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()}
 
