@@ -7,12 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from projects import SMALL, read, spec_of, write_params
 
 from stages import visualise
+from viadet.augmentation.randomness import uniform
 from viadet.network.build import build_network
-from viadet.pictures.box_sizes import anchor_sizes_wh, box_sizes_wh, crowded_images, size_rows, small_boxes
+from viadet.pictures.box_sizes import (
+    anchor_sizes_wh,
+    box_sizes_wh,
+    crowded_images,
+    ignored_boxes,
+    ignored_shares,
+    size_rows,
+    small_boxes,
+)
 from viadet.project.files import write_json
 from viadet.project.params import read_recipe
 
@@ -125,6 +135,35 @@ def test_boxes_that_no_size_fits_need_smaller_images():
     assert line.endswith("(95% have at least 4.0 px); model.anchor_scale 0.5 would fit 95%")
     [line] = small_boxes(np.array([(2.0, 2.0)]), (640, 640), 4.0)
     assert line.endswith("; cut the images into smaller ones")
+
+
+def test_a_box_is_ignored_in_the_share_of_samples_in_which_it_has_less_than_3_px():
+    torch.manual_seed(0)
+    drawn = [uniform(0.5, 2.0) for _ in range(4000)]
+    for side, share in zip(
+        (1.4, 2.0, 4.0, 6.0), ignored_shares(np.array([1.4, 2.0, 4.0, 6.0]), (0.5, 2.0)), strict=True
+    ):
+        assert share == pytest.approx(np.mean([side * scale < 3 for scale in drawn]), abs=0.03)
+    assert ignored_shares(np.array([2.9, 3.0]), (1.0, 1.0)).tolist() == [1, 0]
+
+
+def test_boxes_that_training_ignores_are_counted_with_the_epochs_and_params(project):
+    write_params({"train.augment.scale": [0.5, 2.0]})
+    params = read_recipe().train
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 768, "height": 768}],
+        "annotations": [{"image_id": 1, "bbox": [0, 0, 4, 10]}] * 400 + [{"image_id": 1, "bbox": [0, 0, 40, 40]}] * 100,
+    }
+    [line] = ignored_boxes(coco, params, [(512, 512)] * 2 + [(768, 768)])
+    # 3 px of 4 * 2/3 px need a scale of 1.125, of 4 px 0.75: (1.125 - 0.5) / 1.5 and 0.25 / 1.5 of 400 of 500 boxes
+    assert line.startswith(
+        "400 boxes of 500 in the training images are ignored in samples where they have less than 3 px: "
+        "33.3% of all boxes on average in epochs 1 to 2 (512 x 512 px), 13.3% of all boxes on average in epoch 3 "
+        "(768 x 768 px); a larger model.image_size, a larger first number of train.augment.scale"
+    )
+    [line] = ignored_boxes(coco, params, [(128, 128)])
+    assert "; 400 boxes in all samples; tiles of the images or a larger model.image_size" in line
+    assert ignored_boxes(coco, params, [(2560, 2560)]) == []
 
 
 def test_the_stage_prints_and_writes_warnings_also_of_the_test_split(sample, capsys):

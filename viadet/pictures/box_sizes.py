@@ -109,7 +109,7 @@ def ignored_boxes(coco: dict, params: TrainParams, input_wh_by_epoch: list[tuple
             parts.append(f"{np.mean(shares):.1%} of all boxes on average in {span} ({input_wh[0]} x {input_wh[1]} px)")
     if not parts:
         return []
-    never = f"; {counted(always, 'box', 'boxes')} in all" if always else ""
+    never = f"; {counted(always, 'box', 'boxes')} in all samples" if always else ""
     remedy = "tiles of the images or a larger model.image_size" if always else "a larger model.image_size"
     return [
         f"{counted(ever, 'box', 'boxes')} of {len(coco['annotations'])} in the training images are ignored in samples "
