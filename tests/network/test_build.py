@@ -69,8 +69,8 @@ def test_weights_of_detectors_and_of_backbones_have_each_their_own_normalisation
     assert backbone_normalisation("efficientdet_d1").mean == [0.5] * 3
 
 
-@pytest.mark.parametrize("name", ["tf_efficientdet_lite0", "efficientdet_d0", "tf_efficientdet_d7x"])
-@pytest.mark.parametrize("input_wh", [(128, 128), (512, 128), (32, 160), (160, 128)])
+@pytest.mark.parametrize("name", ["efficientdet_d0", "tf_efficientdet_d7x"])
+@pytest.mark.parametrize("input_wh", [(512, 128), (32, 160)])
 def test_a_network_has_as_many_outputs_as_anchors_in_small_inputs(name, input_wh):
     """A map of one row is halved along its columns only; in d7x, the largest stride is 256 px."""
     with torch.device("meta"):  # sizes only

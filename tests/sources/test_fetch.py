@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from projects import run_module, stage_error, write_params
+from safetensors.torch import save
 from sources.data_sets import FILES, files_in, write_folder, write_zip
 
 from stages import fetch
@@ -112,8 +113,14 @@ def test_a_file_where_a_folder_should_be_is_named_in_one_line(project):
 
 @pytest.mark.slow
 def test_the_endpoint_of_the_hugging_face_hub_is_read_from_the_environment(project, server):
-    server.files["/timm/tf_efficientnet_b0.ns_jft_in1k/resolve/main/model.safetensors"] = b"backbone"
-    use(write_zip(Path("a.zip")), init="imagenet", name="tf_efficientdet_d0")
+    import timm
+
+    weights = save(timm.create_model("efficientnet_b1").state_dict())
+    server.files["/timm/efficientnet_b1.ra4_e3600_r240_in1k/resolve/main/model.safetensors"] = weights
+    use(write_zip(Path("a.zip")), init="imagenet", name="efficientdet_d1")
     result = run_module("fetch", HF_ENDPOINT=server.url)
     assert result.returncode == 0, result.stderr
-    assert Path("data/init/tf_efficientnet_b0.ns_jft_in1k.safetensors").read_bytes() == b"backbone"
+    assert Path("data/init/efficientnet_b1.ra4_e3600_r240_in1k.safetensors").read_bytes() == weights
+    server.files["/timm/efficientnet_b1.ra4_e3600_r240_in1k/resolve/main/model.safetensors"] = save({})
+    expected = "fetch: efficientnet_b1.ra4_e3600_r240_in1k.safetensors does not fit this network: "
+    assert run_module("fetch", HF_ENDPOINT=server.url).stderr.startswith(expected)

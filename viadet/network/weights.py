@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from effdet import EfficientDet
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
 from viadet.network.build import NetworkSpec, Normalisation, build_network
+from viadet.network.effdet_parts import EfficientDet
 from viadet.project.errors import UserError
 from viadet.project.files import read_json, write_json
 

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any
 
 import torch
-from effdet import DetBenchTrain
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from viadet.augmentation.training_set import Targets, TrainingSet
 from viadet.network.build import NetworkSpec, prepare_images
 from viadet.network.device import pick_precision
+from viadet.network.effdet_parts import DetBenchTrain
 from viadet.project.errors import UserError
 from viadet.project.metric_names import AP
 from viadet.project.params import TrainParams
