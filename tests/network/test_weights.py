@@ -1,5 +1,6 @@
 """Starting weights of all kinds, saving and loading, and files that are refused."""
 
+import argparse
 import pickle
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from projects import spec_of
 from safetensors.torch import save_file
 
 from viadet.network.anchors import anchors_of, flat_outputs
-from viadet.network.build import build_network
-from viadet.network.weights import load_network, load_start, read_weights, save_network, timm_names
+from viadet.network.build import build_network, effdet_config
+from viadet.network.weights import backbone_names, load_network, load_start, read_weights, save_network, timm_names
 from viadet.project.errors import UserError
 from viadet.project.files import write_json
 from viadet.sample.render import render_image
@@ -100,6 +101,30 @@ def test_a_classifier_of_timm_starts_the_backbone_only(spec, tmp_path):
     assert all(torch.equal(value, other.fpn.state_dict()[key]) for key, value in fpn.items())
 
 
+@pytest.mark.parametrize("name", ["cspresdet50", "cspresdext50", "cspresdext50pan", "cspdarkdet53", "cspdarkdet53m"])
+def test_a_classifier_of_timm_starts_a_backbone_whose_modules_timm_names_otherwise(name):
+    config = effdet_config(name)
+    with torch.device("meta"):  # names and shapes only
+        backbone = build_network(spec_of(128, name=name)).backbone.state_dict()
+        classifier = timm.create_model(config.backbone_name).state_dict()
+    renamed = backbone_names(classifier, backbone)
+    assert {key: value.shape for key, value in renamed.items()} == {key: value.shape for key, value in backbone.items()}
+
+
+def test_the_training_checkpoints_of_timm_and_effdet_are_read(network, spec, tmp_path):
+    """timm's CheckpointSaver writes them; effdet's train.py gives it AP as numpy's number."""
+    average = network.state_dict()
+    for name, rest in {
+        "average.pth": {"state_dict_ema": average, "args": argparse.Namespace(lr=0.1, mean=None), "metric": 0.5},
+        "effdet.pth": {"metric": np.float64(0.3), "args": argparse.Namespace(model=spec.name)},
+        "half.pth": {"metric": np.float32(0.3)},
+    }.items():
+        write_start(tmp_path, {"epoch": 3, "state_dict": {f"model.{k}": v for k, v in average.items()}} | rest, name)
+        other = build_network(spec)
+        assert load_start(other, tmp_path).startswith(f"path weights from {name}, ")
+        assert torch.equal(other.box_net.predict.conv_pw.weight, network.box_net.predict.conv_pw.weight)
+
+
 def test_random_weights_leave_the_network_as_it_was_built(network, tmp_path):
     write_json(tmp_path / "start.json", {"init": "random"})
     before = network.backbone.conv_stem.weight.clone()
@@ -109,7 +134,9 @@ def test_random_weights_leave_the_network_as_it_was_built(network, tmp_path):
 
 def test_weights_of_another_network_are_refused(network, tmp_path):
     write_start(tmp_path, build_network(spec_of(128, name="tf_efficientdet_lite1")).state_dict())
-    with pytest.raises(UserError, match=r"start\.safetensors does not fit this network: \d+ weights, such as "):
+    with pytest.raises(
+        UserError, match=r"start\.safetensors does not fit this network: \d+ weights, such as .*model.name"
+    ):
         load_start(network, tmp_path)
 
 

@@ -35,6 +35,21 @@ def test_a_script_run_by_its_path_prints_the_same_help():
     assert by_path.stdout.startswith("usage: python -m stages.fetch [-h]\n")
 
 
+@pytest.mark.slow
+def test_importing_the_library_changes_nothing_for_the_program_that_does():
+    code = """if True:
+        import csv, warnings
+        before, limit = list(warnings.filters), csv.field_size_limit()
+        import viadet.commands.app, viadet.detection.detector, viadet.training.trainer, viadet.via.data_files
+        from viadet.via.csv_files import csv_rows
+        assert csv_rows("a" * 200_000) == [["a" * 200_000]]
+        added = [entry for entry in warnings.filters if entry not in before]
+        print([entry for entry in added if entry[1] or entry[3]], csv.field_size_limit() == limit)
+        """
+    result = run("-c", code)
+    assert (result.stdout, result.stderr) == ("[] True\n", "")
+
+
 def test_arguments_are_refused():
     result = run("-m", "stages.convert", "--epochs", "3")
     assert (result.returncode, result.stdout) == (2, "")

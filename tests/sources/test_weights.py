@@ -2,24 +2,33 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
+import torch
+from projects import spec_of
+from safetensors.torch import save
 from sources.data_sets import files_in, write_folder
 
+from viadet.network.build import build_network
+from viadet.network.weights import save_network
 from viadet.project.errors import UserError
-from viadet.sources.weights import copy_packaged_weights, fetch_initial_weights
+from viadet.project.params import ModelParams
+from viadet.sources.weights import UNPINNED, check_start, copy_packaged_weights, fetch_initial_weights
 
 NETWORK = "tf_efficientdet_lite0"
-BACKBONE = "tf_efficientnet_b0.ns_jft_in1k"  # of a network without packaged weights
-HUB_NETWORK = "tf_efficientdet_d0"
+HALF = {"mean": [0.5] * 3, "std": [0.5] * 3}  # what its weights were made for
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+BACKBONE = "efficientnet_b5.sw_in12k_ft_in1k"  # that only the hub has
+HUB_NETWORK = "efficientdet_d5"
 
 
-def assert_start(folder: Path, init: str, name: str, data: bytes) -> None:
+def assert_start(folder: Path, init: str, name: str, data: bytes, normalisation: dict = HALF) -> None:
     """Check that the folder holds these weights and their description."""
     files = files_in(folder)
     start = json.loads(files.pop("start.json"))
-    assert start == {"init": init, "file": name, "sha256": hashlib.sha256(data).hexdigest()}
+    assert start == {"init": init, "file": name, "sha256": hashlib.sha256(data).hexdigest()} | normalisation
     assert files == {name: data}
 
 
@@ -39,7 +48,9 @@ def name_coco_weights(monkeypatch, url: str) -> None:
 
 def test_random_weights_have_no_file(folder):
     assert fetch_initial_weights("random", NETWORK, folder) == "random"
-    assert {name: json.loads(data) for name, data in files_in(folder).items()} == {"start.json": {"init": "random"}}
+    assert {name: json.loads(data) for name, data in files_in(folder).items()} == {
+        "start.json": {"init": "random"} | HALF
+    }
 
 
 @pytest.mark.parametrize("name", [f"lite0-{hashlib.sha256(b'weights').hexdigest()[:8]}.pth", "no-digits.pth"])
@@ -69,14 +80,44 @@ def test_a_network_without_coco_weights_is_named(folder):
     assert "effdet has no COCO weights for efficientdet_d2; use imagenet or random" in line
 
 
-@pytest.mark.parametrize("init", ["coco", "imagenet"])
-def test_an_unknown_network_is_named_with_known_ones(init, folder):
+@pytest.mark.parametrize("init", ["coco", "imagenet", "random", "start.pth"])
+def test_an_unknown_network_is_named_with_similar_ones(init, folder):
     line = failure(init, folder, "efficientdet_d99")
-    assert "model.name is 'efficientdet_d99'" in line
-    assert NETWORK in line
+    assert "model.name is 'efficientdet_d99': effdet has no such network; it has for example efficientdet_d" in line
+    assert files_in(folder) == {}
 
 
-def test_imagenet_weights_come_from_the_hugging_face_hub(folder, server, monkeypatch):
+def test_coco_weights_are_normalised_as_effdet_does(folder, monkeypatch):
+    from effdet.config.model_config import efficientdet_model_param_dict as known
+
+    name = "tf_efficientdet_d0_ap"
+    monkeypatch.setitem(known, name, known[name] | {"url": "http://balloons.invalid/d0.pth"})
+    write_folder(Path("mirror"), {"d0.pth": b"weights"})
+    monkeypatch.setenv("BALLOON_MIRROR", "mirror")
+    fetch_initial_weights("coco", name, folder)
+    assert_start(folder, "coco", "d0.pth", b"weights", HALF)
+
+
+def test_all_weights_but_two_have_a_checksum():
+    """The first eight digits of a sha256 end the name of effdet's and timm's files; the hub's have none."""
+    import timm
+    from effdet.config.model_config import efficientdet_model_param_dict as known
+
+    coco = {params["url"] for params in known.values() if params.get("url")}
+    backbones = [timm.get_pretrained_cfg(params["backbone_name"]) for params in known.values()]
+    pinned = [re.search("-[0-9a-f]{8}[.]pth$", url) for url in coco | {cfg.url for cfg in backbones if cfg.url}]
+    assert all(pinned)
+    assert {cfg.hf_hub_id.removeprefix("timm/") for cfg in backbones if not cfg.url} == set(UNPINNED)
+
+
+def test_imagenet_weights_come_from_timms_release_and_have_its_checksum(folder, monkeypatch):
+    write_folder(Path("mirror"), {"tf_efficientnet_b0_ns-c0e6a31c.pth": b"backbone"})
+    monkeypatch.setenv("BALLOON_MIRROR", "mirror")
+    line = failure("imagenet", folder, "tf_efficientdet_d0")
+    assert line.startswith("tf_efficientnet_b0_ns-c0e6a31c.pth has another checksum: its sha256 begins with ")
+
+
+def test_weights_without_a_known_checksum_come_from_the_hugging_face_hub_and_say_so(folder, server, monkeypatch):
     from huggingface_hub import constants
 
     # The hub's client sets this from $HF_ENDPOINT when it is imported.
@@ -84,23 +125,61 @@ def test_imagenet_weights_come_from_the_hugging_face_hub(folder, server, monkeyp
         constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
     )
     server.files[f"/timm/{BACKBONE}/resolve/main/model.safetensors"] = b"backbone"
-    assert fetch_initial_weights("imagenet", HUB_NETWORK, folder) == "imagenet"
-    assert_start(folder, "imagenet", f"{BACKBONE}.safetensors", b"backbone")
+    line = fetch_initial_weights("imagenet", HUB_NETWORK, folder)
+    digest = hashlib.sha256(b"backbone").hexdigest()
+    assert line == f"imagenet ({BACKBONE}.safetensors, of which no checksum is known here: its sha256 is {digest})"
+    assert_start(folder, "imagenet", f"{BACKBONE}.safetensors", b"backbone", IMAGENET)
 
 
 def test_imagenet_weights_come_from_a_mirror_under_timms_name(folder, monkeypatch):
     write_folder(Path("mirror"), {f"{BACKBONE}.safetensors": b"backbone"})
     monkeypatch.setenv("BALLOON_MIRROR", "mirror")
     fetch_initial_weights("imagenet", HUB_NETWORK, folder)
-    assert_start(folder, "imagenet", f"{BACKBONE}.safetensors", b"backbone")
+    assert_start(folder, "imagenet", f"{BACKBONE}.safetensors", b"backbone", IMAGENET)
 
 
 @pytest.mark.parametrize("path", ["mine.safetensors", "mine.pth", "mine.pt", "model"])
 def test_a_checkpoint_is_copied(path, folder):
     file = f"{path}/model.safetensors" if path == "model" else path
-    write_folder(Path(), {file: b"weights"})
+    weights = {"conv_stem.weight": torch.zeros(2)}
+    Path(file).parent.mkdir(exist_ok=True)
+    Path(file).write_bytes(save(weights)) if file.endswith(".safetensors") else torch.save(weights, file)
     assert fetch_initial_weights(path, NETWORK, folder) == "path"
-    assert_start(folder, "path", Path(file).name, b"weights")
+    assert_start(folder, "path", Path(file).name, Path(file).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("init", "expected"),
+    [
+        ("classifier.safetensors", IMAGENET),
+        ("detector.safetensors", HALF),
+        ("old", IMAGENET),
+        ("old/model.safetensors", IMAGENET),
+    ],
+)
+def test_a_checkpoint_is_normalised_as_it_was_made(init, expected, folder):
+    """Of a network that effdet normalises otherwise than timm its backbone; a model folder says it itself."""
+    name = "tf_efficientdet_d0_ap"
+    Path("classifier.safetensors").write_bytes(save({"conv_stem.weight": torch.zeros(2)}))
+    Path("detector.safetensors").write_bytes(save({"fpn.conv.weight": torch.zeros(2)}))
+    Path("old").mkdir()
+    spec = spec_of(128, name=name)  # as the model of before, normalised as its backbone
+    save_network(build_network(spec), spec, Path("old"))
+    fetch_initial_weights(init, name, folder)
+    start = json.loads((folder / "start.json").read_text(encoding="utf-8"))
+    assert {key: start[key] for key in expected} == expected
+
+
+def test_weights_that_do_not_fit_are_refused_before_the_training(folder):
+    torch.save({"conv_stem.weight": torch.zeros(2)}, "other.pth")
+    fetch_initial_weights("other.pth", NETWORK, folder)
+    model = ModelParams(name=NETWORK, init="other.pth", image_size=128, test_size=None, anchor_scale=4.0)
+    with pytest.raises(
+        UserError, match=r"^other\.pth does not fit this network: \d+ weights, such as backbone\..*missing"
+    ):
+        check_start(model, folder)
+    assert fetch_initial_weights("imagenet", NETWORK, folder) == "imagenet"
+    check_start(model, folder)
 
 
 @pytest.mark.parametrize("path", ["missing.pth", "empty", "notes.txt", "coc"])

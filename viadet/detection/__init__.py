@@ -2,5 +2,3 @@
 
 In: a model folder or a network in memory, images. Out: `Detections`, one for each image.
 """
-
-import viadet.network  # noqa: F401 (first, as it imports effdet without its warnings)

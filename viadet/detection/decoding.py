@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from effdet.anchors import clip_boxes_xyxy, decode_box_outputs
 from torchvision.ops import batched_nms, box_iou
 
 from viadet.detection.detections import Detections
 from viadet.images.letterbox import Letterbox
+from viadet.network.effdet_parts import clip_boxes_xyxy, decode_box_outputs
 
 MIN_SCORE = 0.001  # the usual floor; AP depends on the whole ranking
 MAX_DETECTIONS = 100  # of an image, unless `evaluate.max_detections` says otherwise: COCO's number

@@ -2,5 +2,3 @@
 
 In: a detector, images. Out: detections as COCO results, CSV and VIA projects; an ONNX file.
 """
-
-import viadet.network  # noqa: F401 (first, as it imports effdet without its warnings)

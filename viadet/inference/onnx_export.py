@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from effdet.anchors import decode_box_outputs
 from onnx import ModelProto, compose, inliner, numpy_helper
 from onnxscript import OnnxFunction, optimizer
 from torch import nn
@@ -21,6 +20,7 @@ from viadet.inference.export_check import ExportedDetector
 from viadet.inference.onnx_functions import letterbox, select_detections
 from viadet.network.anchors import flat_outputs
 from viadet.network.build import NetworkSpec
+from viadet.network.effdet_parts import decode_box_outputs
 
 OPSET, IR_VERSION = 20, 10  # of 2023 and 2024; onnxruntime 1.18 and newer read them
 CANDIDATES = ["candidates_xyxy", "candidate_scores", "candidate_labels"]

@@ -1,10 +1,10 @@
 """The network's outputs as one list of anchors, P3's first."""
 
 import torch
-from effdet.anchors import Anchors
 from torch import nn
 
 from viadet.network.build import level_names
+from viadet.network.effdet_parts import Anchors
 
 
 def flat_outputs(class_out: list[torch.Tensor], box_out: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,15 +6,17 @@ from typing import NamedTuple
 
 import timm
 import torch
-from effdet import EfficientDet
-from effdet.config import get_efficientdet_config
-from effdet.config.model_config import efficientdet_model_param_dict
-from effdet.efficientdet import ResampleFeatureMap
 from omegaconf import DictConfig
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import create_pool2d
 from torch import nn
 
+from viadet.network.effdet_parts import (
+    EfficientDet,
+    ResampleFeatureMap,
+    efficientdet_model_param_dict,
+    get_efficientdet_config,
+)
 from viadet.project.errors import UserError
 from viadet.project.params import ModelParams
 

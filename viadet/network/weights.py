@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from effdet import EfficientDet
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
 from viadet.network.build import NetworkSpec, Normalisation, build_network
+from viadet.network.effdet_parts import EfficientDet
 from viadet.project.errors import UserError
 from viadet.project.files import read_json, write_json
 
@@ -120,8 +120,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # weights_only reports anything but tensors as UnpicklingError and its kin
         found = re.search(r"GLOBAL (\S+)", str(error))
         raise UserError(
-            f"{path} contains more than weights{f' ({found[1]})' if found else ''} and is not loaded, as it could run "
-            "code; save its state_dict alone"
+            f"{path} contains more than weights and is not loaded, as it could run code"
+            f"{f' ({found[1]})' if found else ''}; save its state_dict alone"
         ) from None
     for key in ("state_dict_ema", "state_dict", "model"):
         checkpoint = checkpoint.get(key, checkpoint) if isinstance(checkpoint, dict) else checkpoint

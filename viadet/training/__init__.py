@@ -2,5 +2,3 @@
 
 In: a network, a training set, the `train` section. Out: averaged weights and the history of losses and AP.
 """
-
-import viadet.network  # noqa: F401 (first, as it imports effdet without its warnings)

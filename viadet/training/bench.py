@@ -3,16 +3,19 @@
 import math
 
 import torch
-from effdet import DetBenchTrain
-from effdet.anchors import AnchorLabeler, decode_box_outputs
-from effdet.efficientdet import ResampleFeatureMap
-from effdet.loss import DetectionLoss
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torchvision.ops import box_iou, complete_box_iou_loss
 
 from viadet.augmentation.objects import IGNORED
 from viadet.network.build import NetworkSpec, build_network
+from viadet.network.effdet_parts import (
+    AnchorLabeler,
+    DetBenchTrain,
+    DetectionLoss,
+    ResampleFeatureMap,
+    decode_box_outputs,
+)
 from viadet.project.errors import UserError
 
 BOX_WEIGHT = 2.0  # of the box loss against the class loss, as in ATSS (Zhang et al. 2020)

@@ -14,12 +14,12 @@ from types import MethodType
 from typing import NamedTuple, TypeVar
 
 import torch
-from effdet import DetBenchTrain
 from timm.layers import BatchNormAct2d, DropPath, convert_sync_batchnorm
 from torch import distributed, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
+from viadet.network.effdet_parts import DetBenchTrain
 from viadet.project.errors import INTERRUPTED, TERMINATED, Terminated, UserError
 
 TIMEOUT = timedelta(hours=2)  # of waiting for another process; all wait while the first one validates

@@ -13,7 +13,7 @@ from viadet.via.json_files import parse_json, size_of
 COLUMNS = ("filename", "file_size", "region_count", "region_shape_attributes", "region_attributes")
 UNDEFINED = re.compile(r'("(?:[^"\\]|\\.)*")|\bundefined\b')  # a string, or JavaScript's undefined outside of one
 
-csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default, 128 KiB, is less than a long polygon's cell
+CELL_CHARS = min(sys.maxsize, 2**31 - 1)  # the default, 128 KiB, is less than a long polygon's cell
 
 
 def images_of_csv(text: str) -> list[ViaImage]:
@@ -42,11 +42,14 @@ def csv_rows(text: str, delimiter: str = ",") -> list[list[str]]:
     Raises:
         DamagedFileError: it is not CSV.
     """
+    limit = csv.field_size_limit(CELL_CHARS)  # of the whole process, which may be another program's
     try:
         rows = csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=delimiter)
         return [row for row in rows if any(row)]
     except csv.Error as error:
         raise DamagedFileError(f"can't be read as CSV ({error}); export it again") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def cells_of(row: list[str], header: list[str]) -> dict[str, str]:

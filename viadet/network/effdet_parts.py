@@ -1,0 +1,26 @@
+"""What is used of effdet, imported without its warning: it must not become a filter of the program that imports us."""
+
+import warnings
+
+with warnings.catch_warnings():
+    # it scripts two functions when it is imported, which torch calls deprecated: nothing that a user could fix
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+    from effdet import DetBenchTrain, EfficientDet
+    from effdet.anchors import AnchorLabeler, Anchors, clip_boxes_xyxy, decode_box_outputs
+    from effdet.config import get_efficientdet_config
+    from effdet.config.model_config import efficientdet_model_param_dict
+    from effdet.efficientdet import ResampleFeatureMap
+    from effdet.loss import DetectionLoss
+
+__all__ = [
+    "AnchorLabeler",
+    "Anchors",
+    "DetBenchTrain",
+    "DetectionLoss",
+    "EfficientDet",
+    "ResampleFeatureMap",
+    "clip_boxes_xyxy",
+    "decode_box_outputs",
+    "efficientdet_model_param_dict",
+    "get_efficientdet_config",
+]
