@@ -171,7 +171,7 @@ def test_a_network_whose_last_levels_have_one_cell_changes_its_size_and_back():
     """Those of d7x are one and the same in an input of 128 px, so that there is nothing to enlarge or halve."""
     spec = spec_of(256, name="tf_efficientdet_d7x")
     with torch.device("meta"):  # sizes only
-        bench = DetBenchTrain(build_network(spec))
+        bench = make_bench(build_network(spec), "ciou")
         for side in (128, 256):
             set_input_size(bench, spec, (side, side))
             logits, _ = flat_outputs(*bench.model(torch.zeros(2, 3, side, side)))
