@@ -213,6 +213,15 @@ def test_one_attribute_for_each_class_is_told_with_how_to_make_one_of_them(cat, 
     )
 
 
+def test_two_attributes_with_the_same_category_are_not_one_for_each_class():
+    given = [{"region_attributes": {key: "balloon"}} for key in ["kind"] * 4 + ["category"] * 4]
+    assert error_of(given).startswith(
+        "several region attributes could be the category; there are category (balloon 4), "
+    )
+    noted = regions(kind=["kite"] * 6 + [None] * 2, note=[None] * 6 + ["blurred"] * 2)
+    assert chosen(noted) == ("kind", ["kite"])
+
+
 def test_the_advice_for_one_attribute_a_class_leads_to_its_categories():
     text = json.dumps(regions(cat=["1"] * 4 + ["0"] * 2, dog=["0"] * 4 + ["1"] * 2), separators=(",", ":"))
     for name in ("cat", "dog"):

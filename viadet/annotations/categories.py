@@ -17,7 +17,7 @@ SHOWN_VALUES = 8
 SHOWN_ATTRIBUTES = 4
 SCORE_ATTRIBUTE = "score"  # what `viadet predict` writes beside the category
 SCORE = re.compile(r"[01]\.\d+")
-OFF = {"0", "false", "no"}  # values of an attribute that a region does not have
+ON, OFF = {"1", "true", "yes", "on", "x"}, {"0", "false", "no", "off"}  # in lower case: an attribute as a flag
 Name = str | tuple[str, ...]  # a category's name; or what is none: several names, or one value of another kind
 Values = dict[str, Counter[Name]]  # how often each region attribute has which value
 
@@ -153,12 +153,14 @@ def _check_classes_share_an_attribute(regions: list[Any], values: Values) -> Non
     """
     on: Values = {}
     for names in map(_names_by_attribute, regions):
-        names = {key: name for key, name in names.items() if key in values and str(name).casefold() not in OFF}
-        if len(names) > 1:
+        flags = {key: name for key, name in names.items() if key in values and shown_name(name).casefold() not in OFF}
+        if len(flags) > 1 or any(
+            shown_name(name).casefold() not in {key.casefold(), *ON} for key, name in flags.items()
+        ):
             return
-        for attribute, name in names.items():
+        for attribute, name in flags.items():
             on.setdefault(attribute, Counter())[name] += 1
-    if len(on) < 2 or any(len(counts) > 1 for counts in on.values()):
+    if len(on) < 2:
         return
     found = _describe(on).removeprefix("there are ")
     attribute, counts = next(iter(on.items()))

@@ -61,7 +61,7 @@ def merge_annotations(files: dict[str, list[ViaImage]]) -> tuple[list[AnnotatedI
 
 def _kind_of_difference(one: list[Any], other: list[Any]) -> str | None:
     """Say how the regions of two entries differ; their order makes no difference."""
-    if all(region in other for region in one) and all(region in one for region in other):
+    if one == other or (all(region in other for region in one) and all(region in one for region in other)):
         return None
     shapes, other_shapes = ([_shape_of(region) for region in regions] for regions in (one, other))
     same_shapes = all(shape in other_shapes for shape in shapes) and all(shape in shapes for shape in other_shapes)
