@@ -1,5 +1,6 @@
 """Converting folders of images with VIA files, and the stage convert."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import yaml
-from annotations.via_files import SQUARE, convert_params, write_split
+from annotations.via_files import SQUARE, Drawn, convert_params, via_csv, write_split
 from PIL import Image
 from projects import REPOSITORY, polygon, read, stage_error, via_entry, write_params
 
@@ -379,6 +380,26 @@ def test_splits_that_share_no_category_are_refused_until_the_names_are_the_same(
     path = Path("data/raw/val/via_region_data.json")
     path.write_text(path.read_text(encoding="utf-8").replace('"damage"', '"dent"'), encoding="utf-8")
     convert.main()
+
+
+def test_images_that_nobody_looked_at_are_left_out_without_their_rows_as_the_warning_advises(project, capsys):
+    drawn = [Drawn(f"{n}.png", [(SQUARE, {})] if n < 2 else []) for n in range(6)]
+    write_split(Path("data/raw"), [via_entry(image.name) for image in drawn])
+    for n in range(6):
+        Image.new("RGB", (200, 100), (n, 0, 0)).save(f"data/raw/{n}.png")
+    Path("data/raw/via_region_data.json").unlink()
+    rows = via_csv(drawn).splitlines()
+    Path("data/raw/via.csv").write_text("\n".join(rows), encoding="utf-8")
+    use()
+    convert.main()
+    assert "warning: 4 of 6 images have no boxes, and what they show counts as background; " in capsys.readouterr().out
+    kept = [row for row in csv.reader(rows) if row[3] != "0"]
+    with Path("data/raw/via.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(kept)
+    convert.main()
+    out = capsys.readouterr().out
+    assert "left out: 4 images without an entry in an annotation file" in out
+    assert "warning" not in out
 
 
 def test_of_few_annotated_images_one_validates(project):
