@@ -187,7 +187,7 @@ def test_a_checkbox_with_several_ticks_is_not_taken_over_a_clear_attribute():
         name=["Ann", "Bob", "Cy", "Di"], kind=["cat", "dog", "cow", "cat"], quality=[sharp, both, sharp, sharp]
     )
     assert error_of(given).startswith(
-        "no region attribute could be the category; there are kind (cat 2, cow 1 and 1 mo"
+        "no region attribute could be the category; there are kind (cat 2, cow 1, dog 1), na"
     )
     slip = regions(kind=[{"cat": True}] * 6 + [{"dog": True}] * 5 + [{"cat": True, "dog": True}])
     assert chosen(slip) == ("kind", ["cat", "dog"])  # `category_of` names the one region

@@ -207,7 +207,8 @@ def _describe(values: Values) -> str:
         return "regions have no attributes with values"
     ordered = sorted(values.items(), key=lambda item: (-item[1].total(), item[0]))
     first, others = sorted(ordered[:SHOWN_ATTRIBUTES]), sorted(ordered[SHOWN_ATTRIBUTES:])
-    described = [f"{_shown(name, 30)} ({describe_counts(counts, 2, 20)})" for name, counts in first]
+    shown = 2 if others else 4
+    described = [f"{_shown(name, 30)} ({describe_counts(counts, shown, 20)})" for name, counts in first]
     more = f", also {first_names([_shown(name, 30) for name, _ in others], 10)}" if others else ""
     return f"there are {', '.join(described)}{more}"
 
