@@ -12,7 +12,7 @@ from viadet.annotations.coco import to_coco
 from viadet.annotations.convert import check_has_boxes, convert_data_set
 from viadet.annotations.faults import raise_faults
 from viadet.annotations.report import Report
-from viadet.annotations.splits import split_by_fold, split_data_set
+from viadet.annotations.splits import check_shared_categories, split_by_fold, split_data_set
 from viadet.project.counting import counted, first_names
 from viadet.project.errors import run_stage
 from viadet.project.files import replaced_dir, write_json
@@ -34,13 +34,15 @@ def main() -> None:
     report = Report(data_set, {}, params)  # no splits yet: what is wrong comes first
     if any(group.is_error for group in report.groups):
         write_json(REPORT_PATH, report.details())
-        print("\n".join(report.lines()))
+        for line in report.lines():
+            print(line)
         raise_faults(report.groups, data_set.origin)
     check_has_boxes(data_set, params)
-    splits, how = split_data_set(data_set.images, data_set.unlisted, params.split, data_set.origin)
+    splits, how = split_data_set(data_set.images, data_set.unlisted, data_set.left_out, params.split, data_set.origin)
     if params.folds:
         splits = split_by_fold(splits, params.folds, params.fold, params.folds_of)
         how += f", fold {params.fold} of {params.folds} of convert.folds_of {params.folds_of}"
+    check_shared_categories(splits, data_set.categories.names, data_set.origin)
 
     report = Report(data_set, splits, params)
     with replaced_dir(COCO_DIR) as folder:

@@ -1,13 +1,15 @@
 """Converting folders of images with VIA files, and the stage convert."""
 
+import csv
 import json
+import shutil
 from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import yaml
-from annotations.via_files import SQUARE, convert_params, write_split
+from annotations.via_files import SQUARE, Drawn, convert_params, via_csv, write_split
 from PIL import Image
 from projects import REPOSITORY, polygon, read, stage_error, via_entry, write_params
 
@@ -96,7 +98,7 @@ def test_categories_are_found_and_counted(folder):
     write_split(folder, [via_entry(f"{n}.png", SQUARE, attributes={"kind": k}) for n, k in enumerate(kinds)])
     data_set = converted(folder, categories="auto", attribute="auto")
     assert data_set.categories == ("kind", ["balloon", "kite"])
-    assert data_set.values == {"balloon": 2, "kite": 2}
+    assert data_set.values == {"kind": {"balloon": 2, "kite": 2}}
     assert [a["category_id"] for image in data_set.images for a in image.annotations] == [2, 1, 2, 1]
 
 
@@ -135,15 +137,22 @@ def test_files_that_contradict_each_other_are_a_group_of_their_own_beside_other_
         json.dumps([via_entry("b.png", POINT), via_entry("b.png", SQUARE)]), encoding="utf-8"
     )
     data_set = converted(folder)
-    other, advice = "is missing in another entry of the image in", "remove the image from one of them"
+    second, other = "data/own/second.json", "is in only one of the two entries"
+    advice = (
+        "remove the image from one of them, or if both are right, as of two people who drew different objects, import "
+        "both exports into VIA 2 (Annotation, Import Annotations), export the result, and keep that file alone"
+    )
     assert faults_of(data_set) == [
         "missing image: data/own/second.json, gone.png is missing",
-        f"contradicting entries: data/own/via_region_data.json, a.png, region 0 {other} data/own/second.json; {advice}",
-        f"contradicting entries: data/own/twice.json, b.png, region 0 {other} data/own/second.json; {advice}",
+        f"contradicting entries in {second} and data/own/via_region_data.json, which share 2 images: 1 in all regions: "
+        f"data/own/via_region_data.json, a.png, region 0 {other}; {advice}",
+        f"contradicting entries in {second} and data/own/twice.json, which share 1 image: 1 in all regions: "
+        f"data/own/twice.json, b.png, region 0 {other}; {advice}",
     ]
     groups = group_faults(data_set.faults, convert_params(bad_images="skip"))
-    assert [(group.reason, len(group.faults), group.is_error) for group in groups] == [
-        ("contradicting entries", 2, True),
+    assert [(group.reason[:21], len(group.faults), group.is_error) for group in groups] == [
+        ("contradicting entries", 1, True),
+        ("contradicting entries", 1, True),
         ("missing image", 1, False),
     ]
 
@@ -306,6 +315,102 @@ def test_the_recipe_own_finds_out_the_rest_and_prints_it_as_params(project, caps
     convert.main()
     assert {path.name: path.read_bytes() for path in Path("data/coco").iterdir()} == found
     assert "found, to copy" not in capsys.readouterr().out
+
+
+COUNTS = {"train": 4, "val": 3, "test": 2}
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("reason", ["kind 'cow'", "missing image", "unreadable image"])
+@pytest.mark.parametrize("in_one_file", [False, True])
+def test_a_split_of_which_nothing_is_left_is_named_with_what_emptied_it(project, in_one_file, reason, split):
+    moved = []  # as from a computer with other folders
+    for name, count in COUNTS.items():
+        kind = "cow" if name == split and reason == "kind 'cow'" else "cat"
+        entries = [via_entry(f"{name}{n}.png", SQUARE, attributes={"kind": kind}) for n in range(count)]
+        folder = write_split(Path("data/raw", name), entries)
+        for n, entry in enumerate(entries):
+            Image.new("RGB", (200, 100), (n, len(name), 0)).save(folder / entry["filename"])
+            moved.append(entry | {"filename": f"/home/me/test/{name}/{entry['filename']}"})
+        if in_one_file:
+            (folder / "via_region_data.json").unlink()
+    if in_one_file:
+        Path("data/raw/via.json").write_text(json.dumps(moved), encoding="utf-8")
+    for path in Path("data/raw", split).glob("*.png"):
+        if reason == "missing image":
+            path.unlink()
+        elif reason == "unreadable image":
+            path.write_bytes(b"")
+    use(bad_images="skip", other_categories="skip", attribute="kind", categories=["cat"])
+    param = "other_categories" if reason == "kind 'cow'" else "bad_images"
+    assert stage_error("convert") == (
+        "convert: data/own: found the folders train (4 images), val (3 images), test (2 images), but nothing is left "
+        f"of {split}: left out were {COUNTS[split]} {reason} by convert.{param}; fix these, or take the "
+        f"{COUNTS[split]} images out of the folder and of the annotation files"
+    )
+    shutil.rmtree(Path("data/raw", split))
+    if in_one_file:
+        entries = [entry for entry in moved if f"/{split}/{split}" not in entry["filename"]]
+        Path("data/raw/via.json").write_text(json.dumps(entries), encoding="utf-8")
+    convert.main()
+
+
+def test_an_image_that_is_missing_makes_no_split_of_its_folder_elsewhere(project):
+    names = ["/home/me/test/a.png", "/home/me/test/b.png", "/home/me/test/c.png", "train/d.png", "val/gone.png"]
+    write_split(Path("data/raw"), [via_entry(Path(name).name, SQUARE) for name in names])
+    Path("data/raw/gone.png").unlink()
+    entries = [via_entry(name, SQUARE) for name in names]
+    Path("data/raw/via_region_data.json").write_text(json.dumps(entries), encoding="utf-8")
+    for number, name in enumerate("abcd"):
+        Image.new("RGB", (200, 100), (number, 0, 0)).save(f"data/raw/{name}.png")
+    use(bad_images="skip")
+    convert.main()
+    assert (len(read("data/coco/train.json")["images"]), len(read("data/coco/val.json")["images"])) == (3, 1)
+
+
+def test_splits_that_share_no_category_are_refused_until_the_names_are_the_same(project):
+    for split, kind in (("train", "dent"), ("val", "damage")):
+        entries = [via_entry(f"{split} {n}.png", SQUARE, attributes={"kind": kind}) for n in range(2)]
+        write_split(Path("data/raw", split), entries)
+    use()
+    assert stage_error("convert") == (
+        "convert: data/own: train has boxes of dent alone and val of damage, so that nothing learnt can be measured; "
+        "give the same objects the same name in both, or annotate more images"
+    )
+    path = Path("data/raw/val/via_region_data.json")
+    path.write_text(path.read_text(encoding="utf-8").replace('"damage"', '"dent"'), encoding="utf-8")
+    convert.main()
+
+
+def test_images_that_nobody_looked_at_are_left_out_without_their_rows_as_the_warning_advises(project, capsys):
+    drawn = [Drawn(f"{n}.png", [(SQUARE, {})] if n < 2 else []) for n in range(6)]
+    write_split(Path("data/raw"), [via_entry(image.name) for image in drawn])
+    for n in range(6):
+        Image.new("RGB", (200, 100), (n, 0, 0)).save(f"data/raw/{n}.png")
+    Path("data/raw/via_region_data.json").unlink()
+    rows = via_csv(drawn).splitlines()
+    Path("data/raw/via.csv").write_text("\n".join(rows), encoding="utf-8")
+    use()
+    convert.main()
+    assert "warning: 4 of 6 images have no boxes, and what they show counts as background; " in capsys.readouterr().out
+    kept = [row for row in csv.reader(rows) if row[3] != "0"]
+    with Path("data/raw/via.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(kept)
+    convert.main()
+    out = capsys.readouterr().out
+    assert "left out: 4 images without an entry in an annotation file" in out
+    assert "warning" not in out
+
+
+def test_of_few_annotated_images_one_validates(project):
+    entries = [via_entry(f"{n}.png", *([SQUARE] if n < 2 else [])) for n in range(20)]
+    write_split(Path("data/raw"), entries)
+    for n in range(20):
+        Image.new("RGB", (200, 100), (n, 0, 0)).save(f"data/raw/{n}.png")
+    use()
+    convert.main()
+    counts = read("metrics/dataset.json")
+    assert (counts["train_images"], counts["train_boxes"], counts["val_images"], counts["val_boxes"]) == (16, 1, 4, 1)
 
 
 def test_a_test_split_is_written_beside_the_others(project):

@@ -4,6 +4,7 @@ from viadet.annotations.coco import ConvertedImage
 from viadet.annotations.data_warnings import (
     contradicting_boxes,
     equal_images,
+    images_without_boxes,
     missing_categories,
     rare_categories,
 )
@@ -26,10 +27,23 @@ def test_categories_that_a_split_lacks_are_named():
     ]
 
 
-def test_a_category_with_one_box_may_be_misspelt():
-    assert rare_categories({"train": [image("a", (9, 1), (8, 1), (7, 2))]}, ["dog", "dgo", "cow"]) == [
-        "there is only one box of dgo (a); check the spelling"
+def test_categories_with_few_boxes_or_like_a_far_more_frequent_one_may_be_misspelt():
+    counts = {"balloon": 60, "baloon": 2, "ballon": 6, "kite": 1, "cow": 3, "type 1": 30, "type 2": 3, "bird": 0}
+    boxes = [(9, category_id) for category_id, count in enumerate(counts.values(), 1) for _ in range(count)]
+    assert rare_categories({"train": [image("a", *boxes)]}, list(counts)) == [
+        "few boxes, check the spelling: baloon (2 boxes, in a, like balloon, which has 60), "
+        "ballon (6 boxes, in a, like balloon, which has 60), kite (1 box, in a)"
     ]
+    assert rare_categories({"train": [image("a", (9, 1))]}, ["dog"]) == []
+
+
+def test_if_most_images_have_no_boxes_somebody_should_have_looked_at_them():
+    filled, empty = [image("a", (9, 1))], [image("b"), image("c")]
+    assert images_without_boxes({"train": filled, "val": empty}) == [
+        "2 of 3 images have no boxes, and what they show counts as background; if nobody looked at them, "
+        "export as CSV and delete their rows, of region_count 0"
+    ]
+    assert images_without_boxes({"train": filled, "val": empty[:1]}) == []
 
 
 def test_equal_outlines_with_two_categories_are_counted():

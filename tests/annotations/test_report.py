@@ -4,12 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
-from annotations.via_files import SQUARE, write_split
+import yaml
+from annotations.via_files import SQUARE, convert_params, write_split
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
-from projects import read, via_entry, write_params
+from projects import read, stage_error, via_entry, write_params
 
 from stages import convert
+from viadet.annotations.categories import Categories
+from viadet.annotations.report import found_params
 from viadet.project.errors import UserError
+from viadet.project.params import load_yaml
 
 POINT = {"name": "point", "cx": 1, "cy": 2}
 
@@ -86,6 +92,40 @@ def test_metrics_hold_few_figures_and_the_file_all(lines):
     assert report["splits"]["train"]["categories"]["kind 00"]["boxes"] == 4
     assert (report["images_emptied"], report["images_without_entry"]) == (["only points.png"], ["new.png"])
     assert {fault["decided_by"] for fault in report["faults"]} >= {"convert.points", "convert.bad_images"}
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(texts, min_size=1, max_size=4), texts, st.sampled_from(["utf-8", "ascii"]))
+@example(
+    ["1e3", "yes", "y", "1:30", "0o7", "null", "~", "a: b", "a #b", "-", "é \u2028", "x" * 200 + " y"], "1e3", "ascii"
+)
+def test_the_lines_to_copy_are_read_back_as_the_same_texts(names, attribute, encoding):
+    lines = found_params(Categories(attribute, names), convert_params(categories="auto", attribute="auto"))
+    assert not any("\n" in line for line in lines)
+    text = "\n".join(lines[1:]).encode(encoding, "backslashreplace").decode(encoding)  # as a terminal prints it
+    for load in (load_yaml, yaml.safe_load):
+        assert load(text) == {"convert": {"categories": names, "attribute": attribute}}
+
+
+def test_regions_without_any_attribute_are_told(project, capsys):
+    write_split(Path("data/raw"), [via_entry(f"{name}.png", SQUARE) for name in "ab"])
+    for number, name in enumerate("ab"):
+        Image.new("RGB", (200, 120), (number, 0, 0)).save(f"data/raw/{name}.png")
+    write_params(recipe="own")
+    convert.main()
+    expected = "found (no region has a value in any attribute, so all are object), to copy into params.yaml:"
+    assert expected in capsys.readouterr().out.splitlines()
+
+
+def test_a_lone_error_is_said_once(project, capsys):
+    write_split(Path("data/raw"), [via_entry("a.png", SQUARE, attributes={"kind": "kite", "colour": "red"})])
+    write_params(recipe="own")
+    assert "several region attributes could be the category" in stage_error("convert")
+    assert "could be the category" not in capsys.readouterr().out
+    assert read("metrics/dataset_report.json")["values"] == {"colour": {"red": 1}, "kind": {"kite": 1}}
 
 
 def test_an_image_that_only_one_annotator_has_labelled_is_named(project, capsys):

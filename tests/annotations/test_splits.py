@@ -3,9 +3,12 @@
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from viadet.annotations.coco import ConvertedImage
-from viadet.annotations.splits import split_by_shares, split_data_set, split_folders
+from viadet.annotations.faults import Fault
+from viadet.annotations.splits import check_shared_categories, split_by_shares, split_data_set, split_folders
 from viadet.project.errors import UserError
 from viadet.project.params import SplitParams
 
@@ -24,7 +27,7 @@ def names_in(splits: dict[str, list[ConvertedImage]]) -> dict[str, list[str]]:
 
 
 def by_folders(*names: str, unlisted: tuple[str, ...] = (), params: SplitParams | None = None) -> dict[str, list[str]]:
-    return names_in(split_data_set([image(name, 1) for name in names], list(unlisted), params, "data/own")[0])
+    return names_in(split_data_set([image(name, 1) for name in names], list(unlisted), {}, params, "data/own")[0])
 
 
 @pytest.mark.parametrize(
@@ -89,7 +92,7 @@ def test_folders_that_are_no_splits_are_named_with_what_is_there(names, unlisted
 
 def test_a_split_without_boxes_is_named():
     with pytest.raises(UserError, match=r"^data/own: val: no boxes in 1 image; annotate some$"):
-        split_data_set([image("train/a.png", 1), image("val/b.png")], [], None, "data/own")
+        split_data_set([image("train/a.png", 1), image("val/b.png")], [], {}, None, "data/own")
 
 
 MANY = [image(f"{n}.png", *([1] if n % 2 else [2] if n % 10 else [2, 3])) for n in range(100)]
@@ -109,6 +112,65 @@ def test_the_seed_alone_changes_the_assignment_not_the_order_of_the_images():
     backwards = names_in(split_by_shares(MANY[::-1], shares()))
     assert {split: sorted(names) for split, names in backwards.items()} == splits
     assert sorted(names_in(split_by_shares(MANY, shares(seed=1)))["val"]) != splits["val"]
+
+
+data_sets = st.lists(
+    st.tuples(
+        st.sampled_from(["", "train/", "val/", "x/val/", "test/"]),
+        st.sets(st.integers(1, 3), max_size=2),
+        st.sampled_from(["here", "here", "here", "emptied", "missing"]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+FAULTS = {
+    "emptied": [Fault("region", "kind 'cow'", "via.json", "", "other_categories", ("a.png", "region 0"))],
+    "missing": [Fault("image", "missing image", "via.json", "", "bad_images", ("a.png",))],
+}
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(data_sets)
+def test_no_split_vanishes_or_is_without_boxes_unless_the_error_says_so(drawn):
+    named = [(f"{folder}{number}.png", ids, state) for number, (folder, ids, state) in enumerate(drawn)]
+    images = [image(name, *ids) for name, ids, state in named if state == "here"]
+    left_out = {name: FAULTS[state] for name, _, state in named if state != "here"}
+    folders = split_folders([name for name, _, _ in named])
+    try:
+        splits, how = split_data_set(images, [], left_out, shares(), "data/own")
+    except UserError as error:
+        assert str(error).startswith("data/own: ")
+        return
+    names = [name for members in names_in(splits).values() for name in members]
+    assert sorted(names) == sorted(image.file_name for image in images)
+    assert all(any(image.annotations for image in members) for members in splits.values())
+    if how == "by convert.split, without folders named train and val":
+        certain = split_folders([name for name, _, state in named if state != "missing"])
+        assert not any(certain.values())
+        assert not all(folders[name] for name in names)
+    elif all(folders[name] for name in names):
+        assert {split for split in folders.values() if split} <= splits.keys()
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.sets(st.integers(1, 3), max_size=2), min_size=3, max_size=20), st.sampled_from([0.0, 0.2]))
+def test_every_split_by_shares_has_boxes_if_there_are_enough_and_a_category_of_train_if_all_have_it(ids, test):
+    images = [image(f"{number}.png", *sorted(categories)) for number, categories in enumerate(ids)]
+    splits = split_by_shares(images, shares(test=test))
+    assert all(splits.values())
+    if sum(map(bool, ids)) >= len(splits):
+        assert all(any(image.annotations for image in members) for members in splits.values())
+    common = [category for category in (1, 2, 3) if all(category in categories for categories in ids if categories)]
+    if common and sum(map(bool, ids)) >= len(splits):
+        check_shared_categories(splits, ["a", "b", "c"], "data/own")
+
+
+def test_the_image_that_a_split_is_given_is_of_a_category_that_train_keeps():
+    images = [image("a.png", 1), image("b.png", 1), image("c.png", 2), *(image(f"{n}.png") for n in range(30))]
+    for seed in range(5):
+        splits = split_by_shares(images, shares(val=0.1, seed=seed))
+        assert [image.file_name for image in splits["val"] if image.annotations] in (["a.png"], ["b.png"])
+        assert len(splits["val"]) == 3
 
 
 def test_images_of_equal_content_stay_together():

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from annotations.draw_in_via import BROWSER, PAGES, PROGRAMS, draw_files, draw_paths
-from annotations.via_files import convert_params, files_of
+from annotations.draw_in_via import BROWSER, PAGES, PROGRAMS, download, draw_files, draw_paths, via_page
+from annotations.via_files import Drawn, convert_params, files_of, via_json
 from annotations.via_work import (
     IMPORTED,
     PATHS,
@@ -19,6 +19,7 @@ from annotations.via_work import (
     regions_of,
     write_images,
 )
+from PIL import Image
 
 from viadet.annotations.coco import to_coco
 from viadet.annotations.convert import convert_data_set
@@ -145,3 +146,32 @@ def test_drawing_again_gives_the_same_exports(program, via_pages, images, tmp_pa
     for name in exports:
         again, before = (read_annotation_file(folder / name) for folder in (tmp_path, EXPORTS))
         assert [image._replace(size=None) for image in again] == [image._replace(size=None) for image in before]
+
+
+@pytest.mark.slow
+def test_what_two_people_drew_on_an_image_is_joined_by_importing_both_into_via_2(via_pages, tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    Image.new("RGB", (200, 100)).save(raw / "a.png")
+    size = (raw / "a.png").stat().st_size
+    files = [raw / "ann.json", raw / "bob.json"]
+    for path, x, kind in zip(files, (10, 100), ("cat", "dog"), strict=True):
+        rect = {"name": "rect", "x": x, "y": 10, "width": 30, "height": 40}
+        path.write_text(via_json([Drawn("a.png", [(rect, {"kind": kind})], size)]), encoding="utf-8")
+    params = convert_params(attribute="auto", categories="auto")
+    [fault] = convert_data_set(raw, "data/own", params).faults
+    assert "import both exports into VIA 2 (Annotation, Import Annotations)" in fault.text
+    with via_page("via2", via_pages, raw) as page:
+        for path in files:
+            with page.expect_file_chooser() as chooser:
+                page.evaluate("sel_local_data_file('annotations')")
+            chooser.value.set_files([path])
+            page.wait_for_function(
+                "([id, count]) => _via_img_metadata[id]?.regions.length == count",
+                arg=[f"a.png{size}", files.index(path) + 1],
+            )
+            path.unlink()
+        download(page, "download_all_region_data('json')", raw / "both.json")
+    data_set = convert_data_set(raw, "data/own", params)
+    assert not data_set.faults
+    assert [(a["category_id"], a["bbox"][0]) for a in data_set.images[0].annotations] == [(1, 10), (2, 100)]

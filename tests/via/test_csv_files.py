@@ -41,6 +41,17 @@ def test_csv_saved_by_a_spreadsheet_gives_the_same(tmp_path, delimiter):
     assert read(tmp_path, "\ufeff" + text.getvalue() + delimiter * 6 + "\r\n\r\n") == expected
 
 
+@pytest.mark.parametrize("first_line", ["sep=;", '"sep=;"', "SEP=;;;;;;;", "sep=,", "sep=|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_line_that_names_the_separator_for_excel_is_not_the_header(tmp_path, first_line, end):
+    text = io.StringIO(newline="")
+    delimiter = first_line.strip('"')[4]
+    csv.writer(text, delimiter=delimiter, lineterminator=end).writerows(csv.reader(via_csv(DRAWN).splitlines()))
+    assert read(tmp_path, "\ufeff" + first_line + end + text.getvalue()) == read(tmp_path, via_csv(DRAWN))
+    damaged = HEADER.replace(",", delimiter) + "a.png"
+    assert error_of(tmp_path, first_line + end + damaged).startswith(", row 3 has 1 cell, expected 7")
+
+
 def test_a_bare_undefined_is_left_out(tmp_path):
     ellipse = '"{""name"":""ellipse"",""cx"":9,""cy"":9,""rx"":5,""ry"":4,""theta"":undefined}"'
     [image] = read(

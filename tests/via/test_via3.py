@@ -75,6 +75,20 @@ def test_an_option_without_a_label_keeps_its_id_as_in_a_project_that_came_from_v
         assert read(tmp_path, project)[0].regions[0]["region_attributes"] == {"kind": value}
 
 
+def test_of_two_attributes_with_one_name_none_is_lost(tmp_path):
+    attribute = {"aname": "kind", "anchor_id": "FILE1_Z0_XY1", "type": 1, "options": {}}
+    of_files = attribute | {"anchor_id": "FILE1_Z0_XY0"}
+    attributes = {"1": attribute, "2": attribute, "3": attribute | {"aname": "size"}, "4": of_files | {"aname": "size"}}
+    project = project_of(attribute=attributes)
+    project["metadata"]["1_0"]["av"] = {"1": "cat", "2": "dog", "3": "large"}
+    values = {"kind (1)": "cat", "kind (2)": "dog", "size": "large"}
+    assert read(tmp_path, project)[0].regions[0]["region_attributes"] == values
+    row = '"m","[""a.png""]",0,[],"[2,1,1,9,9]","{""1"":""cat"",""2"":""dog"",""3"":""large""}"'
+    text = HEADER + f"# ATTRIBUTE = {dump(attributes)}\n{row}"
+    assert read(tmp_path, text, "via.csv")[0].regions[0]["region_attributes"] == values
+    assert read(tmp_path, "sep=,\n" + text, "via.csv")[0].regions[0]["region_attributes"] == values
+
+
 def test_extreme_points_give_their_rectangle_and_circle(tmp_path):
     project = project_of()
     project["metadata"] = {

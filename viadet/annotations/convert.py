@@ -1,14 +1,20 @@
 """Converting a folder with annotation files and images to COCO annotations."""
 
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from viadet.annotations.categories import ONLY_CATEGORY, Categories, category_of, choose_categories, count_values
+from viadet.annotations.categories import (
+    ONLY_CATEGORY,
+    Categories,
+    Values,
+    category_of,
+    choose_categories,
+    count_values,
+)
 from viadet.annotations.coco import ConvertedImage, box_and_outline
 from viadet.annotations.faults import Fault, group_faults, user_path
-from viadet.annotations.image_names import FileIndex, index_files, resolve_image
+from viadet.annotations.image_names import FileIndex, common_folder, index_files, likely_place, resolve_image
 from viadet.annotations.merging import AnnotatedImage, merge_annotations
 from viadet.images.decoding import decode_image
 from viadet.project.counting import counted
@@ -31,9 +37,10 @@ class DataSet(NamedTuple):
     annotation_files: list[str]  # as the user knows them
     other_files: list[str]  # .json and .csv files that VIA did not write, and what they are
     categories: Categories
-    values: Counter[str]  # how often the attribute has which value
+    values: Values  # how often each region attribute has which value
     images: list[ConvertedImage]  # sorted by file name
     emptied: list[str]  # images whose regions were all left out
+    left_out: dict[str, list[Fault]]  # faults of each of those; and of the others that have no box, by likely places
     unlisted: list[str]  # images without an entry in any annotation file
     filled: list[str]  # images without regions in some annotation file, with regions in another
     faults: list[Fault]  # what was left out, or is an error
@@ -62,9 +69,8 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
         raise UserError(f"{origin} has no annotations of VIA: found {found}; {advice}")
     annotated, faults = _merge_files(files, index, origin)
     regions = [region for image in annotated for region in image.regions]
-    values = count_values(regions)
     try:
-        categories = choose_categories(values, len(regions), params)
+        categories = choose_categories(regions, params)
     except UserError as error:
         faults.append(Fault("file", "category", user_path(origin, ""), f"has no clear categories: {error}"))
         categories = Categories(None, [ONLY_CATEGORY])
@@ -75,14 +81,20 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
     if params.emptied_images == "drop":
         images = [image for image in images if image.annotations or not image.skipped_regions]
     listed = {image.file_name for image in annotated}
+    left_out = _missing_images(files, faults, origin) | {
+        entry.file_name: image_faults
+        for entry, (image, image_faults) in zip(annotated, converted, strict=True)
+        if image_faults and (image is None or not image.annotations)
+    }
     return DataSet(
         origin=origin,
         annotation_files=[user_path(origin, name) for name in files.images],
         other_files=other_files,
         categories=categories,
-        values=values.get(categories.attribute, Counter()),
+        values=count_values(regions),
         images=images,
         emptied=[image.file_name for image in emptied],
+        left_out=left_out,
         unlisted=[name for name in image_names if name not in listed],
         filled=[image.file_name for image in annotated if image.has_empty_entry],
         faults=faults + [fault for _, image_faults in converted for fault in image_faults],
@@ -126,6 +138,17 @@ def _merge_files(files: AnnotationFiles, index: FileIndex, origin: str) -> tuple
                 resolved[file].append(image._replace(file_name=name))
     merged, contradictions = merge_annotations(resolved)
     return merged, faults + contradictions
+
+
+def _missing_images(files: AnnotationFiles, faults: list[Fault], origin: str) -> dict[str, list[Fault]]:
+    """Give the faults of images that were not found by the images' likely places."""
+    top = common_folder(image.file_name for images in files.images.values() for image in images)
+    missing: dict[str, list[Fault]] = {}
+    for fault in faults:
+        if fault.is_missing_image:
+            source = PurePath(fault.file).relative_to(origin).as_posix()
+            missing.setdefault(likely_place(fault.places[0], source, top), []).append(fault)
+    return missing
 
 
 def _convert_image(

@@ -1,6 +1,8 @@
 """Warnings about a data set that can be used: a line each, with what to do."""
 
+import re
 from collections import defaultdict
+from difflib import get_close_matches
 
 from viadet.annotations.splits import Splits, group_equal_images
 from viadet.project.counting import counted, first_names
@@ -18,18 +20,40 @@ def missing_categories(splits: Splits, categories: list[str]) -> list[str]:
     return lines
 
 
+FEW_BOXES = 2  # of a category that may be misspelt
+TIMES_RARER = 10  # than a category of a similar name, of which one may be misspelt, too
+SIMILARITY = 0.75  # of two names, as difflib measures it
+OTHER_LETTERS = 2  # that only one of two similar names has
+
+
 def rare_categories(splits: Splits, categories: list[str]) -> list[str]:
-    """Name the categories with one box, which may be misspelt, each with its image."""
+    """Name the categories that may be misspelt, each with an image: with few boxes, or like a far more frequent one."""
     image_names = defaultdict(list)  # of each category's boxes
     for image in (image for images in splits.values() for image in images):
         for annotation in image.annotations:
             image_names[annotation["category_id"]].append(image.file_name)
-    rare = [
-        f"{name} ({image_names[category_id][0]})"
-        for category_id, name in enumerate(categories, start=1)
-        if len(image_names[category_id]) == 1
-    ]
-    return [f"there is only one box of {first_names(rare)}; check the spelling"] if rare else []
+    counts = {name: len(image_names[category_id]) for category_id, name in enumerate(categories, start=1)}
+    words = {name: re.sub("[0-9]+", "", name.casefold()) for name in counts}  # names may well differ in numbers
+    rare = []
+    for category_id, name in enumerate(categories, start=1):
+        count, word = counts[name], words[name]
+        frequent = {words[other]: other for other in counts if counts[other] >= TIMES_RARER * count}
+        # Comparing letters first spares most of the slow comparisons of many categories.
+        candidates = [other for other in frequent if other != word and len({*other} ^ {*word}) <= OTHER_LETTERS]
+        similar = [frequent[match] for match in get_close_matches(word, candidates, 1, SIMILARITY)]
+        if count and (similar or count <= FEW_BOXES):
+            like = f", like {similar[0]}, which has {counts[similar[0]]}" if similar else ""
+            rare.append(f"{name} ({counted(count, 'box', 'boxes')}, in {image_names[category_id][0]}{like})")
+    return [f"few boxes, check the spelling: {first_names(rare)}"] if rare and len(categories) > 1 else []
+
+
+def images_without_boxes(splits: Splits) -> list[str]:
+    """Tell if most images have no boxes, as do those that nobody looked at."""
+    images = [image for images in splits.values() for image in images]
+    empty = sum(not image.annotations for image in images)
+    text = f"{empty} of {counted(len(images), 'image')} have no boxes, and what they show counts as background"
+    advice = "if nobody looked at them, export as CSV and delete their rows, of region_count 0"
+    return [f"{text}; {advice}"] if 2 * empty > len(images) else []
 
 
 def contradicting_boxes(splits: Splits) -> list[str]:

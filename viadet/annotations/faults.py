@@ -3,10 +3,11 @@
 What is wrong stays data until `sentence` writes it. Files are named as the user knows them.
 """
 
+from collections import Counter
 from pathlib import PurePath
 from typing import NamedTuple
 
-from viadet.project.counting import counted
+from viadet.project.counting import counted, first_names
 from viadet.project.errors import UserError
 from viadet.project.params import ConvertParams
 
@@ -31,6 +32,11 @@ class Fault(NamedTuple):
         return ", ".join([self.file, *self.places])
 
     @property
+    def is_missing_image(self) -> bool:
+        """Tell whether only an annotation file names the image; one that can't be read is a file itself."""
+        return self.kind == "image" and self.param == "bad_images" and bool(self.places)
+
+    @property
     def sentence(self) -> str:
         """Say where the fault is and what is wrong."""
         return f"{self.place} {self.text}"
@@ -49,9 +55,9 @@ class FaultGroup(NamedTuple):
     def summary(self) -> str:
         """Give count, reason and the first places, such as `2 regions (point): via.json, a.jpg, region 3 is ...`."""
         first, *others = self.faults[:PRINTED_PLACES]
-        # All faults of regions with one reason read the same; what is wrong with an image may include a hint.
+        # All faults of regions with one reason read the same; what is wrong with an image may differ by a hint.
         same_text = self.kind == "region"
-        texts = [fault.place if same_text else fault.sentence for fault in others]
+        texts = [fault.place if same_text or fault.text == first.text else fault.sentence for fault in others]
         more = "; ..." if len(self.faults) > PRINTED_PLACES else ""
         places = "; ".join([first.sentence, *texts])
         return f"{counted(len(self.faults), self.kind)} ({self.reason}): {places}{more}"
@@ -60,6 +66,13 @@ class FaultGroup(NamedTuple):
 def user_path(origin: str, name: str) -> str:
     """Name a file below the data set's folder `origin` as the user knows it, with `/`, as reports are compared."""
     return (PurePath(origin) / name).as_posix()
+
+
+def count_left_out(faults: list[Fault]) -> str:
+    """Count faults by reason, with the param that had them left out."""
+    counts = Counter((fault.reason, fault.param) for fault in faults)
+    parts = [f"{count} {reason} by convert.{param}" for (reason, param), count in counts.most_common()]
+    return f"left out were {first_names(parts, PRINTED_REASONS)}"
 
 
 def group_faults(faults: list[Fault], params: ConvertParams) -> list[FaultGroup]:

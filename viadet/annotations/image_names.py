@@ -1,8 +1,10 @@
 """Finding the image file that an annotation file names, by a plain name, a path of any system, or a URL."""
 
+import posixpath
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -116,6 +118,20 @@ def _hint(file_name: str, index: FileIndex) -> str:
         return f", but {'/'.join(nearest.parts)} is there"
     suffix = Path(name).suffix
     return f", and {suffix} images can't be read; save it as JPEG or PNG" if suffix.lower() in UNREAD_SUFFIXES else ""
+
+
+def common_folder(file_names: Iterable[str]) -> tuple[str, ...]:
+    """Give the folder that holds all images, as their names in annotation files say."""
+    folders = ["/".join(_spellings(name)[-1][:-1]) for name in file_names]
+    return PurePosixPath(posixpath.commonpath(folders or [""])).parts
+
+
+def likely_place(file_name: str, source: str, top: tuple[str, ...]) -> str:
+    """Give where a missing image seems to belong, relative to the indexed folder as the annotation file `source` is.
+
+    It is the place below `top`, the folder that holds all images elsewhere, seen from the annotation file.
+    """
+    return "/".join([*PurePosixPath(source).parts[:-1], *_spellings(file_name)[-1][len(top) :]])
 
 
 def _composed(text: str) -> str:

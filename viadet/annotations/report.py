@@ -1,15 +1,23 @@
 """The report of a data set: figures for metrics, details for a file, lines for the terminal."""
 
+import math
+import re
 from collections import Counter, defaultdict
 from statistics import median
 from typing import Any
 
 import yaml
 
-from viadet.annotations.categories import describe_counts
+from viadet.annotations.categories import Categories, describe_counts, shown_name
 from viadet.annotations.coco import ConvertedImage
 from viadet.annotations.convert import DAMAGED_FILE, DataSet
-from viadet.annotations.data_warnings import contradicting_boxes, equal_images, missing_categories, rare_categories
+from viadet.annotations.data_warnings import (
+    contradicting_boxes,
+    equal_images,
+    images_without_boxes,
+    missing_categories,
+    rare_categories,
+)
 from viadet.annotations.faults import LISTED_PLACES, PRINTED_REASONS, group_faults
 from viadet.annotations.splits import Splits
 from viadet.project.counting import counted, first_names
@@ -17,7 +25,23 @@ from viadet.project.params import ConvertParams
 
 PRINTED_CATEGORIES = 20
 PRINTED_NAMES = 3
+PLAIN_TEXT = re.compile("[A-Za-z][ -~]*")
+LISTED_VALUES = 100  # of each attribute, in the report's file
 SMALL_AREA, LARGE_AREA = 32**2, 96**2  # px², the limits of COCO's size classes
+
+
+class ParamsDumper(yaml.SafeDumper):
+    """Writes texts that YAML 1.1 and 1.2 read as they were: without quotes only where it is plain that they are texts.
+
+    PyYAML knows 1.1 alone, in which 1e3 is a text. Escapes in double quotes survive a terminal that prints ASCII alone.
+    """
+
+    def represent_text(self, text: str) -> yaml.Node:
+        """Choose the quotes."""
+        return self.represent_scalar("tag:yaml.org,2002:str", text, None if PLAIN_TEXT.fullmatch(text) else '"')
+
+
+ParamsDumper.add_representer(str, ParamsDumper.represent_text)
 
 
 class Report:
@@ -33,6 +57,7 @@ class Report:
             *rare_categories(splits, names),
             *contradicting_boxes(splits),
             *equal_images(splits),
+            *images_without_boxes(splits),
         ]
 
     def metrics(self) -> dict[str, int]:
@@ -53,7 +78,10 @@ class Report:
         return {
             "annotation_files": self.data_set.annotation_files,
             "other_files": self.data_set.other_files,
-            "values": self.data_set.values,
+            "values": {
+                attribute: {shown_name(name): count for name, count in counts.most_common(LISTED_VALUES)}
+                for attribute, counts in sorted(self.data_set.values.items())
+            },
             "attribute": self.data_set.categories.attribute,
             "categories": self.data_set.categories.names,
             "splits": self.counts,
@@ -78,7 +106,8 @@ class Report:
         """Give the lines for the terminal; with faults that are errors, only these and what helps to fix them."""
         data_set = self.data_set
         lines = [line for split, counts in self.counts.items() for line in _split_lines(split, counts)]
-        for group in self.groups[:PRINTED_REASONS]:
+        is_last_line = sum(len(group.faults) for group in self.groups if group.is_error) == 1  # the error tells it
+        for group in self.groups[is_last_line:PRINTED_REASONS]:
             decision = "error" if group.is_error else f"left out by convert.{group.param}"
             lines.append(f"{decision}: {group.summary}")
         if more := self.groups[PRINTED_REASONS:]:
@@ -89,15 +118,16 @@ class Report:
             lines += _name_line("left out: {} without an entry in an annotation file", data_set.unlisted)
         lines += _name_line("{} with regions in one annotation file and none in another", data_set.filled)
         if not self.counts:
-            values = f"values of {data_set.categories.attribute}: {describe_counts(data_set.values)}"
-            return [*lines, values] if data_set.values else lines
+            attribute = data_set.categories.attribute
+            counts = data_set.values.get(attribute)
+            return [*lines, f"values of {attribute}: {describe_counts(counts)}"] if counts else lines
         verb = "left out" if self.params.emptied_images == "drop" else "kept"
         lines += _name_line(f"{verb} by convert.emptied_images: {{}} whose regions were all left out", data_set.emptied)
         if count := sum(counts["duplicate_regions"] for counts in self.counts.values()):
             lines.append(f"left out: {counted(count, 'region')} equal to another one of the same image")
         if count := sum(counts["clipped_regions"] for counts in self.counts.values()):
             lines.append(f"clipped: {counted(count, 'region')} that reached beyond the edge of the image")
-        return lines + [f"warning: {line}" for line in self.warnings] + _found_params(data_set, self.params)
+        return lines + [f"warning: {line}" for line in self.warnings] + found_params(data_set.categories, self.params)
 
 
 def count_split(images: list[ConvertedImage], categories: list[str]) -> dict[str, Any]:
@@ -154,10 +184,14 @@ def _name_line(text: str, names: list[str]) -> list[str]:
     return [f"{text.format(counted(len(names), 'image'))}: {first_names(names)}"] if names else []
 
 
-def _found_params(data_set: DataSet, params: ConvertParams) -> list[str]:
+def found_params(categories: Categories, params: ConvertParams) -> list[str]:
     """Give what `auto` stood for, as lines of params.yaml."""
     if "auto" not in (params.attribute, params.categories):
         return []
-    attribute, names = data_set.categories
-    text = yaml.safe_dump({"categories": names, "attribute": attribute}, sort_keys=False, allow_unicode=True)
-    return ["found, to copy into params.yaml:", "  convert:", *(f"    {line}" for line in text.splitlines())]
+    attribute, names = categories
+    said = ""
+    if attribute is None and params.attribute == "auto":
+        said = f" (no region has a value in any attribute, so all are {names[0]})"
+    found = {"categories": names, "attribute": attribute}
+    text = yaml.dump(found, Dumper=ParamsDumper, sort_keys=False, allow_unicode=True, width=math.inf)
+    return [f"found{said}, to copy into params.yaml:", "  convert:", *(f"    {line}" for line in text.splitlines())]

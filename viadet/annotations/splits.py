@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from viadet.annotations.coco import ConvertedImage
-from viadet.project.counting import counted
+from viadet.annotations.faults import Fault, count_left_out
+from viadet.project.counting import counted, first_names
 from viadet.project.errors import UserError
 from viadet.project.params import SplitParams
 
@@ -27,11 +28,16 @@ Splits = dict[str, list[ConvertedImage]]
 
 
 def split_data_set(
-    images: list[ConvertedImage], unlisted: list[str], params: SplitParams | None, origin: str
+    images: list[ConvertedImage],
+    unlisted: list[str],
+    left_out: dict[str, list[Fault]],
+    params: SplitParams | None,
+    origin: str,
 ) -> tuple[Splits, str]:
     """Split by folders named train, val and test in any depth, or by the shares of `params` if there are none.
 
-    The names of images without annotations, `unlisted`, only tell which folders there are.
+    The names of images without annotations, `unlisted`, and of annotated ones that were left out, each with its faults,
+    only tell which folders there are, and what became of them.
 
     Returns:
         The images of train, val and, where there are some, test; and how they were found, in words.
@@ -40,21 +46,25 @@ def split_data_set(
         UserError: the folders are no splits, there are too few images, or a split has no boxes.
     """
     try:
-        splits, how = _split(images, unlisted, params)
+        splits, how = _split(images, unlisted, left_out, params)
         for split, members in splits.items():
             if not any(image.annotations for image in members):
-                raise UserError(f"{split}: no boxes in {counted(len(members), 'image')}; annotate some")
+                faults = [fault for image in members for fault in left_out.get(image.file_name, [])]
+                reason = f"{count_left_out(faults)}; fix these, or " if faults else ""
+                raise UserError(f"{split}: no boxes in {counted(len(members), 'image')}; {reason}annotate some")
     except UserError as error:
         raise UserError(f"{origin}: {error}") from None
     return {split: splits[split] for split in SPLITS if split in splits}, how
 
 
-def _split(images: list[ConvertedImage], unlisted: list[str], params: SplitParams | None) -> tuple[Splits, str]:
+def _split(
+    images: list[ConvertedImage], unlisted: list[str], left_out: dict[str, list[Fault]], params: SplitParams | None
+) -> tuple[Splits, str]:
     names = [image.file_name for image in images]
-    folders = split_folders([*names, *unlisted])
+    folders = _find_folders(names, unlisted, left_out)
     splits: Splits = {}
     if any(folders.values()):
-        _check_folders(folders, set(names))
+        _check_folders(folders, set(names), left_out)
         for name, image in zip(names, images, strict=True):
             splits.setdefault(folders[name], []).append(image)
     has_folders = "by the folders " + " and ".join(split for split in SPLITS if split in splits)
@@ -127,6 +137,24 @@ def split_by_fold(splits: Splits, folds: int, fold: int, folds_of: Literal["all"
     return splits | new_splits
 
 
+def check_shared_categories(splits: Splits, names: list[str], origin: str) -> None:
+    """Check that each split has boxes of a category that train has, too.
+
+    Otherwise its AP is 0 whatever is learnt, which nobody would want to wait for.
+
+    Raises:
+        UserError: a split has none; names the categories of both.
+    """
+    found = {split: {a["category_id"] for i in images for a in i.annotations} for split, images in splits.items()}
+    for split in found:
+        if not found[split] & found["train"]:
+            shown = {side: first_names([names[i - 1] for i in sorted(found[side])]) for side in ("train", split)}
+            raise UserError(
+                f"{origin}: train has boxes of {shown['train']} alone and {split} of {shown[split]}, so that nothing "
+                "learnt can be measured; give the same objects the same name in both, or annotate more images"
+            )
+
+
 def group_equal_images(images: Iterable[ConvertedImage]) -> list[list[ConvertedImage]]:
     """Group images of equal content, in the order of the first of each group."""
     groups: dict[str, list[ConvertedImage]] = {}
@@ -135,8 +163,22 @@ def group_equal_images(images: Iterable[ConvertedImage]) -> list[list[ConvertedI
     return list(groups.values())
 
 
-def _check_folders(folders: dict[str, str | None], annotated: set[str]) -> None:
-    """Check that every annotated image is in a split, and that train and val have some."""
+def _find_folders(names: list[str], unlisted: list[str], left_out: dict[str, list[Fault]]) -> dict[str, str | None]:
+    """Find the split of each image, also of those that are missing.
+
+    Where a missing image belongs is a guess: it counts if it is a split, and leaves all annotated images in theirs.
+    """
+    missing = {name for name, faults in left_out.items() if faults[0].is_missing_image}
+    present = [*names, *unlisted, *(name for name in left_out if name not in missing)]
+    folders = split_folders(present)
+    with_missing = split_folders([*present, *missing])
+    with_missing = split_folders([*present, *(name for name in missing if with_missing[name])])
+    fits = all(with_missing[name] and folders[name] in (None, with_missing[name]) for name in names)
+    return with_missing if fits else folders
+
+
+def _check_folders(folders: dict[str, str | None], annotated: set[str], left_out: dict[str, list[Fault]]) -> None:
+    """Check that every annotated image is in a split, that train and val have some, and that none was emptied."""
     outside = sorted(name for name in annotated if folders[name] is None)
     counts = Counter(split for split in folders.values() if split)
     found = ", ".join(f"{split} ({counted(counts[split], 'image')})" for split in SPLITS if counts[split])
@@ -145,8 +187,17 @@ def _check_folders(folders: dict[str, str | None], annotated: set[str]) -> None:
             f"found the folders {found}, but {counted(len(outside), 'annotated image')} outside of them, such as "
             f"{outside[0]}; move them into a folder train, val or test, or rename these folders"
         )
+    filled = {folders[name] for name in annotated}
+    emptied = [name for name in left_out if folders.get(name) not in {None, *filled}]
+    if emptied:
+        splits = " and ".join(sorted({folders[name] for name in emptied}))
+        faults = [fault for name in emptied for fault in left_out[name]]
+        raise UserError(
+            f"found the folders {found}, but nothing is left of {splits}: {count_left_out(faults)}; fix these, "
+            f"or take the {counted(len(emptied), 'image')} out of the folder and of the annotation files"
+        )
     needed = {"train", *(split for split in ("train", "val") if counts[split])}
-    for split in sorted(needed - {folders[name] for name in annotated}):
+    for split in sorted(needed - filled):
         raise UserError(
             f"found the folders {found}, but no annotated images in {split}; annotate some, or remove that folder"
         )
@@ -169,7 +220,29 @@ def _stratify(groups: list[list[ConvertedImage]], shares: dict[str, float]) -> d
             lacking_groups[split] -= 1
             for category in categories[index]:
                 lacking[split][category] -= 1
-    for split in sorted(shares.keys() - set(split_of.values())):  # a small share of few images
-        largest = max(shares, key=lambda split: list(split_of.values()).count(split))
-        split_of[[index for index, value in split_of.items() if value == largest][-1]] = split
+    for split in sorted(shares):  # a small share of few images, or of few with boxes
+        _give_boxes(split, split_of, categories)
     return {image.file_name: split_of[index] for index, group in enumerate(groups) for image in group}
+
+
+def _give_boxes(split: str, split_of: dict[int, str], categories: list[set[int]]) -> None:
+    """Move a group with boxes to a split that has none, from the one that has most; any group to an empty split.
+
+    It is one whose categories others there have, too. A group without boxes goes back in exchange.
+    """
+    members = {other: [index for index in split_of if split_of[index] == other] for other in SPLITS}
+    with_boxes = {other: [i for i in indices if categories[i] != {NO_BOXES}] for other, indices in members.items()}
+    if with_boxes[split]:
+        return
+    donor = max(SPLITS, key=lambda other: len(with_boxes[other]))
+    candidates = with_boxes[donor]
+    if len(candidates) < 2:  # the donor needs one itself
+        if members[split]:
+            return
+        donor = max(SPLITS, key=lambda other: len(members[other]))
+        candidates = members[donor]
+    counts = Counter(category for index in candidates for category in categories[index])
+    given = max(candidates, key=lambda index: min(counts[category] for category in categories[index]))
+    if members[split]:
+        split_of[members[split][-1]] = donor
+    split_of[given] = split

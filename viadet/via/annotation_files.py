@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from viadet.via.csv_files import images_of_csv
+from viadet.via.csv_files import images_of_csv, separator_and_rest
 from viadet.via.data_files import ANNOTATION_SUFFIXES
 from viadet.via.images import DamagedFileError, ViaImage
 from viadet.via.json_files import images_of_json, parse_json
@@ -68,13 +68,14 @@ def _read_text(path: Path) -> str:
 
 
 def _images_of_csv(text: str) -> list[ViaImage]:
+    _, content = separator_and_rest(text)
     if "# CSV_HEADER" in text and "spatial_coordinates" in text:  # VIA 3, with regions in images or video frames
-        return images_of_via3_csv(text)
-    if "region_shape_attributes" in text.lstrip().partition("\n")[0]:  # the header of VIA 1 or 2
+        return images_of_via3_csv(content)
+    if "region_shape_attributes" in content.lstrip().partition("\n")[0]:  # the header of VIA 1 or 2
         return images_of_csv(text)
     has_segments = "temporal_segment_start" in text
-    content = "CSV without VIA's columns" if text.strip() else "an empty file"
-    raise OtherFileError("VIA 3's temporal segments" if has_segments else content)
+    kind = "CSV without VIA's columns" if text.strip() else "an empty file"
+    raise OtherFileError("VIA 3's temporal segments" if has_segments else kind)
 
 
 def _images_of_json(text: str) -> list[ViaImage]:

@@ -12,6 +12,7 @@ from viadet.via.json_files import parse_json, size_of
 
 COLUMNS = ("filename", "file_size", "region_count", "region_shape_attributes", "region_attributes")
 UNDEFINED = re.compile(r'("(?:[^"\\]|\\.)*")|\bundefined\b')  # a string, or JavaScript's undefined outside of one
+SEPARATOR_LINE = re.compile(r"""\s*"?sep=([;,|\t]).*(?:\r\n?|\n)""", re.IGNORECASE)
 
 CELL_CHARS = min(sys.maxsize, 2**31 - 1)  # the default, 128 KiB, is less than a long polygon's cell
 
@@ -22,18 +23,26 @@ def images_of_csv(text: str) -> list[ViaImage]:
     Raises:
         DamagedFileError: columns are missing, or a row can't be read; names it, counted from 1.
     """
-    first_line = text.lstrip().partition("\n")[0]
-    delimiter = next((sign for sign in ";\t" if sign in first_line), ",")  # spreadsheets also write these
-    header, *rows = csv_rows(text, delimiter) or [[""]]
+    delimiter, content = separator_and_rest(text)
+    if delimiter is None:
+        first_line = content.lstrip().partition("\n")[0]
+        delimiter = next((sign for sign in ";\t" if sign in first_line), ",")  # spreadsheets also write these
+    header, *rows = csv_rows(content, delimiter) or [[""]]
     header[0] = header[0].lstrip("#")  # as VIA 1 writes it
     missing = [name for name in COLUMNS if name not in header]
     if missing:
         raise DamagedFileError(f"is not a VIA file: the first row lacks the columns {', '.join(missing)}")
     images: dict[tuple[str, str], list[Any]] = {}
-    places = ((f"row {number}", row) for number, row in enumerate(rows, start=2))
+    places = ((f"row {number}", row) for number, row in enumerate(rows, start=2 if content == text else 3))
     for name, size, region in read_all(places, lambda row: _region_of(row, header)):
         images.setdefault((name, size), []).extend(region)
     return [ViaImage(name, regions, _size(size)) for (name, size), regions in images.items()]
+
+
+def separator_and_rest(text: str) -> tuple[str | None, str]:
+    """Give the separator that a first line such as `sep=;` names for Excel, if there is one, and the lines below it."""
+    line = SEPARATOR_LINE.match(text)
+    return (line[1], text[line.end() :]) if line else (None, text)
 
 
 def csv_rows(text: str, delimiter: str = ",") -> list[list[str]]:

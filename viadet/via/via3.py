@@ -3,6 +3,7 @@
 Regions become regions of VIA 2: `xy` is [shape, coordinates, …], attributes and their options have ids.
 """
 
+from collections import Counter
 from typing import Any
 
 from viadet.via.csv_files import cells_of, csv_rows, json_cell
@@ -36,7 +37,8 @@ def images_of_project(project: dict[str, dict]) -> list[ViaImage]:
     names = read_all(views, lambda view: _file_name_of(view, project["file"]))
     images = {view_id: ViaImage(name, []) for view_id, name in zip(project["view"], names, strict=True)}
     metadata = ((f"metadata {short_repr(key)}", entry) for key, entry in project["metadata"].items())
-    for view_id, region in read_all(metadata, lambda entry: _entry_of(entry, images, project["attribute"])):
+    attributes = _with_own_names(project["attribute"])
+    for view_id, region in read_all(metadata, lambda entry: _entry_of(entry, images, attributes)):
         images[view_id].regions.extend(region)
     return list(images.values())
 
@@ -54,7 +56,7 @@ def images_of_via3_csv(text: str) -> list[ViaImage]:
     missing = [name for name in CSV_COLUMNS if name not in columns]
     if missing:
         raise DamagedFileError(f"is changed: its CSV_HEADER lacks the columns {', '.join(missing)}; export it again")
-    attributes = json_cell({ATTRIBUTES: ""} | values, ATTRIBUTES, dict)
+    attributes = _with_own_names(json_cell({ATTRIBUTES: ""} | values, ATTRIBUTES, dict))
     rows = csv_rows("\n".join(line for line in lines if not line.startswith("#")))
     places = ((f"row {number} below the comments", row) for number, row in enumerate(rows, start=1))
     images: dict[str, list[Any]] = {}
@@ -108,6 +110,23 @@ def _region_of(xy: list, values_by_id: dict, attributes: dict) -> dict:
         shape_attributes = {"name": name, **dict(zip(keys, coordinates, strict=False))}
     values = dict(_attribute_of(attributes.get(id_), id_, value) for id_, value in values_by_id.items())
     return {"shape_attributes": shape_attributes, "region_attributes": values}
+
+
+def _with_own_names(attributes: dict) -> dict:
+    """Put the ids behind the names of attributes that share one, as kind (1) and kind (2), so that none is lost."""
+    places = Counter(map(_name_and_anchor, attributes.values()))
+    return {
+        id_: attribute | {"aname": f"{attribute['aname']} ({id_})"}
+        if places[_name_and_anchor(attribute)] > 1 and _name_and_anchor(attribute)
+        else attribute
+        for id_, attribute in attributes.items()
+    }
+
+
+def _name_and_anchor(attribute: Any) -> tuple[str, str] | None:
+    """Give an attribute's name, and whether it is one of regions or of files, which may have the same."""
+    name = attribute.get("aname") if isinstance(attribute, dict) else None
+    return (name, str(attribute.get("anchor_id"))) if isinstance(name, str) else None
 
 
 def _attribute_of(attribute: Any, id_: str, value: Any) -> tuple[str, Any]:
