@@ -178,7 +178,7 @@ def test_an_ambiguous_name_is_an_error_with_the_candidates(tmp_path):
         ("001.png", ", but images/001.jpg is there"),
         ("http://example.org/001.JPEG?x", ", but images/001.jpg is there"),
         ("002.jpg", ""),
-        ("sub/002.HEIC", ", and .HEIC images can't be read; save it as JPEG or PNG"),
+        ("sub/002.HEIC", ", and .HEIC images can't be read; save it as JPEG or PNG, and rename it in VIA"),
         ("..", ""),
         ("/", ""),
         ("http://", ""),

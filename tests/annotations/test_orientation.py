@@ -41,7 +41,7 @@ def test_a_region_that_fits_only_the_stored_image_is_a_fault_with_the_upright_bo
         assert fault.sentence == (
             f"data/own/via.json, {image}, region {number} was drawn in the image as it is stored, 320 x 240 px, before "
             "EXIF orientation 6 turns it; upright, its box is [40, 150, 150, 160]; delete the orientation from the "
-            "file, or draw all of its regions again in a browser that turns it"
+            "file (exiftool -Orientation= FILE), or draw all of its regions again in a browser that turns it"
         )
     assert data_set.images == []
 

@@ -241,8 +241,8 @@ def _unturned_fault(entry: AnnotatedImage, region: UnturnedRegion) -> Fault:
     width, height = region.stored_wh
     text = (
         f"was drawn in the image as it is stored, {width} x {height} px, before EXIF orientation {region.orientation} "
-        f"turns it; upright, its box is [{box}]; delete the orientation from the file, or draw all of its regions "
-        "again in a browser that turns it"
+        f"turns it; upright, its box is [{box}]; delete the orientation from the file (exiftool -Orientation= "
+        "FILE), or draw all of its regions again in a browser that turns it"
     )
     return Fault("image", UNTURNED, entry.source, text, "bad_images", (entry.file_name, f"region {region.number}"))
 

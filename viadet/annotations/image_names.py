@@ -178,7 +178,7 @@ def _hint(image: ViaImage, named: list[Candidate], index: FileIndex, found: set[
         return f", but {'/'.join(nearest.parts)} is there"
     suffix = Path(name).suffix
     unread = suffix.lower() in UNREAD_SUFFIXES
-    return f", and {suffix} images can't be read; save it as JPEG or PNG" if unread else ""
+    return f", and {suffix} images can't be read; save it as JPEG or PNG, and rename it in VIA" if unread else ""
 
 
 def _composed(text: str) -> str:

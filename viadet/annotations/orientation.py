@@ -1,7 +1,7 @@
 """EXIF orientation: telling regions that were drawn in an image as it is stored, before it is turned upright.
 
-VIA has no code for it: regions are in px of what the browser shows. Browsers before 2020 show an image as it is stored;
-today's turn it, Chromium JPEG and PNG but not WebP.
+VIA has no code for it: regions are in px of what the browser shows. Most browsers before 2020 show an image as it is
+stored; today's turn it, but Chromium, for one, only JPEG and PNG, not WebP.
 """
 
 from pathlib import Path
