@@ -29,15 +29,15 @@ def main() -> None:
     recipe = read_recipe()
     params = recipe.convert
     data_set = convert_data_set(RAW_DIR, recipe.fetch.origin, params)
-    count, files = counted(len(data_set.images), "image"), first_names(data_set.annotation_files)
+    count, files = counted(data_set.annotated, "image"), first_names(data_set.annotation_files)
     print(f"recipe {read_recipe_name()}: {count} of {data_set.origin}, annotated in {files}")
     report = Report(data_set, {}, params)  # no splits yet: what is wrong comes first
-    if any(group.is_error for group in report.groups):
+    if any(group.is_error for group in report.groups) or not data_set.has_boxes:
         write_json(REPORT_PATH, report.details())
         for line in report.lines():
             print(line)
+        check_has_boxes(data_set, params)
         raise_faults(report.groups, data_set.origin)
-    check_has_boxes(data_set, params)
     splits, how = split_data_set(data_set.images, data_set.unlisted, data_set.left_out, params.split, data_set.origin)
     if params.folds:
         splits = split_by_fold(splits, params.folds, params.fold, params.folds_of)

@@ -15,6 +15,7 @@ from viadet.project.libraries import write_versions
 from viadet.project.params import Recipe, read_recipe, read_recipe_name
 from viadet.sources.photographs import fetch_photographs
 from viadet.sources.weights import check_start, fetch_initial_weights
+from viadet.via.data_files import describe_unread, is_unread_file
 
 RAW_DIR = Path("data/raw")
 INIT_DIR = Path("data/init")
@@ -45,7 +46,9 @@ def main() -> None:
         others = fetch_photographs(recipe.fetch, raw_folder)
     with replaced_dir(LIBRARIES_DIR) as folder:
         write_versions(folder)
-    if others:
+    if unread := [name for name in others if is_unread_file(Path(name))]:
+        print(f"warning: left out {describe_unread(unread)}")
+    if others := [name for name in others if name not in unread]:
         print(f"left out {counted(len(others), 'file')} (no image, .json or .csv), such as {others[0]}")
     files = counted(sum(path.is_file() for path in RAW_DIR.rglob("*")), "file")
     print(f"{RAW_DIR}: {files}; initial weights: {init}")

@@ -203,8 +203,8 @@ def test_a_data_set_without_boxes_is_refused_with_what_was_left_out(folder):
     assert error_of(folder) == "data/own/via_region_data.json: no boxes in 1 image; annotate some"
     write_split(folder, [via_entry("a.png", *[POINT] * 3)])
     assert error_of(folder, points="skip") == (
-        "data/own/via_region_data.json: no boxes in 1 image; all regions were left out (3 point) by convert.points; "
-        "draw shapes with an area, or fix these"
+        "data/own/via_region_data.json: no region gives a box (3 point); the first: data/own/via_region_data.json, "
+        "a.png, region 0 is a point, which has no area; draw shapes with an area"
     )
 
 
@@ -241,6 +241,107 @@ def test_images_and_files_that_are_not_used_are_named(folder):
     data_set = converted(folder)
     assert (len(data_set.images), data_set.unlisted) == (2, ["unlisted.png"])
     assert data_set.other_files == ["data/own/config.json (JSON without VIA's annotations)"]
+
+
+def noted(folder: Path, *names: str, **changes: int) -> dict:
+    """Entries of images, a square in each, with the bytes of their files; `changes` are for images without suffix."""
+    sizes = {name: (folder / name).stat().st_size for name in names}
+    sizes |= {f"{name}.png": size for name, size in changes.items()}
+    return {name: via_entry(Path(name).name, SQUARE) | {"size": size} for name, size in sizes.items()}
+
+
+def write_via(folder: Path, entries: dict) -> None:
+    (folder / "via_region_data.json").write_text(json.dumps(entries), encoding="utf-8")
+
+
+def test_an_image_that_was_saved_in_another_size_later_is_told(folder):
+    entries = noted(folder, "a.png", "b.png") | {"gone": via_entry("gone.png", SQUARE) | {"size": 77}}
+    Image.new("RGB", (640, 480)).save(folder / "b.png")
+    old, new = entries["b.png"]["size"], (folder / "b.png").stat().st_size
+    write_via(folder, entries)
+    assert converted(folder).changed == [f"b.png ({new} instead of {old})"]
+    entries["a.png"]["size"] = entries["b.png"]["size"] = -1  # as VIA writes what it does not know
+    write_via(folder, entries)
+    assert converted(folder).changed == []
+
+
+def test_an_image_that_is_noted_with_its_old_and_its_new_bytes_was_annotated_again(folder):
+    entries = noted(folder, "a.png", "b.png")
+    write_via(folder, entries | {"old": entries["b.png"] | {"size": 9}})
+    assert converted(folder).changed == []
+    write_via(folder, entries | {"b.png": entries["b.png"] | {"regions": []}, "old": entries["b.png"] | {"size": 9}})
+    assert len(converted(folder).changed) == 1
+
+
+def test_a_mask_of_the_same_name_does_not_stand_in_for_a_missing_image(tmp_path):
+    write_split(tmp_path / "images", [via_entry(f"{number}.png") for number in range(3)])
+    write_split(tmp_path / "masks", [via_entry(f"{number}.png") for number in range(3)], (20, 10))
+    entries = noted(tmp_path, *(f"images/{number}.png" for number in range(3)))
+    for path in (tmp_path / "images/2.png", *tmp_path.rglob("*.json")):
+        path.unlink()
+    write_via(tmp_path, entries)
+    data_set = converted(tmp_path)
+    assert [image.file_name for image in data_set.images] == ["images/0.png", "images/1.png"]
+    [fault] = faults_of(data_set)
+    size = (tmp_path / "masks/2.png").stat().st_size
+    assert fault.startswith(
+        f"missing image: data/own/via_region_data.json, 2.png is missing, but masks/2.png of {size}"
+    )
+
+
+def test_an_image_that_is_missing_in_several_files_is_one(folder):
+    for name in ("c.json", "d.json"):
+        (folder / name).write_text(json.dumps([via_entry("gone.png", SQUARE)] * 2), encoding="utf-8")
+    data_set = converted(folder)
+    expected = "missing image: data/own/c.json, gone.png is missing (also named in data/own/d.json)"
+    assert (faults_of(data_set), data_set.annotated) == ([expected], 3)
+
+
+@pytest.mark.parametrize("decision", ["error", "skip"])
+def test_without_any_image_the_stage_says_at_once_what_is_missing_and_where_it_may_lie(project, capsys, decision):
+    folder = write_split(Path("data/raw"), [via_entry("a.png", SQUARE), via_entry("b.png", SQUARE)])
+    Image.new("RGB", (9, 9)).save(folder / "b.png")
+    write_via(folder, noted(folder, "a.png", "b.png"))
+    (folder / "a.png").rename(folder / "renamed.png")
+    (folder / "b.png").unlink()
+    use(bad_images=decision)
+    size, place = (folder / "renamed.png").stat().st_size, "data/own/via_region_data.json"
+    assert stage_error("convert") == (
+        f"convert: {place}: none of the annotated images is there (2 missing image); the first: {place}, a.png is "
+        f"missing, but renamed.png has exactly its {size} bytes; give it the name that VIA has; "
+        "put the images that VIA shows into data/own"
+    )
+    assert capsys.readouterr().out.startswith(f"recipe own: 2 images of data/own, annotated in {place}\n")
+    assert [fault["count"] for fault in read("metrics/dataset_report.json")["faults"]] == [2]
+    (folder / "renamed.png").rename(folder / "a.png")
+    assert "is there" not in stage_error("convert")
+
+
+@pytest.mark.parametrize("decision", ["error", "skip"])
+@pytest.mark.parametrize(
+    ("shapes", "kind", "changes", "expected"),
+    [
+        (
+            [POINT, POINT],
+            "balloon",
+            ["points"],
+            "(2 point); the first: {} is a point, which has no area; draw shapes with",
+        ),
+        (
+            [SQUARE],
+            "kite",
+            ["other_categories"],
+            "(1 kind 'kite'); the first: {} has kind 'kite', expected one of balloon; set convert.attribute and",
+        ),
+        ([OUTSIDE], "balloon", ["bad_regions"], "(1 outside the image); the first: {} has no area inside the image of"),
+    ],
+)
+def test_where_skipping_would_leave_nothing_it_is_not_advised(project, decision, shapes, kind, changes, expected):
+    write_split(Path("data/raw"), [via_entry("a.png", *shapes, attributes={"kind": kind}), via_entry("b.png")])
+    use(attribute="kind", categories=["balloon"], **dict.fromkeys(changes, decision))
+    line, place = stage_error("convert"), "data/own/via_region_data.json"
+    assert line.startswith(f"convert: {place}: no region gives a box {expected.format(f'{place}, a.png, region 0')}")
+    assert "skip" not in line
 
 
 def test_a_missing_image_is_named_with_a_similar_one(folder):

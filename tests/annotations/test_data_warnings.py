@@ -2,6 +2,7 @@
 
 from viadet.annotations.coco import ConvertedImage
 from viadet.annotations.data_warnings import (
+    changed_images,
     contradicting_boxes,
     equal_images,
     images_without_boxes,
@@ -56,4 +57,30 @@ def test_equal_outlines_with_two_categories_are_counted():
 def test_equal_images_in_two_splits_are_named():
     splits = {"train": [image("a", content="x"), image("b", content="x")], "val": [image("c", content="x"), image("d")]}
     assert equal_images(splits) == ["1 group of equal images in several splits: a = b = c"]
-    assert equal_images({"train": splits["train"], "val": []}) == []
+
+
+def test_equal_images_in_one_split_are_named_with_their_boxes_where_these_differ():
+    splits = {"train": [image("a", (9, 1), content="x"), image("b", (9, 1), content="x"), image("c", content="z")]}
+    counted_twice = "1 group of equal images with the same boxes, which count each time; keep one of each in VIA: a = b"
+    assert equal_images(splits) == [counted_twice]
+    splits["train"] += [image("d", (8, 1), (9, 1), content="y"), image("e", (9, 1), content="y")]
+    different = "with different boxes; keep the right one of each in VIA: d (2 boxes) = e (1 box)"
+    assert equal_images(splits) == [f"1 group of equal images {different}", counted_twice]
+    splits["val"] = [image("f", (9, 2), content="z")]
+    assert equal_images(splits) == [
+        "1 group of equal images in several splits: c = f",
+        "2 groups of equal images with different boxes; keep the right one of each in VIA: c (0 boxes) = f (1 box), "
+        "d (2 boxes) = e (1 box)",
+        counted_twice,
+    ]
+
+
+def test_images_that_were_changed_after_they_were_annotated_are_counted():
+    assert changed_images([]) == []
+    assert changed_images(["a (1 instead of 2)"]) == [
+        "1 image has other bytes than when it was annotated, such as a (1 instead of 2); "
+        "look at the boxes in plots/visualise"
+    ]
+    assert changed_images(list("abcde"))[0].startswith(
+        "5 images have other bytes than when they were annotated, such as a, b, c and 2 more; "
+    )

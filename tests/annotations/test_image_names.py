@@ -1,12 +1,16 @@
 """Finding the image that an annotation file names."""
 
 import unicodedata
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from viadet.annotations.image_names import index_files, resolve_image
+from viadet.annotations.image_names import index_files, resolve_images
 from viadet.project.errors import UserError
-from viadet.via.images import UnusableError
+from viadet.via.images import UnusableError, ViaImage
 
 
 def write(folder, *names: str) -> None:
@@ -17,12 +21,22 @@ def write(folder, *names: str) -> None:
 
 def resolve(folder, name: str, via_folder: str = "", size: int | None = None) -> str:
     source = f"{via_folder}/via.json" if via_folder else "via.json"
-    return resolve_image(name, source, index_files(folder), size)
+    [found] = resolve_images([ViaImage(name, [], size)], source, index_files(folder))
+    if isinstance(found, UnusableError):
+        raise found
+    return found.name
 
 
-def error_of(folder, name: str, via_folder: str = "") -> tuple[str, str]:
+def resolve_all(folder, sizes: dict[str, int | None], via_folder: str = "") -> list[str | None]:
+    """The files of all images of one annotation file by their noted sizes; None for a missing one."""
+    images = [ViaImage(name, [], size) for name, size in sizes.items()]
+    found = resolve_images(images, f"{via_folder}/via.json" if via_folder else "via.json", index_files(folder))
+    return [None if isinstance(file, UnusableError) else file.name for file in found]
+
+
+def error_of(folder, name: str, via_folder: str = "", size: int | None = None) -> tuple[str, str]:
     with pytest.raises(UnusableError) as error:
-        resolve(folder, name, via_folder)
+        resolve(folder, name, via_folder, size)
     return str(error.value), error.value.reason
 
 
@@ -87,12 +101,66 @@ def test_among_equal_names_the_ones_beside_the_annotation_file_come_first(tmp_pa
     assert resolve(tmp_path, "images/2.jpg", "val") == "val/images/2.jpg"
 
 
-def test_the_size_that_via_wrote_down_tells_equal_names_apart(tmp_path):
-    write(tmp_path, "cats/1.jpg", "dogs/1.jpg", "cows/1.jpg")
+def test_the_bytes_that_via_noted_tell_equal_names_apart_wherever_they_lie(tmp_path):
+    write(tmp_path, "cats/1.jpg", "dogs/1.jpg", "cows/1.jpg", "round_1/2.jpg", "new/tuesday/cam/2.jpg")
     assert resolve(tmp_path, "1.jpg", size=2) == "dogs/1.jpg"
-    assert resolve(tmp_path, "1.jpg", "cats", size=3) == "cats/1.jpg"
-    with pytest.raises(UnusableError):
-        resolve(tmp_path, "1.jpg", size=999)
+    assert resolve(tmp_path, "1.jpg", "cats", size=3) == "cows/1.jpg"
+    assert resolve(tmp_path, "1.jpg", "cats") == "cats/1.jpg"
+    assert resolve(tmp_path, "monday/cam/2.jpg", "round_1", size=4) == "round_1/2.jpg"
+    assert resolve(tmp_path, "monday/cam/2.jpg", "round_1") == "new/tuesday/cam/2.jpg"  # nothing noted
+
+
+def test_a_file_of_other_bytes_is_the_image_only_where_it_should_lie(tmp_path):
+    write(tmp_path, "images/1.png", "images/2.png", "images/3.png", "masks/1.png", "masks/2.png", "masks/4.png")
+    noted = {"1.png": 1, "2.png": 2, "3.png": 999, "4.png": 999}
+    expected = ["images/1.png", "images/2.png", "images/3.png", None]
+    assert resolve_all(tmp_path, noted) == expected  # seen from where the first two are
+    assert resolve_all(tmp_path, noted, "images") == expected
+    assert resolve_all(tmp_path, {"4.png": 999}, "masks") == ["masks/4.png"]  # beside the annotation file
+    assert resolve_all(tmp_path, {"4.png": 999}, "masks/via") == ["masks/4.png"]  # above it
+    assert resolve_all(tmp_path, {"4.png": 999}, "images") == [None]
+    assert resolve_all(tmp_path, {"masks/4.png": 999}) == ["masks/4.png"]  # its whole path
+    assert resolve_all(tmp_path, {"4.png": None}) == ["masks/4.png"]
+
+
+def test_a_file_of_other_bytes_elsewhere_is_told_with_advice_that_works(tmp_path):
+    write(tmp_path, "images/1.png", "more/b/4.png")
+    text = ", but more/b/4.png of 2 bytes is there, where VIA noted 999; if it is the image, put the annotation file "
+    assert error_of(tmp_path, "a/4.png", size=999)[0] == f"is missing{text}beside it"
+    assert resolve_all(tmp_path, {"1.png": 1, "a/4.png": 999}, "more/b") == ["images/1.png", "more/b/4.png"]
+
+
+def test_a_renamed_image_is_found_by_its_bytes_and_told(tmp_path):
+    write(tmp_path, "images/renamed.png", "1.txt", "masks/1.png")
+    expected = ", but images/renamed.png has exactly its 1 bytes; give it the name that VIA has"
+    assert error_of(tmp_path, "1.png", size=1)[0] == f"is missing{expected}"
+    (tmp_path / "images/renamed.png").rename(tmp_path / "images/1.png")
+    assert resolve(tmp_path, "1.png", size=1) == "images/1.png"
+
+
+names = st.lists(st.sampled_from("ab"), min_size=0, max_size=3).map(lambda folders: "/".join([*folders, "1.png"]))
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.dictionaries(names, st.integers(1, 3), min_size=1, max_size=6), names, names, st.integers(1, 3) | st.none())
+def test_bytes_decide_before_paths_and_none_contradict_in_another_folder(files, written, beside, noted):
+    with TemporaryDirectory() as folder:
+        for name, size in files.items():
+            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / name).write_bytes(b"x" * size)
+        source = str(PurePosixPath(beside).with_name("via.json"))
+        [found] = resolve_images([ViaImage(written, [], noted)], source, index_files(Path(folder)))
+    same_bytes = [name for name, size in files.items() if size == noted]
+    if isinstance(found, UnusableError):
+        assert len(same_bytes) != 1
+        assert found.reason == "ambiguous name" or not same_bytes
+    elif same_bytes:
+        assert found.name in same_bytes
+    elif noted is not None:  # the path leads there from the annotation file's folder or from one above it
+        parts, folders = PurePosixPath(written).parts, PurePosixPath(beside).parts[:-1]
+        homes = [folders[:depth] for depth in range(len(folders) + 1)]
+        ends = [parts[start:] for start in range(len(parts))]
+        assert PurePosixPath(found.name).parts in {home + end for home in homes for end in ends}
 
 
 def test_an_ambiguous_name_is_an_error_with_the_candidates(tmp_path):
@@ -110,7 +178,7 @@ def test_an_ambiguous_name_is_an_error_with_the_candidates(tmp_path):
         ("001.png", ", but images/001.jpg is there"),
         ("http://example.org/001.JPEG?x", ", but images/001.jpg is there"),
         ("002.jpg", ""),
-        ("sub/002.HEIC", ", and .HEIC images can't be read; save it as JPEG or PNG"),
+        ("sub/002.HEIC", ", and .HEIC images can't be read; save it as JPEG or PNG, and rename it in VIA"),
         ("..", ""),
         ("/", ""),
         ("http://", ""),

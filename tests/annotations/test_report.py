@@ -54,7 +54,7 @@ def test_the_terminal_shows_what_was_left_out_and_by_which_param(lines):
         f"left out by convert.bad_images: 1 image (missing image): {place}, gone.png is missing",
         "left out by convert.emptied_images: 1 image whose regions were all left out: only points.png",
         "left out: 1 image without an entry in an annotation file: new.png",
-        "left out: 3 regions equal to another one of the same image",
+        "left out: 3 regions equal to another one of the same image: in a.png, b.png, c.png",
         "not written by VIA: data/own/coco.json (COCO annotations)",
         "  and 3 more categories",
     ):
@@ -70,7 +70,7 @@ def test_regions_beyond_the_image_are_counted_and_images_of_a_damaged_file_are_n
     write_params(recipe="own")
     convert.main()
     out = capsys.readouterr().out.splitlines()
-    assert "clipped: 1 region that reached beyond the edge of the image" in out
+    assert "clipped: 1 region that reached beyond the edge of the image: in b.png" in out
     assert "left out: 1 image without an entry in an annotation file: c.png" in out
     Path("data/raw/more.json").write_text('{"_via_img_metadata": {"c', encoding="utf-8")
     with pytest.raises(UserError, match=r"^data/own/more\.json is not valid JSON"):
@@ -137,3 +137,41 @@ def test_an_image_that_only_one_annotator_has_labelled_is_named(project, capsys)
     write_params(recipe="own")
     convert.main()
     assert "2 images with regions in one annotation file and none in another: a.png, b.png" in capsys.readouterr().out
+
+
+def test_polylines_that_were_taken_as_outlines_are_counted(project, capsys):
+    line = {"name": "polyline", "all_points_x": [1, 90, 80], "all_points_y": [1, 7, 80]}
+    write_split(Path("data/raw"), [via_entry("a.png", line, SQUARE, line), via_entry("b.png", SQUARE)])
+    Image.new("RGB", (200, 100), "red").save("data/raw/b.png")
+    write_params({"convert.polyline": "always"}, recipe="own")
+    convert.main()
+    assert "taken as outlines by convert.polyline: 2 polylines: in a.png" in capsys.readouterr().out
+    report = read("metrics/dataset_report.json")
+    assert report["images_with_polylines_as_outlines"] == {"a.png": 2}
+    assert (report["images_with_equal_regions"], report["images_with_clipped_regions"]) == ({"a.png": 1}, {})
+
+
+def test_changed_and_turned_images_are_warned_of(project, capsys):
+    write_split(Path("data/raw"), [via_entry(f"{name}.png", SQUARE) | {"size": 9} for name in "abc"])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, colour in (("a", "red"), ("c", "green")):
+        Image.new("RGB", (200, 100), colour).save(f"data/raw/{name}.png", exif=exif)
+    across = {"name": "rect", "x": 120, "y": 10, "width": 70, "height": 50}
+    Path("data/raw/more.json").write_text(json.dumps([via_entry("d.png", across)]), encoding="utf-8")
+    Image.new("RGB", (200, 100), "blue").save("data/raw/d.png", exif=exif)
+    write_params({"convert.bad_images": "skip"}, recipe="own")
+    convert.main()
+    out = capsys.readouterr().out
+    assert "warning: 2 images turned by EXIF as well, whose regions fit both ways; check them, too: a.png, c.png" in out
+    assert "warning: 3 images have other bytes than when they were annotated, such as a.png (" in out
+    assert "left out by convert.bad_images: 1 image (drawn before turned by EXIF): data/own/more.json, d.png, " in out
+
+
+def test_the_folder_itself_is_named_where_categories_are_unclear(project, capsys):
+    entries = [via_entry(f"{n}.png", SQUARE, attributes={"a": "xy"[n % 2], "b": "uv"[n % 2]}) for n in range(4)]
+    write_split(Path("data/raw"), entries)
+    write_params(recipe="own")
+    with pytest.raises(UserError, match=r"^data/own has no clear categories"):
+        convert.main()
+    assert "error: 1 folder (category): data/own has no clear categories" in capsys.readouterr().out

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from viadet.annotations.categories import (
     ONLY_CATEGORY,
@@ -14,20 +14,45 @@ from viadet.annotations.categories import (
 )
 from viadet.annotations.coco import ConvertedImage, box_and_outline
 from viadet.annotations.faults import Fault, group_faults, user_path
-from viadet.annotations.image_names import FileIndex, common_folder, index_files, likely_place, resolve_image
+from viadet.annotations.image_names import (
+    MISSING,
+    FileIndex,
+    common_folder,
+    index_files,
+    likely_place,
+    resolve_images,
+)
 from viadet.annotations.merging import AnnotatedImage, merge_annotations
+from viadet.annotations.orientation import UPRIGHT, UnturnedRegion, find_unturned, read_orientation
 from viadet.images.decoding import decode_image
-from viadet.project.counting import counted
+from viadet.project.counting import counted, first_names
 from viadet.project.errors import FileError, UserError
 from viadet.project.files import sha256_of
 from viadet.project.params import ConvertParams
 from viadet.via.annotation_files import AnnotationFiles, read_annotation_files
 from viadet.via.data_files import is_image_file
 from viadet.via.images import UnusableError, ViaImage
-from viadet.via.shapes import clip_outline, outline_of
+from viadet.via.shapes import Points, Polyline, clip_outline, outline_of
 
 DAMAGED_FILE = "annotation file"  # the reason of faults
+UNTURNED = "drawn before turned by EXIF"  # likewise
 DECODERS = 4  # threads; a large photograph takes hundreds of megabytes in each
+
+
+class Conversion(NamedTuple):
+    """What became of one annotated image."""
+
+    image: ConvertedImage | None
+    faults: list[Fault]
+    polylines: int = 0  # taken as outlines
+
+
+class ResolvedImages(NamedTuple):
+    """The entries of all annotation files after a look for their images."""
+
+    images: dict[str, list[ViaImage]]  # by annotation file, as the user knows it; images are named as in the index
+    changed: dict[tuple[str, str], str]  # by annotation file and image: images with regions, and other bytes than noted
+    faults: list[Fault]  # one for each image that is missing
 
 
 class DataSet(NamedTuple):
@@ -35,6 +60,7 @@ class DataSet(NamedTuple):
 
     origin: str  # the folder, as the user knows it
     annotation_files: list[str]  # as the user knows them
+    annotated: int  # images that they name, the missing ones too
     other_files: list[str]  # .json and .csv files that VIA did not write, and what they are
     categories: Categories
     values: Values  # how often each region attribute has which value
@@ -43,7 +69,15 @@ class DataSet(NamedTuple):
     left_out: dict[str, list[Fault]]  # faults of each of those; and of the others that have no box, by likely places
     unlisted: list[str]  # images without an entry in any annotation file
     filled: list[str]  # images without regions in some annotation file, with regions in another
+    changed: list[str]  # images with regions that have other bytes than VIA noted, each with both sizes
+    turned: list[str]  # if some image's regions were drawn before EXIF turned it: those where nothing tells
+    polylines: list[str]  # images with polylines that were taken as outlines, once for each
     faults: list[Fault]  # what was left out, or is an error
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether anything is left to learn."""
+        return any(image.annotations for image in self.images)
 
 
 def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSet:
@@ -67,28 +101,32 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
         found = f"{counted(len(image_names), 'image')} and {', '.join(other_files[:5]) or 'no .json or .csv file'}"
         advice = "export them from VIA as JSON or CSV into this folder"
         raise UserError(f"{origin} has no annotations of VIA: found {found}; {advice}")
-    annotated, faults = _merge_files(files, index, origin)
+    resolved = _resolve_images(files, index, origin)
+    annotated, contradictions = merge_annotations(resolved.images)
+    faults = [*_damaged_files(files, origin), *resolved.faults, *contradictions]
     regions = [region for image in annotated for region in image.regions]
     try:
         categories = choose_categories(regions, params)
     except UserError as error:
-        faults.append(Fault("file", "category", user_path(origin, ""), f"has no clear categories: {error}"))
+        faults.append(Fault("folder", "category", user_path(origin, ""), f"has no clear categories: {error}"))
         categories = Categories(None, [ONLY_CATEGORY])
     with ThreadPoolExecutor(DECODERS) as pool:
         converted = list(pool.map(lambda entry: _convert_image(entry, folder, origin, categories, params), annotated))
-    images = [image for image, _ in converted if image is not None]
+    images = [conversion.image for conversion in converted if conversion.image is not None]
+    faults += [fault for conversion in converted for fault in conversion.faults]
     emptied = [image for image in images if image.skipped_regions and not image.annotations]
     if params.emptied_images == "drop":
         images = [image for image in images if image.annotations or not image.skipped_regions]
     listed = {image.file_name for image in annotated}
-    left_out = _missing_images(files, faults, origin) | {
-        entry.file_name: image_faults
-        for entry, (image, image_faults) in zip(annotated, converted, strict=True)
-        if image_faults and (image is None or not image.annotations)
+    left_out = _missing_images(files, resolved.faults, origin) | {
+        entry.file_name: conversion.faults
+        for entry, conversion in zip(annotated, converted, strict=True)
+        if conversion.faults and (conversion.image is None or not conversion.image.annotations)
     }
     return DataSet(
         origin=origin,
         annotation_files=[user_path(origin, name) for name in files.images],
+        annotated=len(annotated) + len(resolved.faults),
         other_files=other_files,
         categories=categories,
         values=count_values(regions),
@@ -97,47 +135,77 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
         left_out=left_out,
         unlisted=[name for name in image_names if name not in listed],
         filled=[image.file_name for image in annotated if image.has_empty_entry],
-        faults=faults + [fault for _, image_faults in converted for fault in image_faults],
+        changed=[text for image in annotated if (text := resolved.changed.get((image.source, image.file_name)))],
+        turned=_doubtful_images(images, folder) if any(fault.reason == UNTURNED for fault in faults) else [],
+        polylines=[
+            entry.file_name
+            for entry, conversion in zip(annotated, converted, strict=True)
+            for _ in range(conversion.polylines)
+        ],
+        faults=faults,
     )
 
 
 def check_has_boxes(data_set: DataSet, params: ConvertParams) -> None:
-    """Check that there is at least one box.
+    """Check that there is at least one box, or a fault that no param skips and so comes first.
 
     Raises:
-        UserError: there is none; says what was left out.
+        UserError: there is none; says at once why, as nothing is left to skip.
     """
-    if any(image.annotations for image in data_set.images):
+    if data_set.has_boxes or any(fault.param is None for fault in data_set.faults):
         return
+    files, count = first_names(data_set.annotation_files), data_set.annotated
     groups = group_faults(data_set.faults, params)
-    left_out = ", ".join(f"{len(group.faults)} {group.reason}" for group in groups)
-    count = len(data_set.images) + len(data_set.emptied) * (params.emptied_images == "drop")
-    reason = "annotate some" if count else "add images in VIA, annotate them, and export or save again"
-    if left_out:
-        keys = ", ".join(sorted({group.param for group in groups if group.param}))
-        reason = f"all regions were left out ({left_out}) by convert.{keys}; draw shapes with an area, or fix these"
-    raise UserError(f"{', '.join(data_set.annotation_files)}: no boxes in {counted(count, 'image')}; {reason}")
+    unusable = sum(len(group.faults) for group in groups if group.kind == "image")
+    if not groups:
+        reason = "annotate some" if count else "add images in VIA, annotate them, and export or save again"
+        raise UserError(f"{files}: no boxes in {counted(count, 'image')}; {reason}")
+    group = max(groups, key=lambda group: (group.kind == "region", len(group.faults)))
+    if group.kind == "region":
+        problem = "no region gives a box"
+        of_category = group.param == "other_categories"
+        advice = "set convert.attribute and convert.categories to fit" if of_category else "draw shapes with an area"
+    elif unusable == count:
+        is_missing = len(groups) == 1 and group.reason == MISSING
+        problem = f"none of the annotated images {'is there' if is_missing else 'can be used'}"
+        advice = f"put the images that VIA shows into {data_set.origin}" if is_missing else "replace them"
+    else:
+        problem = f"no boxes in {counted(count - unusable, 'image')}, and the others can't be used"
+        advice = "annotate some"
+    counts = ", ".join(f"{len(group.faults)} {group.reason}" for group in groups)
+    raise UserError(f"{files}: {problem} ({counts}); the first: {group.faults[0].sentence}; {advice}")
 
 
-def _merge_files(files: AnnotationFiles, index: FileIndex, origin: str) -> tuple[list[AnnotatedImage], list[Fault]]:
-    """Merge annotation files; images are named as in the index."""
-    faults = [
+def _damaged_files(files: AnnotationFiles, origin: str) -> list[Fault]:
+    return [
         Fault("file", DAMAGED_FILE, user_path(origin, name), str(error), places=error.places)
         for name, error in files.damaged.items()
     ]
-    resolved: dict[str, list[ViaImage]] = {}
+
+
+def _resolve_images(files: AnnotationFiles, index: FileIndex, origin: str) -> ResolvedImages:
+    """Find the image of each entry; one that several entries name alike and that is missing is one fault."""
+    resolved = ResolvedImages({}, {}, [])
+    sizes: dict[tuple[str, str], tuple[int, set[int]]] = {}  # the file's own, and those noted beside regions
+    missing: dict[tuple[str, str, int | None], list[tuple[str, UnusableError]]] = {}
     for source, images in files.images.items():
         file = user_path(origin, source)
-        resolved[file] = []
-        for image in images:
-            try:
-                name = resolve_image(image.file_name, source, index, image.size)
-            except UnusableError as error:
-                faults.append(Fault("image", error.reason, file, str(error), error.param, (image.file_name,)))
-            else:
-                resolved[file].append(image._replace(file_name=name))
-    merged, contradictions = merge_annotations(resolved)
-    return merged, faults + contradictions
+        resolved.images[file] = []
+        for image, found in zip(images, resolve_images(images, source, index), strict=True):
+            if isinstance(found, UnusableError):
+                missing.setdefault((found.reason, image.file_name, image.size), []).append((file, found))
+                continue
+            resolved.images[file].append(image._replace(file_name=found.name))
+            if image.size is not None and image.regions:
+                sizes.setdefault((file, found.name), (found.size, set()))[1].add(image.size)
+    for (file, name), (size, noted) in sizes.items():
+        if size not in noted:
+            resolved.changed[file, name] = f"{name} ({size} instead of {min(noted)})"
+    for (reason, name, _), ((file, error), *others) in missing.items():
+        more = sorted({other for other, _ in others} - {file})
+        also = f" (also named in {first_names(more)})" if more else ""
+        resolved.faults.append(Fault("image", reason, file, f"{error}{also}", error.param, (name,)))
+    return resolved
 
 
 def _missing_images(files: AnnotationFiles, faults: list[Fault], origin: str) -> dict[str, list[Fault]]:
@@ -153,7 +221,7 @@ def _missing_images(files: AnnotationFiles, faults: list[Fault], origin: str) ->
 
 def _convert_image(
     entry: AnnotatedImage, folder: Path, origin: str, categories: Categories, params: ConvertParams
-) -> tuple[ConvertedImage | None, list[Fault]]:
+) -> Conversion:
     """Decode an image for its size, and convert its regions; the faults are what can't be used."""
     path = folder / entry.file_name
     try:
@@ -161,12 +229,16 @@ def _convert_image(
         digest = sha256_of(path)
     except FileError as error:
         file = user_path(origin, entry.file_name)
-        return None, [Fault("image", "unreadable image", file, error.reason, "bad_images")]
+        return Conversion(None, [Fault("image", "unreadable image", file, error.reason, "bad_images")])
+    outlines = [_outline_or_error(region, params.polyline) for region in entry.regions]
+    if unturned := find_unturned(outlines, path, (width, height)):
+        return Conversion(None, [_unturned_fault(entry, unturned)])
     annotations: dict[str, dict] = {}
-    faults, clipped_regions = [], 0
-    for number, region in enumerate(entry.regions):
+    faults, clipped_regions, polylines = [], 0, 0
+    for number, (region, outline) in enumerate(zip(entry.regions, outlines, strict=True)):
         try:
-            outline = outline_of(region, params.polyline)
+            if isinstance(outline, UnusableError):
+                raise outline
             clipped = clip_outline(outline, width, height)
             annotation = {"category_id": category_of(region, categories)} | box_and_outline(clipped)
         except UnusableError as error:
@@ -175,6 +247,7 @@ def _convert_image(
         else:
             annotations.setdefault(str(annotation), annotation)  # equal regions once
             clipped_regions += clipped != outline
+            polylines += region["shape_attributes"]["name"] == "polyline"
     image = ConvertedImage(
         {"file_name": entry.file_name, "width": width, "height": height},
         list(annotations.values()),
@@ -183,4 +256,28 @@ def _convert_image(
         duplicate_regions=len(entry.regions) - len(faults) - len(annotations),
         sha256=digest,
     )
-    return image, faults
+    return Conversion(image, faults, polylines)
+
+
+def _outline_or_error(region: Any, polyline: Polyline) -> Points | UnusableError:
+    try:
+        return outline_of(region, polyline)
+    except UnusableError as error:
+        return error
+
+
+def _unturned_fault(entry: AnnotatedImage, region: UnturnedRegion) -> Fault:
+    box = ", ".join(f"{value:g}" for value in region.upright_xywh)
+    width, height = region.stored_wh
+    text = (
+        f"was drawn in the image as it is stored, {width} x {height} px, before EXIF orientation {region.orientation} "
+        f"turns it; upright, its box is [{box}]; delete the orientation from the file (exiftool -Orientation= "
+        "FILE), or draw all of its regions again in a browser that turns it"
+    )
+    return Fault("image", UNTURNED, entry.source, text, "bad_images", (entry.file_name, f"region {region.number}"))
+
+
+def _doubtful_images(images: list[ConvertedImage], folder: Path) -> list[str]:
+    """Name the images with boxes that EXIF turns, too."""
+    names = [image.file_name for image in images if image.annotations]
+    return [name for name in names if read_orientation(folder / name) != UPRIGHT]

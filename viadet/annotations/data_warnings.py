@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from difflib import get_close_matches
 
+from viadet.annotations.coco import ConvertedImage
 from viadet.annotations.splits import Splits, group_equal_images
 from viadet.project.counting import counted, first_names
 
@@ -68,9 +69,46 @@ def contradicting_boxes(splits: Splits) -> list[str]:
 
 
 def equal_images(splits: Splits) -> list[str]:
-    """Count images with the same content in several splits, which makes the metrics too good."""
+    """Count groups of images with the same content.
+
+    In several splits, they make the metrics too good; in one, each counts; with different boxes, some are wrong.
+    """
     split_of = {image.file_name: split for split, images in splits.items() for image in images}
-    groups = group_equal_images(image for images in splits.values() for image in images)
-    names = [sorted(image.file_name for image in group) for group in groups]
-    mixed = sorted(" = ".join(group) for group in names if len({split_of[name] for name in group}) > 1)
-    return [f"{counted(len(mixed), 'group')} of equal images in several splits: {first_names(mixed)}"] if mixed else []
+    mixed, contradicting, repeated = [], [], []
+    for group in group_equal_images(image for images in splits.values() for image in images):
+        images = sorted(group, key=lambda image: image.file_name)
+        names = [image.file_name for image in images]
+        if len({split_of[name] for name in names}) > 1:
+            mixed.append(" = ".join(names))
+        elif len(images) > 1 and _have_equal_boxes(images):
+            repeated.append(" = ".join(names))
+        if not _have_equal_boxes(images):
+            boxes = [counted(len(image.annotations), "box", "boxes") for image in images]
+            contradicting.append(" = ".join(f"{name} ({count})" for name, count in zip(names, boxes, strict=True)))
+    kinds = (
+        ("in several splits", mixed),
+        ("with different boxes; keep the right one of each in VIA", contradicting),
+        ("with the same boxes, which count each time; keep one of each in VIA", repeated),
+    )
+    return [
+        f"{counted(len(groups), 'group')} of equal images {text}: {first_names(sorted(groups))}"
+        for text, groups in kinds
+        if groups
+    ]
+
+
+def changed_images(changed: list[str]) -> list[str]:
+    """Count the images whose regions were drawn when the file had other bytes, and may be in another place now."""
+    one = len(changed) == 1
+    images = (
+        "1 image has other bytes than when it was"
+        if one
+        else f"{len(changed)} images have other bytes than when they were"
+    )
+    return (
+        [f"{images} annotated, such as {first_names(changed)}; look at the boxes in plots/visualise"] if changed else []
+    )
+
+
+def _have_equal_boxes(images: list[ConvertedImage]) -> bool:
+    return len({str(sorted(str(annotation) for annotation in image.annotations)) for image in images}) == 1

@@ -33,8 +33,8 @@ class Fault(NamedTuple):
 
     @property
     def is_missing_image(self) -> bool:
-        """Tell whether only an annotation file names the image; one that can't be read is a file itself."""
-        return self.kind == "image" and self.param == "bad_images" and bool(self.places)
+        """Tell whether only an annotation file names the image; of the others there is a file."""
+        return self.kind == "image" and self.param == "bad_images" and len(self.places) == 1
 
     @property
     def sentence(self) -> str:

@@ -12,6 +12,7 @@ from viadet.annotations.categories import Categories, describe_counts, shown_nam
 from viadet.annotations.coco import ConvertedImage
 from viadet.annotations.convert import DAMAGED_FILE, DataSet
 from viadet.annotations.data_warnings import (
+    changed_images,
     contradicting_boxes,
     equal_images,
     images_without_boxes,
@@ -58,7 +59,11 @@ class Report:
             *contradicting_boxes(splits),
             *equal_images(splits),
             *images_without_boxes(splits),
+            *changed_images(data_set.changed),
         ]
+        images = sorted((image for images in splits.values() for image in images), key=lambda image: image.file_name)
+        self.duplicates = [image.file_name for image in images for _ in range(image.duplicate_regions)]
+        self.clipped = [image.file_name for image in images for _ in range(image.clipped_regions)]
 
     def metrics(self) -> dict[str, int]:
         """Give the few figures that experiments are compared by."""
@@ -99,6 +104,11 @@ class Report:
             "images_emptied": self.data_set.emptied,
             "images_without_entry": self.data_set.unlisted,
             "images_with_and_without_regions": self.data_set.filled,
+            "images_with_other_bytes": self.data_set.changed,
+            "images_turned_by_exif": self.data_set.turned,
+            "images_with_equal_regions": Counter(self.duplicates),
+            "images_with_clipped_regions": Counter(self.clipped),
+            "images_with_polylines_as_outlines": Counter(self.data_set.polylines),
             "warnings": self.warnings,
         }
 
@@ -117,16 +127,18 @@ class Report:
         if not any(fault.reason == DAMAGED_FILE for fault in data_set.faults):  # it would list some of them
             lines += _name_line("left out: {} without an entry in an annotation file", data_set.unlisted)
         lines += _name_line("{} with regions in one annotation file and none in another", data_set.filled)
+        lines += _name_line(
+            "warning: {} turned by EXIF as well, whose regions fit both ways; check them, too", data_set.turned
+        )
         if not self.counts:
             attribute = data_set.categories.attribute
             counts = data_set.values.get(attribute)
             return [*lines, f"values of {attribute}: {describe_counts(counts)}"] if counts else lines
         verb = "left out" if self.params.emptied_images == "drop" else "kept"
         lines += _name_line(f"{verb} by convert.emptied_images: {{}} whose regions were all left out", data_set.emptied)
-        if count := sum(counts["duplicate_regions"] for counts in self.counts.values()):
-            lines.append(f"left out: {counted(count, 'region')} equal to another one of the same image")
-        if count := sum(counts["clipped_regions"] for counts in self.counts.values()):
-            lines.append(f"clipped: {counted(count, 'region')} that reached beyond the edge of the image")
+        lines += _region_line("left out: {} equal to another one of the same image", self.duplicates)
+        lines += _region_line("clipped: {} that reached beyond the edge of the image", self.clipped)
+        lines += _region_line("taken as outlines by convert.polyline: {}", data_set.polylines, "polyline")
         return lines + [f"warning: {line}" for line in self.warnings] + found_params(data_set.categories, self.params)
 
 
@@ -182,6 +194,12 @@ def _split_lines(split: str, counts: dict[str, Any]) -> list[str]:
 def _name_line(text: str, names: list[str]) -> list[str]:
     """Give a line with the count of images and the first names, or none without names."""
     return [f"{text.format(counted(len(names), 'image'))}: {first_names(names)}"] if names else []
+
+
+def _region_line(text: str, image_names: list[str], noun: str = "region") -> list[str]:
+    """Give a line with the count of regions and the first of their images, or none without regions."""
+    images = list(dict.fromkeys(image_names))
+    return [f"{text.format(counted(len(image_names), noun))}: in {first_names(images)}"] if images else []
 
 
 def found_params(categories: Categories, params: ConvertParams) -> list[str]:

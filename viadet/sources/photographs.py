@@ -13,7 +13,7 @@ from viadet.project.params import FetchParams
 from viadet.sample.render import write_rendered_split
 from viadet.sources.archives import unpack_data_set
 from viadet.sources.download import fetch_file, is_url
-from viadet.via.data_files import files_below, is_data_file
+from viadet.via.data_files import describe_unread, files_below, is_data_file, is_unread_file
 
 
 def fetch_photographs(params: FetchParams, folder: Path) -> list[str]:
@@ -27,10 +27,11 @@ def fetch_photographs(params: FetchParams, folder: Path) -> list[str]:
     """
     others = _get_files(params, folder)
     if not any(folder.iterdir()):
+        problem = f"fetch.source is {params.source!r}, which has no images and no .json or .csv files"
+        if unread := [name for name in others if is_unread_file(Path(name))]:
+            raise UserError(f"{problem} but {describe_unread(unread)}")
         contents = f" but {counted(len(others), 'other file')}, such as {others[0]}" if others else ""
-        raise UserError(
-            f"fetch.source is {params.source!r}, which has no images and no .json or .csv files{contents}; add them"
-        )
+        raise UserError(f"{problem}{contents}; add them")
     if params.manifest is not None:
         check_manifest(folder, read_manifest(Path(params.manifest)), params.source)
     return others

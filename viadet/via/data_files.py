@@ -1,13 +1,17 @@
 """Which files below a folder belong to a data set: images and annotation files at any depth, without hidden ones."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 from viadet.images.decoding import SUFFIXES
+from viadet.project.counting import counted
 from viadet.project.errors import FileError
 
 ANNOTATION_SUFFIXES = {".json", ".csv"}
+UNREAD_SUFFIXES = {".avif", ".heic", ".heif", ".jxl", ".svg"}  # which browsers may show, but `decode_image` refuses
+VIDEO_SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
 
 
 def is_image_file(path: PurePath) -> bool:
@@ -18,6 +22,19 @@ def is_image_file(path: PurePath) -> bool:
 def is_data_file(path: PurePath) -> bool:
     """Tell whether a file may be an image or an annotation file, by its suffix in any case."""
     return path.suffix.lower() in SUFFIXES | ANNOTATION_SUFFIXES
+
+
+def is_unread_file(path: PurePath) -> bool:
+    """Tell whether a file is, by its suffix, an image of a format that can't be read, or a video."""
+    return path.suffix.lower() in UNREAD_SUFFIXES | VIDEO_SUFFIXES
+
+
+def describe_unread(names: list[str]) -> str:
+    """Count the files of `is_unread_file` by their suffixes, and say what to do."""
+    suffixes = Counter(PurePath(name).suffix.lower() for name in names)
+    counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
+    advice = "save images, and frames of videos, as JPEG or PNG"
+    return f"{counted(len(names), 'file')} that can't be read ({counts}); {advice}"
 
 
 def is_hidden(path: PurePath) -> bool:
