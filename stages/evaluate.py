@@ -14,7 +14,7 @@ from viadet.detection.detections import write_detections
 from viadet.detection.detector import Detector, detect_data_set, detect_plain
 from viadet.detection.settings import DetectSettings, write_settings
 from viadet.evaluation.coco_metrics import evaluate_coco
-from viadet.evaluation.confusion import confusion_matrix, confusion_rows
+from viadet.evaluation.confusion import CONFUSION_COLUMNS, confusion_rows, count_confusions
 from viadet.evaluation.curves import curve_tables
 from viadet.evaluation.error_kinds import analyse_errors, class_error_rows, error_rows
 from viadet.evaluation.model_card import write_model_card
@@ -56,16 +56,17 @@ def main() -> None:
     metrics = evaluate_coco(coco, detections, limit)
     figures |= summarise(metrics, params, recipe.train.seed)
     analysis = analyse_errors(coco, metrics.matches, params.score_threshold)
-    matrix = confusion_matrix(coco, analysis)
+    confusions = count_confusions(coco, analysis)
     tables = curve_tables(coco, metrics, params.score_threshold)
     with replaced_dir(PLOTS_DIR / "images") as folder:
-        counts = analysis.matches.counts_by_image()
-        for name, figure in draw_data_set(coco, detections, counts, IMAGE_DIR, params):
+        for name, figure in draw_data_set(coco, detections, analysis.matches, IMAGE_DIR, params):
             save_figure(figure, folder / name)
-    save_figure(draw_confusion_matrix(matrix, list(category_names(coco).values())), PLOTS_DIR / "confusion_matrix.png")
-    tables |= {"errors_by_class": class_error_rows(coco, analysis), "confusion_matrix": confusion_rows(coco, matrix)}
+    figure = draw_confusion_matrix(confusions, list(category_names(coco).values()))
+    save_figure(figure, PLOTS_DIR / "confusion_matrix.png")
+    tables |= {"errors_by_class": class_error_rows(coco, analysis)}
     for name, rows in tables.items():
         write_csv(PLOTS_DIR / f"{name}.csv", rows, list(rows[0]))
+    write_csv(PLOTS_DIR / "confusion_matrix.csv", confusion_rows(coco, confusions), CONFUSION_COLUMNS)
     write_json(PLOTS_DIR / "errors.json", error_rows(analysis))
     write_detections(DETECTIONS_PATH, detections)
     write_json(METRICS_PATH, main_figures(figures))

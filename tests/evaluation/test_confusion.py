@@ -3,7 +3,7 @@
 from projects import found
 
 from viadet.evaluation.coco_metrics import evaluate_coco
-from viadet.evaluation.confusion import confusion_matrix, confusion_rows
+from viadet.evaluation.confusion import CONFUSION_COLUMNS, confusion_rows, count_confusions
 from viadet.evaluation.error_kinds import analyse_errors
 
 LEFT, RIGHT, FAR = [0, 0, 40, 40], [100, 0, 40, 40], [300, 300, 20, 20]
@@ -26,15 +26,10 @@ def detections(*rows):
     return [{"image_id": image, "category_id": c, "bbox": box, "score": score} for image, c, box, score in rows]
 
 
-def matrix_of(coco, results):
-    matches = evaluate_coco(coco, found(results)).matches
-    return confusion_matrix(coco, analyse_errors(coco, matches, 0.5))
-
-
 def counts(coco, results):
-    """Cells that are not 0, by row and column."""
-    rows = confusion_rows(coco, matrix_of(coco, results))
-    return {(row["(objects)"], name): n for row in rows for name, n in row.items() if name != "(objects)" and n}
+    """The pairs that occur, by the classes of object and detection."""
+    matches = evaluate_coco(coco, found(results)).matches
+    return dict(count_confusions(coco, analyse_errors(coco, matches, 0.5)))
 
 
 def test_each_object_and_detection_is_counted_once():
@@ -75,8 +70,19 @@ def test_a_detection_matches_one_object_only():
     assert counts(coco, detections((1, 1, LEFT, 0.9))) == {("cat", "cat"): 1, ("cat", "(missed)"): 1}
 
 
-def test_rows_and_columns_are_all_classes_in_order_without_any_object_or_detection():
-    rows = confusion_rows(coco_of(), matrix_of(coco_of(), []))
-    assert [row["(objects)"] for row in rows] == ["cat", "dog", "objects", "(background)"]
-    assert list(rows[0]) == ["(objects)", "cat", "dog", "objects", "(missed)"]
+def test_the_table_has_a_row_for_each_pair_that_occurs_in_the_order_of_the_classes():
+    coco = coco_of((1, 2, RIGHT), (1, 1, LEFT), (2, 2, LEFT))
+    results = detections((1, 1, LEFT, 0.9), (1, 1, RIGHT, 0.8), (1, 3, FAR, 0.7))
+    matches = evaluate_coco(coco, found(results)).matches
+    rows = confusion_rows(coco, count_confusions(coco, analyse_errors(coco, matches, 0.5)))
+    assert [list(row) for row in rows] == [CONFUSION_COLUMNS] * 4
+    assert [tuple(row.values()) for row in rows] == [
+        ("cat", "cat", 1),
+        ("dog", "cat", 1),
+        ("dog", "(missed)", 1),
+        ("(background)", "objects", 1),
+    ]
+
+
+def test_without_any_object_or_detection_nothing_is_counted():
     assert counts(coco_of(), []) == {}

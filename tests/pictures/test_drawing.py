@@ -93,6 +93,49 @@ def test_labels_are_drawn_as_written_in_black_or_on_a_dark_colour_white(ax):
     assert [(text.get_text(), text.get_color()) for text in ax.texts] == [("$5_a$ {", "black"), (r"\frac", "white")]
 
 
+def grid(count):
+    """Boxes of half the side of the cells of a grid over the image, xyxy."""
+    side = (90 * 60 / count) ** 0.5
+    places = [(x * side, y * side) for y in range(round(60 / side)) for x in range(round(90 / side))]
+    return torch.tensor([[x, y, x + side / 2, y + side / 2] for x, y in places])
+
+
+def test_boxes_with_room_have_full_lines_and_all_labels(ax):
+    boxes_xyxy = grid(6)
+    draw_boxes(ax, boxes_xyxy, DETECTION, ["kite"] * len(boxes_xyxy), [0.876] * len(boxes_xyxy))
+    assert {patch.get_linewidth() for patch in ax.patches} == {2.0}
+    assert [text.get_text() for text in ax.texts] == ["kite 0.88"] * len(boxes_xyxy)
+
+
+@pytest.mark.parametrize("count", [150, 600, 2400])
+def test_where_boxes_crowd_lines_are_thin_and_only_the_first_of_each_name_has_a_label(ax, count):
+    boxes_xyxy = grid(count)
+    names = ["cat", "dog", *["cat"] * (len(boxes_xyxy) - 3), "cow"]
+    draw_boxes(ax, boxes_xyxy, DETECTION, names)
+    assert [text.get_text() for text in ax.texts] == ["cat", "dog", "cow"]
+    for text in ax.texts:
+        text.set_visible(False)
+    canvas = FigureCanvasAgg(ax.figure)
+    canvas.draw()
+    inside = np.asarray(canvas.buffer_rgba())[-208:-8, 8:308, :3]  # the image, without title and gaps
+    assert (np.abs(inside.astype(int) - MIDDLE).max(axis=2) < 40).mean() > 0.5  # the image, seen between the lines
+
+
+def test_of_crowded_boxes_without_names_the_best_has_its_score(ax):
+    boxes_xyxy = grid(150)
+    draw_boxes(ax, boxes_xyxy, DETECTION, scores=torch.linspace(1, 0.4, len(boxes_xyxy)).tolist())
+    assert [text.get_text() for text in ax.texts] == ["1.00"]
+
+
+def test_crowded_polygons_have_thin_lines(ax):
+    polygons = [torch.tensor([[x0, y0], [x1, y0], [x1, y1]]) for x0, y0, x1, y1 in grid(600).tolist()]
+    draw_polygons(ax, polygons[:6], DETECTION)
+    draw_polygons(ax, polygons, DETECTION)
+    few, many = (collection.get_linewidth()[0] for collection in ax.collections)
+    assert few == 1.0
+    assert many < 0.5
+
+
 @pytest.mark.parametrize(("x", "y"), [(0, 0), (88, 0), (0, 58), (88, 58)])
 def test_a_label_is_not_cut_off_at_any_corner_of_the_image(ax, x, y):
     draw_boxes(ax, torch.tensor([[x, y, x + 2.0, y + 2.0]]), DETECTION, ["balloon"])

@@ -80,13 +80,13 @@ def class_rows(coco: dict, metrics: CocoMetrics, score_threshold: float) -> list
     Columns are `class`, `objects`, `AP`, `AP_50`, `AP_75`, `right`, `wrong` and `missed`.
     """
     counts = metrics.matches.above(score_threshold).counts_by_category()
-    rows = []
+    names, rows = category_names(coco), []
     for index, category_id in enumerate(metrics.matches.category_ids):
         aps = metrics.precision[:, :, index].mean(axis=1)
         count = counts[category_id]
         rows.append(
             {
-                "class": category_names(coco)[category_id],
+                "class": names[category_id],
                 "objects": count.true_positives + count.missed,
                 "AP": round(float(aps.mean()), DECIMALS),
                 "AP_50": round(float(aps[iou_index(0.5)]), DECIMALS),

@@ -24,10 +24,9 @@ GRAD_CAM_METHODS = {
     "HiResCAM": grad_cam.HiResCAM,  # Draelos and Carin 2020
     "XGradCAM": grad_cam.XGradCAM,  # Fu et al. 2020
     "LayerCAM": grad_cam.LayerCAM,  # Jiang et al. 2021
-    "EigenCAM": grad_cam.EigenCAM,  # Muhammad and Yeasin 2020
-    "EigenGradCAM": grad_cam.EigenGradCAM,
     "RandomCAM": grad_cam.RandomCAM,
 }
+EIGEN_METHODS = ("EigenCAM", "EigenGradCAM")  # Muhammad and Yeasin 2020; of activations, or of these times gradients
 CHANNEL_METHODS = {"AblationCAM": ablation_weights, "ScoreCAM": score_weights}
 BASELINE = "RandomCAM"  # random channel weights: what any method should beat
 
@@ -38,7 +37,7 @@ def class_activation_maps(
     """Compute a method's maps of some boxes of an image.
 
     Args:
-        method: a key of GRAD_CAM_METHODS or CHANNEL_METHODS.
+        method: one of GRAD_CAM_METHODS, EIGEN_METHODS or CHANNEL_METHODS.
         network: in eval mode.
         forward_pass: the network's, of the image.
         boxes: with gradients.
@@ -70,16 +69,29 @@ def _maps_at_level(
     if method in CHANNEL_METHODS:
         weights = CHANNEL_METHODS[method](network, forward_pass, [box.target for box in boxes], level)
         return np.tensordot(weights, activations[0], 1)
-    cam = GRAD_CAM_METHODS[method](network, [])
-
-    def map_of(gradients: np.ndarray) -> np.ndarray:
-        return cam.get_cam_image(forward_pass.batch, None, [], activations, gradients, eigen_smooth=False)[0]
-
     if method == "EigenCAM":  # does not depend on the target
-        return [map_of(activations)] * len(boxes)
-    maps = []
+        return [principal_map(activations[0])] * len(boxes)
+    if method == "EigenGradCAM":
+        return [principal_map((activations * box.gradients[level])[0]) for box in boxes]
+    cam, maps = GRAD_CAM_METHODS[method](network, []), []
     for box in boxes:
         # grad-cam draws RandomCAM's weights from numpy's global generator.
         np.random.seed([*box.seed, level])  # noqa: NPY002
-        maps.append(map_of(box.gradients[level]))
+        gradients = box.gradients[level]
+        maps += list(cam.get_cam_image(forward_pass.batch, None, [], activations, gradients, eigen_smooth=False))
     return maps
+
+
+def principal_map(channels: np.ndarray) -> np.ndarray:
+    """Project channels [C, h, w] onto their first principal component, [h, w].
+
+    Its sign is arbitrary: as grad-cam has it from a singular value decomposition, what sticks out is negative in one
+    map and positive in the next. Here the value farthest from 0 is positive (Chung and Ying 2025, "Seg-Eigen-CAM",
+    equation 13). The eigenvectors of the small matrix [C, C] are the same as those of the decomposition, which for a
+    level of 144 x 144 cells takes gigabytes.
+    """
+    cells = channels.reshape(len(channels), -1).T.astype(np.float64)
+    cells -= cells.mean(axis=0)
+    _, eigenvectors = np.linalg.eigh(cells.T @ cells)  # the largest eigenvalue is the last
+    projection = (cells @ eigenvectors[:, -1]).reshape(channels.shape[1:])
+    return projection if projection.max() >= -projection.min() else -projection

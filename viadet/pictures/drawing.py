@@ -25,6 +25,9 @@ JPEG_QUALITY = 88
 MIN_CELL_WIDTH_INCHES = 2.6  # room for a title beside those of its neighbours, however narrow the photograph
 TITLE_INCHES = 0.3
 GAP_INCHES = 0.08
+CHARACTER_PX2 = 72  # what a character of a label hides: 6 x 12 px
+MAX_LABELS_SHARE = 0.15  # of the image, that labels may hide
+LINE_SHARE = 0.035  # points of a line's width by px of the side of the room that a box has
 DARK = 0.4  # luminance below which text on a colour is white
 MAX_STEM_BYTES = 120  # of a picture's name; Windows allows 260 characters for its whole path
 REFUSED_BY_WINDOWS = re.compile(r'[<>:"|?*\\\x00-\x1f]')  # in names
@@ -118,23 +121,29 @@ def draw_boxes(
     ax: Axes,
     boxes_xyxy: np.ndarray | torch.Tensor,
     colours: str | list[str],
-    labels: list[str] | None = None,
+    names: list[str] | None = None,
+    scores: list[float] | None = None,
     line_width: float = 2.0,
+    dashed: bool = False,
 ) -> None:
-    """Draw boxes [N, 4], in px of the image of the axes, in one colour or one for each, with labels at upper corners.
+    """Draw boxes [N, 4], in px of the image of the axes, in one colour or one for each.
 
-    A label extends towards the middle of the image, so that it is not cut off at an edge.
+    Names, scores or both label them at upper corners. A label extends towards the middle of the image, so that it is
+    not cut off at an edge. Where labels would hide much of the image, the first box of each name is the only one with
+    a label; where boxes are many, lines are thinner.
     """
     right, bottom = ax.get_xlim()[1], ax.get_ylim()[0]
     colours = [colours] * len(boxes_xyxy) if isinstance(colours, str) else colours
-    for index, ((x0, y0, x1, y1), colour) in enumerate(zip(boxes_xyxy.tolist(), colours, strict=True)):
-        ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=line_width))
-        if labels is not None:
+    labels = _labels_with_room(ax, names or [""] * len(boxes_xyxy), scores)
+    style = {"fill": False, "linewidth": thinned(ax, len(boxes_xyxy), line_width), "linestyle": "--" if dashed else "-"}
+    for (x0, y0, x1, y1), colour, label in zip(boxes_xyxy.tolist(), colours, labels, strict=True):
+        ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, edgecolor=colour, **style))
+        if label:
             at_left_corner = x0 <= right / 2
             ax.text(
                 x0 if at_left_corner else x1,
                 y0,
-                labels[index],
+                label,
                 fontsize=7,
                 color="white" if _luminance(colour) < DARK else "black",
                 parse_math=False,
@@ -145,6 +154,29 @@ def draw_boxes(
             )
 
 
+def _labels_with_room(ax: Axes, names: list[str], scores: list[float] | None) -> list[str]:
+    """Write the label of each box, or an empty one for all but the first of each name where labels would hide much."""
+    suffixes = [""] * len(names) if scores is None else [f" {score:.2f}" for score in scores]
+    labels = [f"{name}{suffix}".strip() for name, suffix in zip(names, suffixes, strict=True)]
+    if sum(map(len, labels)) * CHARACTER_PX2 <= MAX_LABELS_SHARE * _image_px2(ax):
+        return labels
+    first = {name: index for index, name in reversed(list(enumerate(names)))}
+    return [
+        label if first[name] == index else "" for index, (name, label) in enumerate(zip(names, labels, strict=True))
+    ]
+
+
+def thinned(ax: Axes, count: int, line_width: float) -> float:
+    """Compute the width of the lines of so many boxes or polygons, in points: thinner where each has little room."""
+    return min(line_width, LINE_SHARE * (_image_px2(ax) / max(1, count)) ** 0.5)
+
+
+def _image_px2(ax: Axes) -> float:
+    """Compute the area of the image of the axes in the picture, px²."""
+    cell, width, height = ax.get_window_extent(), ax.get_xlim()[1], ax.get_ylim()[0]
+    return min(cell.width / width, cell.height / height) ** 2 * width * height
+
+
 def _luminance(colour: str) -> float:
     """Compute how bright a colour is, 0 to 1 (ITU-R BT.601)."""
     return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
@@ -152,9 +184,8 @@ def _luminance(colour: str) -> float:
 
 def draw_polygons(ax: Axes, polygons: list[torch.Tensor], colours: str | list[str]) -> None:
     """Draw polygons, [points, 2] each as x and y, in px of the image of the axes, in one colour or one for each."""
-    ax.add_collection(
-        PolyCollection([polygon.numpy() for polygon in polygons], facecolors="none", edgecolors=colours, linewidths=1)
-    )
+    outlines, width = [polygon.numpy() for polygon in polygons], thinned(ax, len(polygons), 1.0)
+    ax.add_collection(PolyCollection(outlines, facecolors="none", edgecolors=colours, linewidths=width))
 
 
 def picture_names(coco: dict) -> dict[int, str]:
