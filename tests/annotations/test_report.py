@@ -171,7 +171,8 @@ def test_changed_and_turned_images_are_warned_of(project, capsys):
 def test_the_folder_itself_is_named_where_categories_are_unclear(project, capsys):
     entries = [via_entry(f"{n}.png", SQUARE, attributes={"a": "xy"[n % 2], "b": "uv"[n % 2]}) for n in range(4)]
     write_split(Path("data/raw"), entries)
+    Path("data/raw/0.png").unlink()  # a lone error would be told once, at the end
     write_params(recipe="own")
-    with pytest.raises(UserError, match=r"^data/own has no clear categories"):
+    with pytest.raises(UserError, match=r"data/own has no clear categories"):
         convert.main()
     assert "error: 1 folder (category): data/own has no clear categories" in capsys.readouterr().out
