@@ -8,11 +8,10 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from viadet.project.counting import first_names
-from viadet.via.data_files import files_below
+from viadet.via.data_files import UNREAD_SUFFIXES, files_below
 from viadet.via.images import UnusableError
 
 URL_START = re.compile(r"(?:https?|file)://[^/\\]*", re.IGNORECASE)  # scheme and host
-UNREAD_SUFFIXES = {".avif", ".heic", ".heif", ".jxl", ".svg"}  # which browsers may show, but `decode_image` refuses
 DRIVE = re.compile(r"[A-Za-z]:(?=[/\\])")
 
 

@@ -1,13 +1,23 @@
 """Which files below a folder belong to a data set: images and annotation files at any depth, without hidden ones."""
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
 from viadet.images.decoding import SUFFIXES
+from viadet.project.counting import counted
 from viadet.project.errors import FileError
 
 ANNOTATION_SUFFIXES = {".json", ".csv"}
+UNREAD_SUFFIXES = {
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jxl",
+    ".svg",
+}  # images that `decode_image` refuses
+VIDEO_SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
 
 
 def is_image_file(path: PurePath) -> bool:
@@ -18,6 +28,21 @@ def is_image_file(path: PurePath) -> bool:
 def is_data_file(path: PurePath) -> bool:
     """Tell whether a file may be an image or an annotation file, by its suffix in any case."""
     return path.suffix.lower() in SUFFIXES | ANNOTATION_SUFFIXES
+
+
+def unread_media(paths: Iterable[PurePath]) -> str:
+    """Count the images and videos among files that can't be read, and say what to do; "" if there are none."""
+    kinds = Counter(path.suffix.lower() for path in paths)
+    kinds = {kind: count for kind, count in sorted(kinds.items()) if kind in UNREAD_SUFFIXES | VIDEO_SUFFIXES}
+    if not kinds:
+        return ""
+    advice = []
+    if UNREAD_SUFFIXES & kinds.keys():
+        advice.append("save the images as JPEG or PNG")
+    if VIDEO_SUFFIXES & kinds.keys():
+        advice.append("save frames of the videos as images")
+    files = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return f"{counted(sum(kinds.values()), 'file')} can't be read ({files}); {', '.join(advice)}"
 
 
 def is_hidden(path: PurePath) -> bool:
