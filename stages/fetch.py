@@ -46,9 +46,9 @@ def main() -> None:
         others = fetch_photographs(recipe.fetch, raw_folder)
     with replaced_dir(LIBRARIES_DIR) as folder:
         write_versions(folder)
-    if unread := [name for name in others if is_unread_file(Path(name))]:
-        print(f"warning: left out {describe_unread(unread)}")
-    if others := [name for name in others if name not in unread]:
+    if unread := describe_unread(map(Path, others)):
+        print(f"warning: {unread}")
+    if others := [name for name in others if not is_unread_file(Path(name))]:
         print(f"left out {counted(len(others), 'file')} (no image, .json or .csv), such as {others[0]}")
     files = counted(sum(path.is_file() for path in RAW_DIR.rglob("*")), "file")
     print(f"{RAW_DIR}: {files}; initial weights: {init}")

@@ -22,10 +22,12 @@ from viadet.detection.settings import DetectSettings, write_settings
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.images.pixels import read_image
 from viadet.inference import export_check
-from viadet.inference.export_check import check_export, read_checked_images
+from viadet.inference.export_check import check_export, check_file, find_checked_images, read_checked_images
 from viadet.inference.onnx_export import open_onnx, write_onnx
 from viadet.network.build import build_network
 from viadet.network.weights import save_network
+from viadet.project.errors import UserError
+from viadet.project.files import write_json
 from viadet.sample.render import render_image
 
 CATEGORIES = ["balloon", "kite", "lamp"]
@@ -99,7 +101,7 @@ def onnx_path(model_dir, photographs, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "detector.onnx"
     result = invoke("--model", model_dir, "--out", path, "--threshold", THRESHOLD, "--images", photographs[0].parent)
     assert result.exit_code == 0, result.output
-    assert f"detections in {len(photographs)} images differ from PyTorch's by at most 0.0" in result.output
+    assert f"detections in {len(photographs)} images, scores from 0.001, differ from PyTorch's by" in result.output
     assert [content.name for content in path.parent.iterdir()] == [path.name]
     return path
 
@@ -130,7 +132,7 @@ def test_the_file_detects_as_pytorch_in_batches_and_images_of_any_size(onnx_path
     images = {str(shape): rendered(300)[:, : shape[0], : shape[1]] for shape in [(180, 250), (128, 128), (3, 290)]}
     images |= {"one pixel": rendered(100)[:, :1, :1], "grey": torch.full((3, 50, 60), 127, dtype=torch.uint8)}
     assert [len(detect_in(detector, images[name])) for name in ("one pixel", "grey")] == [100, 0]
-    agreement = check_export(detect, detector, THRESHOLD, images)
+    agreement = check_export(detect, detector, THRESHOLD, images.items())
     assert agreement.detections > 50
 
     batch = np.stack([rendered(120, seed)[:, :80, :80].permute(1, 2, 0).numpy() for seed in range(3)])
@@ -193,7 +195,7 @@ def test_other_networks_can_be_exported(name, tmp_path):
     """With other activations and squeeze-and-excitation, and with a ResNet as backbone; one class."""
     detector, path = spread_detector(name, ["balloon"]), tmp_path / "detector.onnx"
     write_onnx(detector, 0.05, path)
-    agreement = check_export(open_onnx(path), detector, 0.05, {"picture": rendered(200)})
+    agreement = check_export(open_onnx(path), detector, 0.05, [("picture", rendered(200))])
     assert agreement.detections > 5
 
 
@@ -208,13 +210,15 @@ def test_size_least_score_and_number_of_detections_are_those_of_the_evaluation(
     result = invoke("--model", folder, "--images", photographs[0])
     assert result.exit_code == 0, result.output
     assert "at 160 x 160 px, scores from 0.05" in result.output
-    assert "detector.onnx: " in result.output and "; 150 detections in 1 image differ" in result.output
+    assert (
+        "detector.onnx: " in result.output and "; 150 detections in 1 image, scores from 0.001, differ" in result.output
+    )
     values = values_of("detector.onnx")
     assert (values["input_wh"], values["score_threshold"], values["max_detections"]) == ([160, 160], 0.05, 150)
 
     detect, detector = open_onnx(Path("detector.onnx")), load_detector(folder, "cpu")
     crowded = {str(seed): rendered(300, seed) for seed in range(3)}
-    assert check_export(detect, detector, 0.05, crowded).detections == 450
+    assert check_export(detect, detector, 0.05, crowded.items()).detections == 450
     one = crowded["0"].permute(1, 2, 0).contiguous().numpy()[None]
     assert [values.shape for values in detect(one)] == [(1, 150, 4), (1, 150), (1, 150)]
 
@@ -252,15 +256,17 @@ def test_an_output_that_cannot_be_written_ends_before_the_work(untrained_model, 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_images_that_are_missing_or_damaged_are_named(untrained_model, tmp_path):
+def test_images_that_are_missing_or_damaged_are_all_named_before_the_work(untrained_model, tmp_path):
     options = ("--format", "onnx", "--model", untrained_model, "--out", tmp_path / "detector.onnx")
     missing = tmp_path / "no.jpg"
     assert_refused(invoke(*options, "--images", missing), f"{missing}: no such file or folder; check the name")
-    Path(missing).write_bytes(b"not an image")
-    result = invoke(*options, "--images", missing)
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"not an image")
+    result = invoke(*options, "--images", tmp_path)
     assert result.exit_code == 1
-    assert f"export: {missing} can't be read as an image" in result.output
-    assert [path.name for path in tmp_path.iterdir()] == ["no.jpg"]
+    assert result.output.startswith(f"export: 2 images for the check: {tmp_path / 'a.jpg'} can't be read as an image")
+    assert f", {tmp_path / 'b.jpg'} can't be read as an image" in result.output
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.jpg", "b.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -286,15 +292,65 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_without_photographs_a_picture_is_rendered_for_the_check(tmp_path, monkeypatch):
+def test_without_validation_images_a_picture_is_rendered_for_the_check(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert list(read_checked_images(())) == ["a rendered picture"]
-    folder = tmp_path / "data/raw/val"
+    assert find_checked_images(()) == []
+    assert [name for name, _ in read_checked_images([])] == ["a rendered picture"]
+
+
+def test_the_check_takes_validation_images_with_objects_wherever_they_lie(tmp_path, monkeypatch):
+    """A data set that is split by `convert.split` has no folder of the validation images."""
+    monkeypatch.chdir(tmp_path)
+    images = [{"id": number, "file_name": f"camera/{number:02}.png"} for number in range(24)]
+    annotations = [{"image_id": number} for number in range(0, 24, 2)]
+    write_json(Path("data/coco/val.json"), {"images": images, "annotations": annotations})
+    folder = Path("data/raw/camera")
     folder.mkdir(parents=True)
-    for number in range(12):
+    for number in range(24):
         Image.new("RGB", (20, 10), (number, 0, 0)).save(folder / f"{number:02}.png")
-    (folder / "via_region_data.json").write_text("{}", encoding="utf-8")
-    images = read_checked_images(())
-    assert list(images) == [str(Path(f"data/raw/val/{number:02}.png")) for number in (0, 3, 6, 9)]
-    assert all(image.shape == (3, 10, 20) for image in images.values())
-    assert len(read_checked_images((str(folder),))) == 12
+    paths = find_checked_images(())
+    assert paths == [folder / f"{number:02}.png" for number in (0, 6, 12, 18)]
+    assert len(find_checked_images((str(folder),))) == 24
+    assert [(name, image.shape) for name, image in read_checked_images(paths[:1])] == [(str(paths[0]), (3, 10, 20))]
+
+
+def test_images_for_the_check_are_in_memory_one_at_a_time(tmp_path):
+    Image.new("RGB", (20, 10)).save(tmp_path / "0.png")
+    images = read_checked_images([tmp_path / "0.png", tmp_path / "no.png"])
+    assert next(images)[1].shape == (3, 10, 20)
+    with pytest.raises(UserError, match=r"no\.png is missing"):
+        next(images)
+
+
+def files_of(detector):
+    """A function that opens a file for a least score; it agrees with PyTorch."""
+
+    def open_with(threshold):
+        def exported(images):
+            found = detector(images[0], threshold)
+            return found.boxes_xyxy[None], found.scores[None], found.labels[None]
+
+        return exported
+
+    return open_with
+
+
+def test_a_check_compares_from_the_lowest_score_on_and_without_detections_it_is_none(detector, tmp_path):
+    path = tmp_path / "picture.png"
+    render_image(np.random.default_rng(0), 200)[0].save(path)
+    assert len(detector(path, 0.999)) == 0
+    assert check_file(files_of(detector), detector, 0.999, [path]).detections == 100
+
+    silent = spread_detector()
+    silent.plain_network.network.class_net.predict.conv_pw.bias.data.fill_(-30.0)
+    with pytest.raises(UserError, match=r"^the check found nothing to compare; name images of your objects with --ima"):
+        check_file(files_of(silent), silent, 0.999, [path])
+
+
+def test_a_difference_below_the_threshold_is_found(detector, tmp_path):
+    path = tmp_path / "picture.png"
+    render_image(np.random.default_rng(0), 200)[0].save(path)
+    other = spread_detector()
+    other.plain_network.network.class_net.predict.conv_pw.bias.data.sub_(0.1)
+    with pytest.raises(UserError, match=r"the exported file differs from PyTorch in .*picture"):
+        check_file(files_of(other), detector, 0.999, [path])

@@ -92,6 +92,34 @@ def test_images_on_two_drives_of_windows_are_told_in_one_line(photographs, monke
         find_image_files(["photographs"])
 
 
+def test_images_and_videos_that_can_not_be_read_are_counted_with_what_to_do(photographs):
+    assert find_image_files(["photographs"]).unread == ""
+    for name in ("a.HEIC", "sub/b.heic", "sub/film.mp4"):
+        (photographs / name).touch()
+    reason = (
+        "3 files can't be read (2 .heic, 1 .mp4); save the images as JPEG or PNG, save frames of the videos as images"
+    )
+    assert find_image_files(["photographs"]).unread == reason
+    assert find_image_files(["photographs/sub"]).unread.startswith("2 files can't be read (1 .heic, 1 .mp4); ")
+    assert find_image_files(["photographs/*.png"]).unread == ""
+    Path("empty/c.avif").touch()
+    with pytest.raises(UserError) as error:
+        find_image_files(["empty", "photographs/*.HEIC"])
+    assert str(error.value) == "; ".join(
+        [
+            "empty has no images; 1 file can't be read (1 .avif); save the images as JPEG or PNG",
+            "photographs/*.HEIC matches no images; 1 file can't be read (1 .heic); save the images as JPEG or PNG",
+        ]
+    )
+
+
+@pytest.mark.needs("symlinks")
+def test_links_that_lead_nowhere_are_not_ignored(photographs):
+    (photographs / "gone.jpg").symlink_to("nowhere.jpg")
+    assert "gone.jpg" in find_image_files(["photographs"]).names
+    assert find_image_files(["photographs/gone.jpg"]).names == ["gone.jpg"]
+
+
 @pytest.mark.needs("any bytes in names")
 def test_names_that_are_no_utf8_are_images_too(photographs):
     name = os.fsdecode(b"f\xff.jpg")

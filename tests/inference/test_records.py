@@ -53,6 +53,13 @@ def test_the_csv_has_a_row_for_each_detection(tmp_path):
     assert len(rows) == 4
 
 
+def test_names_like_formulas_stay_names(tmp_path):
+    """As programs look for the files; docs/predict.md says what to do in a spreadsheet."""
+    name = "=cmd|' /C calc'!A0.png"
+    write_detections_csv(tmp_path / "detections.csv", [renamed(RECORDS[1], name)])
+    assert rows_of(tmp_path / "detections.csv")[1][0] == name
+
+
 def test_the_least_sure_images_are_listed_in_the_given_order(tmp_path):
     write_unsure_csv(tmp_path / "unsure.csv", [RECORDS[2], RECORDS[0]])
     assert rows_of(tmp_path / "unsure.csv") == [["file_name", "unsureness"], ["a.png", "0"], ["sub/b.png", "0"]]

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from other_systems import refused_by_windows
@@ -236,11 +238,38 @@ def test_no_picture_has_the_name_of_a_device_of_windows():
     assert not any(refused_by_windows(Path(name)) for name in names)
 
 
-def test_an_image_whose_name_is_no_utf_8_has_a_picture():
+def test_an_image_whose_name_is_no_utf_8_has_a_picture_and_a_title(tmp_path):
     assert names_of("f\udcff.jpg") == ["val_f.jpg"]
+    figure, (ax,) = new_figure(1, 1, (3.0, 2.0), "f\udcff.jpg")
+    show_image(ax, GREY, "f\udcff.jpg")
+    assert ax.get_title() == figure.texts[0].get_text() == "f\\udcff.jpg"
+    save_figure(figure, tmp_path / "picture.jpg")  # matplotlib fails on other names
 
 
 def test_the_picture_of_an_image_with_a_long_name_has_a_name_that_file_systems_allow(tmp_path):
     one, other = names_of(f"{'ß' * 120}.jpg", f"{'ß' * 120}.png")
     assert one != other
     (tmp_path / other).write_bytes(b"")
+
+
+def test_pictures_of_long_names_tell_the_images_apart():
+    frames = [f"{'camera 1, ' * 12}{number:04}.png" for number in range(3)]
+    names = names_of(*frames)
+    assert [name[-12:] for name in names] == ["0000.png.jpg", "0001.png.jpg", "0002.png.jpg"]
+    assert all(name.startswith("val_camera 1, ") and len(name) == 124 for name in names)
+
+
+def test_thousands_of_long_names_that_differ_only_in_the_middle_take_no_time():
+    names = names_of(*(f"{'x' * 60}{number:05}{'x' * 100}.jpg" for number in range(8000)))
+    assert len(set(names)) == 8000
+    assert names[7999].endswith("x-8000.jpg")
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.text(st.sampled_from("aA-2/.ß\udcff"), max_size=4).map(lambda end: f"{'a' * 118}{end}"), max_size=12)
+)
+def test_no_two_pictures_share_a_name_whatever_the_images_are_called(file_names):
+    names = names_of(*file_names)
+    assert len({name.casefold() for name in names}) == len(file_names)
+    assert all(len(name.encode()) < 135 for name in names)

@@ -47,16 +47,19 @@ def test_a_recipe_that_does_not_use_the_own_images_warns(project, capsys):
 
 def test_photographs_that_cannot_be_read_are_counted_with_what_to_do(project, capsys):
     unread = ("a.HEIC", "sub/b.heic", "c.avif", "d.mp4")
-    text = "4 files that can't be read (1 .avif, 2 .heic, 1 .mp4); save images, and frames of videos, as JPEG or PNG"
+    text = (
+        "4 files can't be read (1 .avif, 2 .heic, 1 .mp4); "
+        "save the images as JPEG or PNG, save frames of the videos as images"
+    )
     write_folder(Path("mine"), FILES | {"notes.txt": b"x"} | dict.fromkeys(unread, b"x"))
     use("mine")
     fetch.main()
     lines = capsys.readouterr().out.splitlines()
-    assert f"warning: left out {text}" in lines
+    assert f"warning: {text}" in lines
     assert "left out 1 file (no image, .json or .csv), such as notes.txt" in lines
     write_folder(Path("phone"), dict.fromkeys(unread, b"x"))
     use("phone")
-    expected = f"fetch: fetch.source is 'phone', which has no images and no .json or .csv files but {text}"
+    expected = f"fetch: fetch.source is 'phone', which has no images and no .json or .csv files; {text}"
     assert stage_error("fetch") == expected
 
 

@@ -1,5 +1,6 @@
 """Copying the folder of a data set."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,29 @@ def test_a_file_that_can_not_be_copied_is_named(folder):
     source = write_folder(Path("mine"), FILES)
     (source / "train/gone.jpg").symlink_to("nowhere.jpg")
     with pytest.raises(UserError, match=r"^mine.train.gone\.jpg can't be copied \(.+\)"):
+        copy_data_set(source, folder)
+
+
+@pytest.mark.needs("any bytes in names")
+def test_files_whose_names_are_not_utf8_are_all_named(folder):
+    names = [os.fsdecode(name) for name in (b"f\xff/a.jpg", b"b\xfe.jpg", b"c\xfd.txt")]
+    source = write_folder(Path("mine"), {"a.jpg": b"a"} | dict.fromkeys(names, b"x"))
+    with pytest.raises(UserError) as error:
+        copy_data_set(source, folder)
+    assert str(error.value) == (
+        f"2 names of files can't be kept, not being UTF-8: {source / names[1]}, {source / names[0]}; rename the files"
+    )
+
+
+@pytest.mark.needs("posix")
+@pytest.mark.parametrize("is_pipe", [True, False])
+def test_what_is_no_file_is_refused_without_waiting(folder, is_pipe):
+    source = write_folder(Path("mine"), {"a.jpg": b"a"})
+    if is_pipe:
+        os.mkfifo(source / "b.jpg")
+    else:
+        (source / "b.jpg").symlink_to("/dev/zero")  # has no end
+    with pytest.raises(UserError, match=r"^mine.b\.jpg is a pipe or device, and no file; delete it$"):
         copy_data_set(source, folder)
 
 

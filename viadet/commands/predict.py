@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
 import sys
@@ -10,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ import click
 
 from viadet.commands.interrupts import interrupts_handled
 from viadet.project.counting import counted, first_names
-from viadet.project.errors import INTERRUPTED, UserError
+from viadet.project.errors import INTERRUPTED, UserError, os_error_reason
 from viadet.project.files import replaced_file
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from viadet.inference.image_files import ImageFiles
     from viadet.inference.records import ImageRecord
 
-PICTURES_BEHIND = 32  # that are not drawn yet when the network goes on
+PICTURES_BEHIND = 16  # that are not drawn yet when the network goes on
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @click.command(short_help="Detect objects in images.")
@@ -76,6 +79,8 @@ def predict(
     files = find_image_files(images)
     if files.left_out:
         print(f"left out {counted(files.left_out, 'picture')} of earlier predictions")
+    if files.unread:
+        print(f"left out: {files.unread}")
     chosen = pick_device(device)
     keep_freed_memory()
     detector = load_detector(model, chosen, size, views)
@@ -86,25 +91,15 @@ def predict(
     attribute = class_attribute(categories, attribute)
     workers = workers_for(len(files.names), detector.device) if workers is None else workers
     with deferred_interrupt() as interrupt, new_folder(out):
-        records, errors, killed = detect_all(detector, files, threshold, out / PICTURES_NAME, workers, interrupt)
-        if records:
-            write_tables(out, files.root, records, categories, attribute, unsure)
-
-    done, count = len(records), counted(len(files.names), "image")
-    place = f"{out} has the detections of {done} of {count}" if done else "nothing was written"
-    if killed:
-        raise UserError(f"a worker process was killed, perhaps for lack of memory; use fewer --workers; {place}")
-    if done + len(errors) < len(files.names):
-        print(f"predict: interrupted; {place}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    if errors:
-        raise UserError(f"{counted(len(errors), 'image')} left out: {first_names(errors)}; {place}")
+        results = detect_all(detector, files, threshold, out / PICTURES_NAME, workers, interrupt)
+        place = write_results(out, files, results, categories, attribute, unsure)
+    end_with(results, len(files.names), place)
     print(f"{place}; VIA 2 opens {out / 'via_project.json'}")
 
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[None]:
-    """Make an empty folder; if the block ends with an error, or leaves nothing in it, it is as before.
+    """Make an empty folder; however the block ends, what it wrote stays. If that is nothing, all is as before.
 
     Raises:
         UserError: it exists with something in it, such as corrections of an earlier prediction.
@@ -115,27 +110,50 @@ def new_folder(path: Path) -> Iterator[None]:
     path.mkdir(parents=True, exist_ok=True)
     try:
         yield
-    except BaseException:
-        for content in path.iterdir():
-            shutil.rmtree(content) if content.is_dir() else content.unlink()
-        raise
     finally:
-        if not existed and not any(path.iterdir()):
-            path.rmdir()
+        for folder in [*path.iterdir(), *([] if existed else [path])]:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 @contextlib.contextmanager
 def deferred_interrupt() -> Iterator[threading.Event]:
-    """Turn Ctrl-C or SIGTERM into an event, so that what is done can be written; a second one interrupts at once."""
+    """Turn Ctrl-C and SIGTERM, however many, into an event, so that what is done can be written."""
     event = threading.Event()
-
-    def handle(number: int, frame: object) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    with interrupts_handled(handle):
+    with interrupts_handled(lambda number, frame: event.set()):
         yield event
+
+
+@dataclass
+class Results:
+    """What detecting in many images gave, however it ended."""
+
+    records: list[ImageRecord] = field(default_factory=list)  # of images with a picture
+    errors: list[str] = field(default_factory=list)  # of images that were left out
+    stopped: Exception | None = None  # what ended it early, such as a full disk; an interrupt is none
+
+    def leave_out(self, problem: UserError | str) -> None:
+        """Note that an image is left out, and say so at once."""
+        from tqdm import tqdm
+
+        self.errors.append(str(problem))
+        tqdm.write(f"left out: {problem}", file=sys.stderr)
+
+    def add_when_drawn(self, path: Path, record: ImageRecord, picture: Future) -> None:
+        """Wait for the picture of an image; one that can't be drawn leaves its image out.
+
+        Raises:
+            OSError: it can't be written.
+            BrokenExecutor: the process that drew it was killed.
+        """
+        try:
+            picture.result()
+        except (OSError, BrokenExecutor):
+            raise
+        except Exception as error:
+            self.leave_out(f"{path} can't be drawn ({' '.join(str(error).split())})")
+        else:
+            self.records.append(record)
 
 
 def detect_all(
@@ -145,45 +163,111 @@ def detect_all(
     pictures_dir: Path,
     workers: int,
     interrupt: threading.Event,
-) -> tuple[list[ImageRecord], list[str], bool]:
-    """Detect in all images, or until interrupted, and draw a picture of each that can be read.
+) -> Results:
+    """Detect in all images, or until interrupted or stopped by an error, and draw a picture of each that can be read.
 
-    Returns:
-        Their records, the errors of the others, and whether a worker process was killed before the last image.
+    Each image is decoded once: its picture shows what the network was given.
     """
     from tqdm import tqdm
 
     from viadet.inference.records import ImageRecord, unsureness
     from viadet.inference.worker_pool import worker_pool
-    from viadet.pictures.detections import save_prediction
+    from viadet.pictures.detections import PREDICTION_SIDE_PX, save_prediction
     from viadet.pictures.drawing import picture_names
 
     pictures = picture_names({"images": [{"id": name, "file_name": name} for name in files.names]})
-    records, errors = [], []
-    drawing: deque[Future] = deque()
-    try:
-        with worker_pool(workers) as pool:
-            found = zip(files.names, files.paths, detector.detect_ahead(files.paths, detector.views, pool), strict=True)
+    results = Results()
+    drawing: deque[tuple[Path, ImageRecord, Future]] = deque()
+    with worker_pool(workers) as pool:
+        try:
+            detected = detector.detect_ahead(files.paths, detector.views, pool, PREDICTION_SIDE_PX)
+            found = zip(files.names, files.paths, detected, strict=True)
             for name, path, image in tqdm(found, total=len(files.names), unit="img", desc="predict"):
                 if isinstance(image, UserError):
-                    errors.append(str(image))
-                    tqdm.write(f"left out: {image}", file=sys.stderr)
+                    results.leave_out(image)
+                elif (size := bytes_of(path)) is None:
+                    results.leave_out(f"{path} is gone since it was read; check its name and place")
                 else:
                     merged = detector.merge(image.by_view)
                     kept, measure = merged.above(threshold), unsureness(merged.scores.tolist())
-                    records.append(ImageRecord(name, path.stat().st_size, image.size_wh, kept, measure))
-                    pictures_dir.mkdir(exist_ok=True)
-                    picture_path = pictures_dir / pictures[name]
-                    drawing.append(pool.submit(save_prediction, path, image.size_wh, kept, picture_path))
+                    record = ImageRecord(name, size, image.size_wh, kept, measure)
+                    task = (save_prediction, image.shown, path.name, image.size_wh, kept, pictures_dir / pictures[name])
+                    drawing.append((path, record, pool.submit(*task)))
                 if len(drawing) > PICTURES_BEHIND:
-                    drawing.popleft().result()
+                    results.add_when_drawn(*drawing.popleft())
                 if interrupt.is_set():
                     break
-            for picture in drawing:
-                picture.result()
-    except BrokenExecutor:
-        return records, errors, True
-    return records, errors, False
+            while drawing:
+                results.add_when_drawn(*drawing.popleft())
+        except Exception as error:  # whatever it is, hours of work must not be lost with it
+            results.stopped = error
+            for _, record, picture in drawing:
+                if not picture.cancel() and picture.exception() is None:
+                    results.records.append(record)
+    return results
+
+
+def bytes_of(path: Path) -> int | None:
+    """Give the size of a file; None: it is gone."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def write_results(
+    out: Path, files: ImageFiles, results: Results, categories: list[str], attribute: str | None, unsure: int | None
+) -> str:
+    """Write the tables, if need be instead of the pictures, as all the time was spent on what they hold.
+
+    Returns:
+        What is there now.
+
+    Raises:
+        UserError: a table can't be written.
+    """
+    from viadet.inference.image_files import PICTURES_NAME
+
+    done = len(results.records)
+    if not done:
+        return "nothing was written"
+    place = f"{out} has the detections of {done} of {counted(len(files.names), 'image')}"
+    tables = (out, files.root, results.records, categories, attribute, unsure)
+    try:
+        try:
+            write_tables(*tables)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            shutil.rmtree(out / PICTURES_NAME)
+            write_tables(*tables)
+            results.stopped = error
+            place += ", but no pictures: they were deleted to make room for the tables"
+    except OSError as error:
+        raise UserError(f"{os_error_reason(error)}; {out} keeps what was written before") from None
+    return place
+
+
+def end_with(results: Results, images: int, place: str) -> None:
+    """End the command if not all images are done; `place` says what is there.
+
+    Raises:
+        UserError: images were left out, or the disk is full, or a worker process was killed.
+        Exception: that nobody expected.
+    """
+    stopped, errors = results.stopped, results.errors
+    if isinstance(stopped, BrokenExecutor):
+        raise UserError(f"a worker process was killed, perhaps for lack of memory; use fewer --workers; {place}")
+    if isinstance(stopped, OSError):
+        raise UserError(f"{os_error_reason(stopped)}; {place}")
+    if stopped is not None:
+        print(f"predict: stopped by an error; {place}", file=sys.stderr)
+        raise stopped
+    if len(results.records) + len(errors) < images:
+        print(f"predict: interrupted; {place}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    if errors:
+        raise UserError(f"{counted(len(errors), 'image')} left out: {first_names(errors)}; {place}")
 
 
 def write_tables(

@@ -1,7 +1,7 @@
 """Checking an exported file: its detections in images against those of PyTorch."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,18 +9,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from viadet.annotations.coco import by_image
+from viadet.detection.decoding import MIN_SCORE
 from viadet.detection.detections import Detections
 from viadet.detection.detector import Detector
 from viadet.images.pixels import read_image
 from viadet.inference.image_files import find_image_files
+from viadet.project.counting import counted, first_names
 from viadet.project.errors import UserError
+from viadet.project.files import read_json
 from viadet.sample.render import render_image
-from viadet.via.data_files import is_image_file
 
 BOX_TOLERANCE_PX = 0.5  # of the image
 SCORE_TOLERANCE = 1e-3
-VALIDATION_DIR = Path("data/raw/val")
-CHECKED_IMAGES = 5  # of VALIDATION_DIR
+VALIDATION_PATH = Path("data/coco/val.json")
+IMAGE_DIR = Path("data/raw")  # that its file names are relative to
+CHECKED_IMAGES = 5  # of VALIDATION_PATH
 RENDERED_PX = 640  # side of the picture for the check if there is no photograph
 
 
@@ -36,47 +40,92 @@ class Agreement(NamedTuple):
 ExportedDetector = Callable[[NDArray[np.uint8]], tuple[NDArray, NDArray, NDArray]]
 
 
-def read_checked_images(arguments: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    """Read the images for the check, uint8 [3, H, W] by name; without any, some of the validation images or a picture.
+def find_checked_images(arguments: tuple[str, ...]) -> list[Path]:
+    """Find the images for the check; without arguments, some of the validation images with objects, if there are any.
 
     Raises:
-        UserError: an argument names no images, or an image can't be read.
+        UserError: an argument names no images, or images can't be read.
     """
-    if arguments:
-        paths = find_image_files(arguments).paths
-    else:
-        paths = sorted(path for path in VALIDATION_DIR.rglob("*") if is_image_file(path))
-        paths = paths[:: max(1, math.ceil(len(paths) / CHECKED_IMAGES))]
-    if paths:
-        return {str(path): read_image(path) for path in paths}
-    picture, _ = render_image(np.random.default_rng(0), RENDERED_PX)
-    return {"a rendered picture": torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()}
+    paths = find_image_files(arguments).paths if arguments else _validation_images()
+    problems = []
+    for path in paths:  # before a minute of work; one at a time, as all together may not fit into memory
+        try:
+            read_image(path)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError(f"{counted(len(problems), 'image')} for the check: {first_names(problems)}")
+    return paths
+
+
+def _validation_images() -> list[Path]:
+    if not VALIDATION_PATH.is_file():
+        return []
+    coco = read_json(VALIDATION_PATH)
+    annotations = by_image(coco["annotations"])
+    paths = [IMAGE_DIR / image["file_name"] for image in coco["images"] if annotations[image["id"]]]
+    return paths[:: max(1, math.ceil(len(paths) / CHECKED_IMAGES))]
+
+
+def read_checked_images(paths: Sequence[Path]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Read the images for the check one at a time, uint8 [3, H, W] with their names; without any, render a picture."""
+    for path in paths:
+        yield str(path), read_image(path)
+    if not paths:
+        picture, _ = render_image(np.random.default_rng(0), RENDERED_PX)
+        yield "a rendered picture", torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+
+
+def check_file(
+    open_with: Callable[[float], ExportedDetector], detector: Detector, threshold: float, paths: Sequence[Path]
+) -> Agreement:
+    """Check an exported file as it is and, as there may be nothing to compare then, from the lowest score on.
+
+    Args:
+        open_with: opens the file with another least score.
+        detector: as for `check_export`.
+        threshold: the file's least score.
+        paths: images; without any, a rendered picture is compared.
+
+    Returns:
+        That from the lowest score on.
+
+    Raises:
+        UserError: the file differs from PyTorch, or there is nothing to compare.
+    """
+    check_export(open_with(threshold), detector, threshold, read_checked_images(paths))
+    agreement = check_export(open_with(MIN_SCORE), detector, MIN_SCORE, read_checked_images(paths))
+    if not agreement.detections:
+        raise UserError("the check found nothing to compare; name images of your objects with --images")
+    return agreement
 
 
 def check_export(
-    exported: ExportedDetector, detector: Detector, threshold: float, images: dict[str, torch.Tensor]
+    exported: ExportedDetector, detector: Detector, threshold: float, images: Iterable[tuple[str, torch.Tensor]]
 ) -> Agreement:
     """Compare the detections in all images, uint8 [3, H, W] by name, with those of the detector that it was made from.
 
-    The detector is on the CPU, without views; `threshold` is the least score that the file was made for.
+    The detector is on the CPU, without views; `threshold` is the least score that the file was opened for.
 
     Raises:
         UserError: they differ by more than BOX_TOLERANCE_PX or SCORE_TOLERANCE in an image.
     """
-    agreements = []
+    total = Agreement(0, 0.0, 0.0)
     limit = detector.settings.max_detections
-    for name, image in images.items():
+    for name, image in images:
         rgb = image.permute(1, 2, 0).contiguous().numpy()
         boxes_xyxy, scores, labels = exported(rgb[None])
         result = Detections(boxes_xyxy[0], scores[0], labels[0])
         try:
-            agreements.append(compare(detector(rgb, threshold), result, threshold, limit))
+            found = compare(detector(rgb, threshold), result, threshold, limit)
         except ValueError as error:
             raise UserError(
                 f"the exported file differs from PyTorch in {name}: {error}; it was not kept, please report this"
             ) from None
-    counts, boxes_px, scores = zip(*agreements, strict=True)
-    return Agreement(sum(counts), max(boxes_px), max(scores))
+        total = Agreement(
+            total.detections + found.detections, max(total.box_px, found.box_px), max(total.score, found.score)
+        )
+    return total
 
 
 def compare(expected: Detections, result: Detections, threshold: float, max_detections: int) -> Agreement:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from viadet.images.decoding import SUFFIXES
 from viadet.project.counting import counted
 from viadet.project.errors import UserError
-from viadet.via.data_files import files_below, is_image_file
+from viadet.via.data_files import describe_unread, files_below, is_image_file
 
 PICTURES_NAME = "pictures"  # of the folder that `viadet predict` draws into
 PREDICTION_FILES = ("coco_images.json", "via_project.json")  # beside it
@@ -21,6 +21,7 @@ class ImageFiles(NamedTuple):
     root: Path  # absolute
     names: list[str]  # relative to it, with slashes
     left_out: int  # pictures of earlier predictions
+    unread: str  # of `describe_unread`, about the other files
 
     @property
     def paths(self) -> list[Path]:
@@ -31,7 +32,8 @@ class ImageFiles(NamedTuple):
 def find_image_files(arguments: Sequence[str]) -> ImageFiles:
     """Find the images: a file stands for itself, a folder for all images at any depth in it, a pattern for its matches.
 
-    The pictures that `viadet predict` drew are left out, unless they or their folder are arguments themselves.
+    The pictures that `viadet predict` drew are left out, unless they or their folder are arguments themselves. Links
+    that lead nowhere, pipes and the like with the name of an image are given, too: who reads them tells what they are.
 
     Args:
         arguments: paths, or glob patterns with `*`, `?`, `[…]` or `**`.
@@ -44,15 +46,18 @@ def find_image_files(arguments: Sequence[str]) -> ImageFiles:
     """
     paths: dict[Path, None] = {}
     pictures: set[Path] = set()
+    others: dict[Path, None] = {}
     tops, problems = [], []
     for argument in arguments:
         # absolute without following links: images keep the names that the user knows
         place = Path(os.path.abspath(os.path.expanduser(argument)))  # noqa: PTH100, PTH111
         try:
-            images = _images_of(argument, place)
+            files = _files_of(argument, place)
+            images = _images_of(argument, place, files)
         except UserError as error:
             problems.append(str(error))
             continue
+        others |= dict.fromkeys(path for path in files if not is_image_file(path))
         drawn = _drawn_pictures(images, place)
         found = [image for image in images if image not in drawn]
         paths |= dict.fromkeys(found)
@@ -67,20 +72,29 @@ def find_image_files(arguments: Sequence[str]) -> ImageFiles:
         root = Path(os.path.commonpath(tops))
     except ValueError:
         raise UserError("the images are on several drives; name those of one drive at a time") from None
-    return ImageFiles(root, [path.relative_to(root).as_posix() for path in paths], len(pictures - set(paths)))
+    names = [path.relative_to(root).as_posix() for path in paths]
+    return ImageFiles(root, names, len(pictures - set(paths)), describe_unread(others.keys() - paths.keys()))
 
 
-def _images_of(argument: str, place: Path) -> list[Path]:
-    """Find the images of an argument, which means this absolute path."""
-    if place.exists() and not place.is_dir():
+def _files_of(argument: str, place: Path) -> list[Path]:
+    """Find the files of an argument, which means this absolute path."""
+    if os.path.lexists(place) and not place.is_dir():
         return [place]
     matches = [place] if place.is_dir() else map(Path, sorted(glob.glob(str(place), recursive=True)))  # noqa: PTH207
-    files = [path for match in matches for path in (files_below(match) if match.is_dir() else [match])]
-    images = [path for path in files if is_image_file(path) and path.is_file()]
+    return [path for match in matches for path in (files_below(match) if match.is_dir() else [match])]
+
+
+def _images_of(argument: str, place: Path, files: list[Path]) -> list[Path]:
+    """Choose the images among the files of an argument; a file that is named itself is one."""
+    images = files if files == [place] else [path for path in files if is_image_file(path)]
     if images:
         return images
+    unread = describe_unread(files)
     if place.is_dir():
-        raise UserError(f"{argument} has no images; their names end in {', '.join(sorted(SUFFIXES))}")
+        endings = unread or f"their names end in {', '.join(sorted(SUFFIXES))}"
+        raise UserError(f"{argument} has no images; {endings}")
+    if unread:
+        raise UserError(f"{argument} matches no images; {unread}")
     if glob.has_magic(argument):
         raise UserError(f"{argument} matches no images; check the pattern")
     raise UserError(f"{argument}: no such file or folder; check the name")

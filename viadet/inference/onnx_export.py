@@ -56,9 +56,15 @@ def write_onnx(detector: Detector, threshold: float, path: Path) -> None:
     onnx.save(model, path)
 
 
-def open_onnx(path: Path) -> ExportedDetector:
-    """Load an exported file in onnxruntime on the CPU, to be called with arrays."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def open_onnx(path: Path, threshold: float | None = None) -> ExportedDetector:
+    """Load an exported file in onnxruntime on the CPU, to be called with arrays; `threshold` replaces its own one."""
+    model = onnx.load(path)
+    if threshold is not None:
+        [limits] = [value for value in model.graph.initializer if value.name.endswith("/limits")]
+        values = numpy_helper.to_array(limits).copy()
+        values[1] = threshold
+        limits.CopyFrom(numpy_helper.from_array(values, limits.name))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {"images": images})
 
 

@@ -8,7 +8,9 @@ from viadet.inference.records import ImageRecord
 from viadet.project.errors import UserError
 
 CLASS_ATTRIBUTE = "category"
-URL_SIGNS = str.maketrans({"%": "%25", "#": "%23", "?": "%3F"})  # which VIA would take for parts of a URL
+# Signs that VIA would take for parts of a URL, and bytes of a name that are not UTF-8, which a URL can have.
+URL_SIGNS = {ord(sign): f"%{ord(sign):02X}" for sign in "%#?"}
+URL_SIGNS |= {0xDC00 + byte: f"%{byte:02X}" for byte in range(128, 256)}
 
 
 def class_attribute(categories: Sequence[str], attribute: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -103,11 +104,11 @@ def _draw_objects(ax: Axes, annotations: list[dict], names: dict[int, str], dash
         draw_boxes(ax, boxes_xyxy, colours, [names[label] for label in labels])
 
 
-def save_prediction(image_path: Path, size_wh: tuple[int, int], detections: Detections, path: Path) -> None:
-    """Draw an image, upright of `size_wh` px, with its detections into a new JPEG."""
-    image = read_image(image_path, PREDICTION_SIDE_PX)
-    figure, (ax,) = new_figure(1, 1, cell_wh_inches(image, PREDICTION_SIDE_PX / DPI))
-    show_image(ax, image, f"{image_path.name}, detections: {len(detections)}", size_wh)
+def save_prediction(image: np.ndarray, name: str, size_wh: tuple[int, int], detections: Detections, path: Path) -> None:
+    """Draw an image, uint8 [3, H, W], perhaps reduced from `size_wh` px, with its detections into a new JPEG."""
+    photograph = torch.from_numpy(image)
+    figure, (ax,) = new_figure(1, 1, cell_wh_inches(photograph, PREDICTION_SIDE_PX / DPI))
+    show_image(ax, photograph, f"{name}, detections: {len(detections)}", size_wh)
     _draw_detections(ax, detections)
     save_figure(figure, path, flush=False)
 

@@ -2,7 +2,6 @@
 
 import re
 import warnings
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ MAX_LABELS_SHARE = 0.15  # of the image, that labels may hide
 LINE_SHARE = 0.035  # points of a line's width by px of the side of the room that a box has
 DARK = 0.4  # luminance below which text on a colour is white
 MAX_STEM_BYTES = 120  # of a picture's name; Windows allows 260 characters for its whole path
+STEM_START_BYTES, STEM_END_BYTES = 40, 77  # that are kept of a longer one: most names differ at the end
 REFUSED_BY_WINDOWS = re.compile(r'[<>:"|?*\\\x00-\x1f]')  # in names
 WINDOWS_DEVICE = re.compile(r"^(con|prn|aux|nul|(?:com|lpt)[0-9])(?=\s*(\.|$))", re.IGNORECASE)  # whatever its suffix
 
@@ -48,7 +48,8 @@ def new_figure(
     total_width, total_height = columns * step_x + GAP_INCHES, top + rows * step_y + GAP_INCHES
     figure = Figure(figsize=(total_width, total_height), dpi=DPI)
     if heading:
-        figure.text(0.5, 1 - TITLE_INCHES / 2 / total_height, heading, fontsize=13, ha="center", va="center")
+        place = (0.5, 1 - TITLE_INCHES / 2 / total_height)
+        figure.text(*place, drawable(heading), fontsize=13, ha="center", va="center")
     axes = []
     for row in range(rows):
         for column in range(columns):
@@ -76,7 +77,12 @@ def show_image(ax: Axes, image: torch.Tensor, title: str = "", size_wh: tuple[in
     ax.set(xlim=(0, width), ylim=(height, 0))
     inches = ax.get_position().width * ax.figure.get_figwidth()
     font_size = min(11, 140 * inches / max(1, len(title)))  # small enough for a long title to fit
-    ax.set_title(title, fontsize=font_size, parse_math=False)
+    ax.set_title(drawable(title), fontsize=font_size, parse_math=False)
+
+
+def drawable(text: str) -> str:
+    """Escape the bytes of a file's name that are not UTF-8, as on a terminal: matplotlib fails on them."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def show_heat(
@@ -192,17 +198,26 @@ def picture_names(coco: dict) -> dict[int, str]:
     """Name the picture of each image of a COCO data set, by image id: `val_1.jpg` for `val/1.jpg`.
 
     No two images share one, on systems that ignore case either: the second is `val_1-2.jpg`. What Windows refuses
-    in a name becomes `_`. `dvc plots diff` fails on a folder in which some names are numbers and others are not; the
-    folder's name before them avoids that.
+    in a name becomes `_`; of a long one, beginning and end are kept. `dvc plots diff` fails on a folder in which some
+    names are numbers and others are not; the folder's name before them avoids that.
     """
-    names, taken = {}, set()
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    numbers: dict[str, int] = {}  # the last one of each stem
     for image in coco["images"]:
         stem = image["file_name"].removesuffix(".jpg").replace("/", "_")
         stem = WINDOWS_DEVICE.sub(r"\1_", REFUSED_BY_WINDOWS.sub("_", stem))
-        stem = stem.encode(errors="surrogateescape")[:MAX_STEM_BYTES].decode(errors="ignore")
-        candidates = (f"{stem}.jpg" if number == 1 else f"{stem}-{number}.jpg" for number in count(1))
-        names[image["id"]] = next(name for name in candidates if name.casefold() not in taken)
-        taken.add(names[image["id"]].casefold())
+        encoded = stem.encode(errors="surrogateescape")
+        if len(encoded) > MAX_STEM_BYTES:
+            encoded = encoded[:STEM_START_BYTES] + b"..." + encoded[-STEM_END_BYTES:]
+        stem = encoded.decode(errors="ignore")
+        name, number = f"{stem}.jpg", numbers.get(stem.casefold(), 1)
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem}-{number}.jpg"
+        numbers[stem.casefold()] = number
+        names[image["id"]] = name
+        taken.add(name.casefold())
     return names
 
 

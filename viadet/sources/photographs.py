@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from zipfile import is_zipfile
 
-from viadet.project.counting import counted
+from viadet.project.counting import counted, first_names
 from viadet.project.errors import UserError
 from viadet.project.experiments import missing_in_experiment
 from viadet.project.files import sha256_of
@@ -13,7 +13,7 @@ from viadet.project.params import FetchParams
 from viadet.sample.render import write_rendered_split
 from viadet.sources.archives import unpack_data_set
 from viadet.sources.download import fetch_file, is_url
-from viadet.via.data_files import describe_unread, files_below, is_data_file, is_unread_file
+from viadet.via.data_files import describe_unread, files_below, is_data_file
 
 
 def fetch_photographs(params: FetchParams, folder: Path) -> list[str]:
@@ -28,8 +28,8 @@ def fetch_photographs(params: FetchParams, folder: Path) -> list[str]:
     others = _get_files(params, folder)
     if not any(folder.iterdir()):
         problem = f"fetch.source is {params.source!r}, which has no images and no .json or .csv files"
-        if unread := [name for name in others if is_unread_file(Path(name))]:
-            raise UserError(f"{problem} but {describe_unread(unread)}")
+        if unread := describe_unread(map(Path, others)):
+            raise UserError(f"{problem}; {unread}")
         contents = f" but {counted(len(others), 'other file')}, such as {others[0]}" if others else ""
         raise UserError(f"{problem}{contents}; add them")
     if params.manifest is not None:
@@ -71,16 +71,22 @@ def copy_data_set(source: Path, folder: Path) -> list[str]:
         The other files, relative to `source`, without hidden ones.
 
     Raises:
-        UserError: `source` holds `folder`, a file can't be copied, or the disk takes two names for the same.
+        UserError: `source` holds `folder`, a file can't be copied, names are not UTF-8, or the disk takes two names for
+            the same.
     """
     if folder.resolve().is_relative_to(source.resolve()):
         raise UserError(f"fetch.source is {str(source)!r}, which holds this pipeline's data; name the images' folder")
-    others = []
+    others, not_utf8 = [], []
     for path in files_below(source):
         name = path.relative_to(source)
         if not is_data_file(path):
             others.append(name.as_posix())
             continue
+        if any("\udc80" <= sign <= "\udcff" for sign in name.as_posix()):  # they stand for bytes that are not UTF-8
+            not_utf8.append(str(path))
+            continue
+        if path.exists() and not path.is_file():  # copying a pipe or a device might never end
+            raise UserError(f"{path} is a pipe or device, and no file; delete it")
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if (folder / name).exists():
             raise UserError(
@@ -91,6 +97,9 @@ def copy_data_set(source: Path, folder: Path) -> list[str]:
             shutil.copy2(path, folder / name)
         except OSError as error:
             raise UserError(f"{path} can't be copied ({error.strerror}); delete it or make it readable") from None
+    if not_utf8:
+        count = counted(len(not_utf8), "name")
+        raise UserError(f"{count} of files can't be kept, not being UTF-8: {first_names(not_utf8)}; rename the files")
     return others
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
 from viadet.images.decoding import SUFFIXES
@@ -29,12 +29,19 @@ def is_unread_file(path: PurePath) -> bool:
     return path.suffix.lower() in UNREAD_SUFFIXES | VIDEO_SUFFIXES
 
 
-def describe_unread(names: list[str]) -> str:
-    """Count the files of `is_unread_file` by their suffixes, and say what to do."""
-    suffixes = Counter(PurePath(name).suffix.lower() for name in names)
-    counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
-    advice = "save images, and frames of videos, as JPEG or PNG"
-    return f"{counted(len(names), 'file')} that can't be read ({counts}); {advice}"
+def describe_unread(paths: Iterable[PurePath]) -> str:
+    """Count the images and videos among files that can't be read, and say what to do; "" if there are none."""
+    counts = Counter(path.suffix.lower() for path in paths if is_unread_file(path))
+    kinds = dict(sorted(counts.items()))
+    if not kinds:
+        return ""
+    advice = []
+    if UNREAD_SUFFIXES & kinds.keys():
+        advice.append("save the images as JPEG or PNG")
+    if VIDEO_SUFFIXES & kinds.keys():
+        advice.append("save frames of the videos as images")
+    files = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return f"{counted(sum(kinds.values()), 'file')} can't be read ({files}); {', '.join(advice)}"
 
 
 def is_hidden(path: PurePath) -> bool:
