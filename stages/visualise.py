@@ -11,8 +11,6 @@ Run     dvc repro visualise
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from viadet.annotations.coco import category_names
 from viadet.augmentation.scenes import read_scenes
 from viadet.augmentation.training_set import TrainingSet
@@ -25,7 +23,7 @@ from viadet.pictures.box_sizes import (
     crowded_images,
     draw_box_sizes,
     size_rows,
-    small_boxes,
+    unfitting_boxes,
 )
 from viadet.pictures.drawing import save_figure
 from viadet.pictures.training_set import COLUMNS, ROWS, draw_augmented, draw_training_set
@@ -46,11 +44,8 @@ DRAWN_SIDE_PX = 800  # larger photographs are reduced
 
 
 def find_warnings(cocos: list[dict], recipe: Recipe) -> list[str]:
-    """Warn of images with too many objects, and of boxes below the smallest anchor."""
-    input_wh, anchor_scale = recipe.model.input_wh, recipe.model.anchor_scale
-    boxes_wh = np.concatenate([box_sizes_wh(coco, input_wh) for coco in cocos])
-    crowded = crowded_images(cocos, recipe.evaluate.max_detections)
-    return crowded + small_boxes(boxes_wh, input_wh, anchor_scale)
+    """Warn of images with too many objects, and of boxes without a fitting anchor."""
+    return crowded_images(cocos, recipe.evaluate.max_detections) + unfitting_boxes(cocos, recipe.model)
 
 
 def main() -> None:

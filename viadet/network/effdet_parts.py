@@ -6,7 +6,7 @@ with warnings.catch_warnings():
     # it scripts two functions when it is imported, which torch calls deprecated: nothing that a user could fix
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
     from effdet import DetBenchTrain, EfficientDet
-    from effdet.anchors import Anchors, clip_boxes_xyxy, decode_box_outputs
+    from effdet.anchors import Anchors, clip_boxes_xyxy, decode_box_outputs, get_feat_sizes
     from effdet.config import get_efficientdet_config
     from effdet.config.model_config import efficientdet_model_param_dict
     from effdet.efficientdet import ResampleFeatureMap
@@ -22,4 +22,5 @@ __all__ = [
     "decode_box_outputs",
     "efficientdet_model_param_dict",
     "get_efficientdet_config",
+    "get_feat_sizes",
 ]
