@@ -163,6 +163,7 @@ def share_by_effdets_anchors(coco: dict, model: ModelParams) -> float:
     return float((box_iou(torch.from_numpy(boxes_xyxy).float(), anchors_xyxy).amax(1) >= 0.5).float().mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("box_wh", [(4, 10), (10, 10), (20, 20)])
 def test_a_proposal_that_is_followed_fits_the_share_that_it_promises(box_wh):
     coco = scattered(box_wh)
