@@ -11,8 +11,6 @@ Run     dvc repro visualise
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from viadet.annotations.coco import category_names
 from viadet.augmentation.objects import IGNORED, Sample
 from viadet.augmentation.scenes import Scenes
@@ -20,15 +18,8 @@ from viadet.augmentation.training_set import TrainingSet
 from viadet.network.build import build_network, make_spec
 from viadet.network.device import pick_device
 from viadet.network.weights import start_normalisation
-from viadet.pictures.box_sizes import (
-    anchor_sizes_wh,
-    box_sizes_wh,
-    crowded_images,
-    draw_box_sizes,
-    ignored_boxes,
-    size_rows,
-    small_boxes,
-)
+from viadet.pictures.box_sizes import anchor_sizes_wh, box_sizes_wh, draw_box_sizes, size_rows
+from viadet.pictures.box_warnings import crowded_images, ignored_boxes, unfitting_boxes
 from viadet.pictures.drawing import save_figure
 from viadet.pictures.training_set import COLUMNS, ROWS, draw_augmented, draw_training_set
 from viadet.project.counting import counted
@@ -48,11 +39,8 @@ DRAWN_SIDE_PX = 800  # larger photographs are reduced
 
 
 def find_warnings(cocos: list[dict], recipe: Recipe) -> list[str]:
-    """Warn of images with too many objects, and of boxes below the smallest anchor."""
-    input_wh, anchor_scale = recipe.model.input_wh, recipe.model.anchor_scale
-    boxes_wh = np.concatenate([box_sizes_wh(coco, input_wh) for coco in cocos])
-    crowded = crowded_images(cocos, recipe.evaluate.max_detections)
-    return crowded + small_boxes(boxes_wh, input_wh, anchor_scale)
+    """Warn of images with too many objects, and of boxes without a fitting anchor."""
+    return crowded_images(cocos, recipe.evaluate.max_detections) + unfitting_boxes(cocos, recipe.model)
 
 
 def describe_samples(samples: list[Sample]) -> str:

@@ -8,7 +8,7 @@ from torchvision.ops import box_iou
 
 from viadet.annotations.coco import boxes_xyxy_of
 from viadet.detection import decoding
-from viadet.detection.decoding import decode, mirror_boxes_xyxy, vote
+from viadet.detection.decoding import candidates_for, decode, mirror_boxes_xyxy, vote
 from viadet.images.letterbox import letterbox_of
 from viadet.network.anchors import anchors_of, flat_outputs
 from viadet.network.build import build_network
@@ -80,6 +80,10 @@ def test_a_kept_box_is_averaged_with_nearly_equal_ones_of_its_class():
     labels = torch.tensor([1, 1, 2, 1, 1])  # the third would be near enough, the fourth is not
     voted_xyxy = vote(candidates_xyxy, scores, labels, candidates_xyxy[[0, 4]], labels[[0, 4]])
     assert voted_xyxy.flatten().tolist() == pytest.approx([0, 0, 10, 10.25, 50, 0, 60, 10])
+
+
+def test_nms_gets_effdets_number_of_boxes_and_never_more_than_it_can_compare():
+    assert [candidates_for(count) for count in (10, 100, 300, 1000, 10_000)] == [5000, 5000, 15_000, 50_000, 50_000]
 
 
 def test_votes_are_the_same_for_any_number_of_detections():

@@ -72,7 +72,8 @@ def write_model():
     Path("data/model").mkdir()
     save_network(network, spec, Path("data/model"))
     Path("data/init").mkdir()
-    Path("data/init/start.json").write_text('{"init": "random"}', encoding="utf-8")
+    start = {"init": "random", "mean": spec.mean, "std": spec.std}
+    Path("data/init/start.json").write_text(json.dumps(start), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The stage, box sizes against anchor sizes, and warnings of what the network's settings leave out."""
 
 import csv
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -8,23 +9,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from effdet.anchors import Anchors
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from projects import SMALL, read, spec_of, write_params
+from torchvision.ops import box_iou
 
 from stages import visualise
+from viadet.annotations.coco import boxes_xyxy_of
 from viadet.augmentation.randomness import uniform
-from viadet.network.build import build_network
-from viadet.pictures.box_sizes import (
-    anchor_sizes_wh,
-    box_sizes_wh,
+from viadet.network.build import build_network, effdet_config
+from viadet.pictures.box_sizes import anchor_sizes_wh, box_sizes_wh, size_rows
+from viadet.pictures.box_warnings import (
+    Proposal,
+    best_ious,
     crowded_images,
     ignored_boxes,
     ignored_shares,
-    size_rows,
-    small_boxes,
+    unfitting_boxes,
 )
 from viadet.project.files import write_json
-from viadet.project.params import read_recipe
+from viadet.project.params import ModelParams, read_recipe
 
 PICTURES = ["augmented.png", "box_shapes.png", "training_set.png"]
 pytestmark = pytest.mark.xdist_group("visualise")  # its tests share the fixture below
@@ -119,30 +125,100 @@ def test_images_with_more_objects_than_detections_are_named():
     assert line.startswith("4 images with") and "up to 8: d, b, c and 1 more;" in line
 
 
-def test_small_boxes_are_counted_with_the_sizes_that_would_fit():
-    boxes_wh = np.array([(16, 16), (32, 8), (16, 16), (50, 50)])
-    assert small_boxes(boxes_wh, (320, 320), 4.0) == [
-        "3 of 4 boxes are smaller than the smallest anchor, which has 32 px in the input of 320 x 320 px "
-        "(95% have at least 16.0 px); model.image_size 640 or model.anchor_scale 2.0 would fit 95%"
-    ]
-    assert small_boxes(2 * boxes_wh, (640, 640), 4.0) == []
-    assert small_boxes(boxes_wh, (320, 320), 2.0) == []
-    assert small_boxes(np.zeros((0, 2)), (320, 320), 4.0) == []
+def scattered(box_wh: tuple[int, int], side: int = 768, count: int = 200) -> dict:
+    """Boxes of one size anywhere in an image."""
+    corners_xy = np.random.default_rng(1).uniform(0, np.subtract(side, box_wh), (count, 2)).tolist()
+    annotations = [{"image_id": 1, "bbox": [*corner_xy, *box_wh]} for corner_xy in corners_xy]
+    return {"images": [{"id": 1, "width": side, "height": side}], "annotations": annotations}
 
 
-def test_boxes_that_no_size_fits_need_smaller_images():
-    [line] = small_boxes(np.array([(4.0, 4.0)]), (640, 640), 4.0)
-    assert line.endswith("(95% have at least 4.0 px); model.anchor_scale 0.5 would fit 95%")
-    [line] = small_boxes(np.array([(2.0, 2.0)]), (640, 640), 4.0)
-    assert line.endswith("; cut the images into smaller ones")
+def model_of(image_size: int, anchor_scale: float) -> ModelParams:
+    return ModelParams(
+        name="tf_efficientdet_lite0",
+        init="random",
+        image_size=image_size,
+        test_size=None,
+        anchor_scale=anchor_scale,
+    )
+
+
+def cut(coco: dict, tiles: int) -> dict:
+    """Cut the image of `scattered` into tiles; a box goes into that of its centre."""
+    side = coco["images"][0]["width"] // tiles
+    annotations = []
+    for annotation in coco["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        column, row = (x + width / 2) // side, (y + height / 2) // side
+        box_xywh = [x - column * side, y - row * side, width, height]
+        annotations.append({"image_id": int(row * tiles + column), "bbox": box_xywh})
+    images = [{"id": number, "width": side, "height": side} for number in range(tiles**2)]
+    return {"images": images, "annotations": annotations}
+
+
+def share_by_effdets_anchors(coco: dict, model: ModelParams) -> float:
+    """Compare each box with every single anchor, as effdet's labels do."""
+    config = effdet_config(model.name)
+    config.image_size, config.anchor_scale = model.input_wh[::-1], model.anchor_scale
+    anchors_xyxy = Anchors.from_config(config).boxes[:, [1, 0, 3, 2]]
+    boxes_xyxy = boxes_xyxy_of(coco["annotations"]) * (model.input_wh[0] / coco["images"][0]["width"])
+    return float((box_iou(torch.from_numpy(boxes_xyxy).float(), anchors_xyxy).amax(1) >= 0.5).float().mean())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("box_wh", [(4, 10), (10, 10), (20, 20)])
+def test_a_proposal_that_is_followed_fits_the_share_that_it_promises(box_wh):
+    coco = scattered(box_wh)
+    [line] = unfitting_boxes([coco], model_of(768, 4.0))
+    assert line.startswith(f"{round(200 * (1 - share_by_effdets_anchors(coco, model_of(768, 4.0))))} of 200 boxes have")
+    found = re.search(
+        r"(?:(\d+) x \d+ tiles, )?model.image_size (\d+) and model.anchor_scale ([\d.]+) would fit (\d+)%$", line
+    )
+    tiles, size, scale, promised = int(found[1] or 1), int(found[2]), float(found[3]), int(found[4]) / 100
+    assert scale >= 2
+    share = share_by_effdets_anchors(cut(coco, tiles), model_of(size, scale))
+    assert promised >= 0.95
+    assert share == pytest.approx(promised, abs=0.01)
+    rest = unfitting_boxes([cut(coco, tiles)], model_of(size, scale))
+    assert all("would fit" not in line for line in rest)
+
+
+def test_boxes_that_nothing_fits_are_told_without_a_proposal():
+    [line] = unfitting_boxes([scattered((8, 64))], model_of(768, 4.0))
+    assert line == (
+        "200 of 200 boxes have no anchor with an IoU of 0.5 in the input of 768 x 768 px: only the best one learns "
+        "each; no model.image_size or model.anchor_scale and no tiles fit more"
+    )
+
+
+def test_a_few_boxes_without_an_anchor_are_told_and_boxes_with_one_are_not():
+    fitting = scattered((50, 50), count=99)
+    assert unfitting_boxes([fitting], model_of(768, 4.0)) == []
+    assert unfitting_boxes([], model_of(768, 4.0)) == []
+    [line] = unfitting_boxes([fitting, scattered((8, 64), count=1)], model_of(768, 4.0))
+    assert line.startswith("1 of 100 boxes has no anchor with an IoU of 0.5") and line.endswith("learns each")
+
+
+@given(
+    st.sampled_from(["tf_efficientdet_lite0", "tf_efficientdet_d7x"]),
+    st.tuples(*[st.sampled_from([128, 160, 320])] * 2),
+    st.sampled_from([2.0, 3.0, 4.0]),
+    st.lists(st.tuples(*[st.floats(0, 320)] * 2, *[st.floats(1, 320)] * 2), min_size=1, max_size=20),
+)
+@settings(max_examples=20, deadline=None)
+def test_the_best_iou_is_that_of_all_anchors(name, input_wh, anchor_scale, boxes_xywh):
+    config = effdet_config(name)
+    config.image_size, config.anchor_scale = input_wh[::-1], anchor_scale
+    boxes_xyxy = torch.from_numpy(boxes_xyxy_of([{"bbox": list(box_xywh)} for box_xywh in boxes_xywh])).float()
+    expected = box_iou(boxes_xyxy, Anchors.from_config(config).boxes[:, [1, 0, 3, 2]]).amax(1)
+    best = best_ious(np.array(boxes_xywh), name, Proposal(input_wh, anchor_scale))
+    np.testing.assert_allclose(best, expected.numpy(), atol=1e-4)
 
 
 def test_a_box_is_ignored_in_the_share_of_samples_in_which_it_has_less_than_3_px():
     torch.manual_seed(0)
     drawn = [uniform(0.5, 2.0) for _ in range(4000)]
-    for side, share in zip(
-        (1.4, 2.0, 4.0, 6.0), ignored_shares(np.array([1.4, 2.0, 4.0, 6.0]), (0.5, 2.0)), strict=True
-    ):
+    sides = np.array([1.4, 2.0, 4.0, 6.0])
+    for side, share in zip(sides, ignored_shares(sides, (0.5, 2.0)), strict=True):
         assert share == pytest.approx(np.mean([side * scale < 3 for scale in drawn]), abs=0.03)
     assert ignored_shares(np.array([2.9, 3.0]), (1.0, 1.0)).tolist() == [1, 0]
 
@@ -176,5 +252,5 @@ def test_the_stage_prints_and_writes_warnings_also_of_the_test_split(sample, cap
     visualise.main()
     warnings = read("plots/visualise/warnings.json")
     assert warnings[0].startswith("1 image with more objects than evaluate.max_detections (10), up to 11: test/")
-    assert warnings[1].endswith("would fit 95%")
+    assert "boxes have no anchor with an IoU of 0.5 in the input of 128 x 128 px" in warnings[1]
     assert capsys.readouterr().out.splitlines()[-2:] == [f"warning: {line}" for line in warnings]

@@ -1,9 +1,4 @@
-"""Sizes of the ground-truth boxes against those of the anchors: rows, a plot, warnings; all in px of the input."""
-
-import math
-from collections import Counter
-from itertools import groupby
-from operator import itemgetter
+"""Sizes of the ground-truth boxes against those of the anchors: rows and a plot, in px of the input."""
 
 import numpy as np
 import torch
@@ -11,15 +6,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from torch import nn
 
-from viadet.augmentation.objects import MIN_SIDE_PX
 from viadet.images.letterbox import letterbox_of
 from viadet.network.anchors import anchors_of
 from viadet.network.build import level_names
-from viadet.project.counting import counted, first_names
-from viadet.project.params import P3_STRIDE_PX, SIDE_PX, TrainParams
 
 SIZES_PX = range(0, 641, 16)  # the same in every run, so that the curves of two runs overlay
-FITTED_SHARE = 0.95  # of the boxes that the proposed sizes fit
 TICKS_PX = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 
 
@@ -45,89 +36,6 @@ def size_rows(boxes_wh: dict[str, np.ndarray]) -> list[dict[str, float]]:
         | {split: float(np.mean(sizes <= size)) if len(sizes) else 0.0 for split, sizes in box_sizes.items()}
         for size in SIZES_PX
     ]
-
-
-def crowded_images(cocos: list[dict], max_detections: int) -> list[str]:
-    """Warn, in at most one line, of images with more objects than the detector gives detections."""
-    counts = Counter()
-    for coco in cocos:
-        names = {image["id"]: image["file_name"] for image in coco["images"]}
-        counts.update(names[annotation["image_id"]] for annotation in coco["annotations"])
-    crowded = [name for name, count in counts.most_common() if count > max_detections]
-    if not crowded:
-        return []
-    most = counts[crowded[0]]
-    return [
-        f"{counted(len(crowded), 'image')} with more objects than evaluate.max_detections ({max_detections}), "
-        f"up to {most}: {first_names(crowded)}; set it to {math.ceil(most / 100) * 100} or more"
-    ]
-
-
-def small_boxes(boxes_wh: np.ndarray, input_wh: tuple[int, int], anchor_scale: float) -> list[str]:
-    """Warn, in at most one line, of boxes smaller than the smallest anchor; propose sizes that fit them.
-
-    Args:
-        boxes_wh: in px of the input, [N, 2].
-        input_wh: size of the input in training, px.
-        anchor_scale: side of the smallest anchor, in strides.
-    """
-    sizes = sorted(np.sqrt(boxes_wh.prod(axis=1)).tolist())
-    anchor_px = anchor_scale * P3_STRIDE_PX
-    small = sum(size < anchor_px for size in sizes)
-    if not small:
-        return []
-    size = sizes[int((1 - FITTED_SHARE) * len(sizes))]
-    line = (
-        f"{small} of {len(sizes)} boxes {'is' if small == 1 else 'are'} smaller than the smallest anchor, "
-        f"which has {anchor_px:g} px in the input of {input_wh[0]} x {input_wh[1]} px"
-    )
-    if size >= anchor_px:
-        return [line]
-    sides = [math.ceil(side * anchor_px / size / 128) * 128 for side in input_wh]
-    scale = math.floor(size / P3_STRIDE_PX * 2) / 2
-    choices = [f"model.image_size {sides[0] if len(set(sides)) == 1 else sides}"] if max(sides) <= SIDE_PX[1] else []
-    choices += [f"model.anchor_scale {scale}"] if scale >= 0.5 else []
-    proposal = f"{' or '.join(choices)} would fit {FITTED_SHARE:.0%}" if choices else "cut the images into smaller ones"
-    return [f"{line} ({FITTED_SHARE:.0%} have at least {size:.1f} px); {proposal}"]
-
-
-def ignored_boxes(coco: dict, params: TrainParams, input_wh_by_epoch: list[tuple[int, int]]) -> list[str]:
-    """Warn, in at most one line, of training boxes that random scales make too small to be learnt.
-
-    Args:
-        coco: the training split.
-        params: the `train` section.
-        input_wh_by_epoch: size of the input in each epoch, px.
-    """
-    parts, ever, always = [], 0, len(coco["annotations"])
-    for input_wh, same in groupby(enumerate(input_wh_by_epoch, start=1), key=itemgetter(1)):
-        epochs = [epoch for epoch, _ in same]
-        shares = ignored_shares(box_sizes_wh(coco, input_wh).min(axis=1), tuple(params.augment.scale))
-        ever, always = max(ever, int((shares > 0).sum())), min(always, int((shares == 1).sum()))
-        if shares.any():
-            span = f"epochs {epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"epoch {epochs[0]}"
-            parts.append(f"{np.mean(shares):.1%} of all boxes on average in {span} ({input_wh[0]} x {input_wh[1]} px)")
-    if not parts:
-        return []
-    never = f"; {counted(always, 'box', 'boxes')} in all samples" if always else ""
-    remedy = "tiles of the images or a larger model.image_size" if always else "a larger model.image_size"
-    return [
-        f"{counted(ever, 'box', 'boxes')} of {len(coco['annotations'])} in the training images are ignored in samples "
-        f"where they have less than {MIN_SIDE_PX:g} px: {', '.join(parts)}{never}; {remedy}, a larger first number of "
-        "train.augment.scale or a smaller train.small_share helps"
-    ]
-
-
-def ignored_shares(sides: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
-    """Compute in which share of samples each box is too small to be learnt.
-
-    Args:
-        sides: the boxes' shorter sides in px of the input, at scale 1, [N].
-        scale: range of the random scale, all of it equally likely.
-    """
-    low, high = scale
-    limits = MIN_SIDE_PX / sides
-    return (limits > low).astype(float) if low == high else np.clip((limits - low) / (high - low), 0, 1)
 
 
 def draw_box_sizes(boxes_wh: np.ndarray, anchors_wh: dict[str, np.ndarray], input_wh: tuple[int, int]) -> Figure:
