@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 import atheris
-from PIL import Image
+from PIL import ExifTags, Image
 
 # Import the JSON parser again, so that the fuzzer sees its branches; those of the one in C stay hidden.
 for name in [name for name in sys.modules if name.partition(".")[0] == "json"]:
@@ -32,9 +32,11 @@ with atheris.instrument_imports(include=["json", "viadet"]):
 
     from viadet.annotations.coco import to_coco
     from viadet.annotations.convert import check_has_boxes, convert_data_set
-    from viadet.annotations.faults import group_faults, raise_faults
+    from viadet.annotations.faults import raise_faults
+    from viadet.annotations.report import Report
+    from viadet.annotations.splits import split_data_set
     from viadet.project.errors import UserError
-    from viadet.project.params import ConvertParams
+    from viadet.project.params import ConvertParams, SplitParams
 
 PARAMS = [
     ConvertParams(
@@ -59,7 +61,8 @@ PARAMS = [
     for decision in ("error", "skip")
 ]
 FOLDER = Path("own")
-SIZES_WH = {"a.png": (64, 48), "b.png": (30, 40)}
+SIZES_WH = {"a.png": (64, 48), "b.png": (30, 40), "sub/a.png": (60, 20), "turned.jpg": (64, 48)}
+SPLIT = SplitParams(val=0.5, test=0.0, seed=0)
 
 
 def test_one_input(data: bytes) -> None:
@@ -70,13 +73,21 @@ def test_one_input(data: bytes) -> None:
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 data_set = convert_data_set(FOLDER, str(FOLDER), params)
-            raise_faults(group_faults(data_set.faults, params), data_set.origin)
+            report = Report(data_set, {}, params)
+            report.lines()
+            json.dumps(report.details(), allow_nan=False)
             check_has_boxes(data_set, params)
+            raise_faults(report.groups, data_set.origin)
+            coco = to_coco(data_set.images, data_set.categories.names)
+            check_coco(coco)
+            unlisted, left_out = data_set.unlisted, data_set.left_out
+            splits, _ = split_data_set(data_set.images, unlisted, left_out, SPLIT, data_set.origin)
+            if sum(map(len, splits.values())) != len(data_set.images):
+                raise RuntimeError("images got lost between the splits")
+            Report(data_set, splits, params).lines()
         except UserError as error:
             if len(str(error).splitlines()) != 1:
                 raise RuntimeError("the error has several lines") from error
-        else:
-            check_coco(to_coco(data_set.images, data_set.categories.names))
         finally:
             (FOLDER / name).unlink()
 
@@ -86,7 +97,7 @@ def check_coco(coco: dict) -> None:
     json.dumps(coco, allow_nan=False)
     for annotation in coco["annotations"]:
         x, y, width, height = annotation["bbox"]
-        if not (x >= 0 and y >= 0 and width > 0 and height > 0 and x + width <= 65 and y + height <= 49):
+        if not (x >= 0 and y >= 0 and width > 0 and height > 0 and x + width <= 65 and y + height <= 65):
             raise RuntimeError(f"box outside of the image: {annotation['bbox']}")
 
 
@@ -102,8 +113,10 @@ if __name__ == "__main__":
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         os.chdir(folder)
-        FOLDER.mkdir()
+        Path(FOLDER, "sub").mkdir(parents=True)
+        turned = Image.Exif()
+        turned[ExifTags.Base.Orientation] = 6
         for name, size_wh in SIZES_WH.items():
-            Image.new("RGB", size_wh).save(FOLDER / name)
+            Image.new("RGB", size_wh).save(FOLDER / name, **({"exif": turned} if name == "turned.jpg" else {}))
         atheris.Setup(arguments, test_one_input)
         atheris.Fuzz()
