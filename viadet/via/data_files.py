@@ -10,13 +10,8 @@ from viadet.project.counting import counted
 from viadet.project.errors import FileError
 
 ANNOTATION_SUFFIXES = {".json", ".csv"}
-UNREAD_SUFFIXES = {
-    ".avif",
-    ".heic",
-    ".heif",
-    ".jxl",
-    ".svg",
-}  # images that `decode_image` refuses
+# Of images that browsers may show, but `decode_image` refuses.
+UNREAD_SUFFIXES = {".avif", ".heic", ".heif", ".jxl", ".svg"}
 VIDEO_SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
 
 
