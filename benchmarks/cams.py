@@ -16,7 +16,7 @@ from benchmarks.images import Images, add_image_options, benchmark_images, descr
 from benchmarks.timing import Row, Seconds, alternate, cost_row, make_parser, write_results
 from viadet.detection.detector import Detector
 from viadet.detection.settings import DetectSettings
-from viadet.explanation.cams import CHANNEL_METHODS, GRAD_CAM_METHODS, class_activation_maps
+from viadet.explanation.cams import CHANNEL_METHODS, EIGEN_METHODS, GRAD_CAM_METHODS, class_activation_maps
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
 from viadet.network.build import backbone_normalisation, build_network, make_spec
 from viadet.network.device import keep_freed_memory
@@ -45,7 +45,7 @@ class Setting(NamedTuple):
     network: str = "tf_efficientdet_lite0"
     size: int = 320  # px of the input
     threads: int = 2
-    methods: tuple[str, ...] = (*GRAD_CAM_METHODS, *CHANNEL_METHODS)
+    methods: tuple[str, ...] = (*GRAD_CAM_METHODS, *EIGEN_METHODS, *CHANNEL_METHODS)
 
 
 DEFAULT = Setting()

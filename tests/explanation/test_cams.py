@@ -4,9 +4,16 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import pytorch_grad_cam as grad_cam
 import torch
 
-from viadet.explanation.cams import CHANNEL_METHODS, GRAD_CAM_METHODS, class_activation_maps
+from viadet.explanation.cams import (
+    CHANNEL_METHODS,
+    EIGEN_METHODS,
+    GRAD_CAM_METHODS,
+    class_activation_maps,
+    principal_map,
+)
 from viadet.explanation.explained_boxes import ExplainedBox
 from viadet.explanation.targets import gradients_of
 from viadet.network.anchors import flat_outputs
@@ -28,7 +35,7 @@ def box_at(forward_pass, target_at):
 
 
 def test_every_method_that_params_allow_is_known():
-    assert set(METHODS) == {*GRAD_CAM_METHODS, *CHANNEL_METHODS}
+    assert set(METHODS) == {*GRAD_CAM_METHODS, *EIGEN_METHODS, *CHANNEL_METHODS}
 
 
 def test_grad_cam_follows_its_formula(network, forward_pass, box_at):
@@ -44,7 +51,7 @@ def test_grad_cam_follows_its_formula(network, forward_pass, box_at):
     np.testing.assert_allclose(maps[2], expected, rtol=1e-3, atol=np.abs(expected).max() * 1e-4)
 
 
-@pytest.mark.parametrize("method", sorted(GRAD_CAM_METHODS.keys() - {"RandomCAM"}))
+@pytest.mark.parametrize("method", [*sorted(GRAD_CAM_METHODS.keys() - {"RandomCAM"}), *EIGEN_METHODS])
 def test_one_forward_pass_for_all_boxes_gives_what_grad_cam_gives_for_each(
     network, class_logits, forward_pass, box_at, method
 ):
@@ -52,14 +59,29 @@ def test_one_forward_pass_for_all_boxes_gives_what_grad_cam_gives_for_each(
     for box, maps in zip(boxes, class_activation_maps(method, network, forward_pass, boxes), strict=True):
         target = box.target
         layer = network.fpn.cell[-1].fnode[3 + target.level]
-        with GRAD_CAM_METHODS[method](class_logits, [layer]) as cam:
+        with (GRAD_CAM_METHODS.get(method) or getattr(grad_cam, method))(class_logits, [layer]) as cam:
             cam.uses_gradients = True  # EigenCAM does not need them, the comparison below does
             cam(forward_pass.batch, [lambda logits, target=target: logits[target.anchors, 0].mean()])
             network.zero_grad()
             activations = cam.activations_and_grads.activations[0].numpy()
             gradients = cam.activations_and_grads.gradients[0].numpy()
             expected = cam.get_cam_image(forward_pass.batch, layer, [], activations, gradients, False)[0]
+        if method in EIGEN_METHODS:  # whose sign is that of a singular value decomposition
+            expected = max(expected, -expected, key=np.max)
         np.testing.assert_allclose(maps[target.level], expected, rtol=1e-3, atol=np.abs(expected).max() * 1e-3)
+
+
+@pytest.mark.parametrize("share_of_channels", [1.0, 0.5])  # that the spot raises; it lowers the others
+def test_a_spot_is_positive_whatever_the_sign_of_the_decomposition(share_of_channels):
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        spot = np.zeros((12, 16))
+        spot[4:7, 9:12] = 1
+        strengths = generator.random(24) * np.where(np.arange(24) < 24 * share_of_channels, 1, -1)
+        channels = strengths[:, None, None] * spot + 0.02 * generator.standard_normal((24, 12, 16))
+        heat = principal_map(channels.astype(np.float32))
+        assert heat[spot == 1].min() > np.abs(heat[spot == 0]).max()
+        assert np.array_equal(heat, principal_map(-channels.astype(np.float32)))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from viadet.augmentation.training_set import TrainingSet, collate
 from viadet.detection.detector import Detector
-from viadet.explanation.cams import CHANNEL_METHODS, GRAD_CAM_METHODS, class_activation_maps
+from viadet.explanation.cams import CHANNEL_METHODS, EIGEN_METHODS, GRAD_CAM_METHODS, class_activation_maps
 from viadet.explanation.explained_boxes import explain_image, single_image_sets
 from viadet.images.pixels import read_image
 from viadet.network.build import build_network, prepare_images
@@ -64,7 +64,9 @@ def test_detecting_and_explaining_need_nothing_that_mps_lacks(model):
     sized = detector.plain_network
     coco = read_json(Path("data/coco/val.json"))
     params = read_recipe().grad_cam
-    methods = [method for method in (*GRAD_CAM_METHODS, *CHANNEL_METHODS) if method != "ScoreCAM"]  # as AblationCAM
+    methods = [
+        method for method in (*GRAD_CAM_METHODS, *EIGEN_METHODS, *CHANNEL_METHODS) if method != "ScoreCAM"
+    ]  # as AblationCAM
     image_dir, image_coco = Path("data/raw"), single_image_sets(coco)[0]
     photograph = read_image(image_dir / coco["images"][0]["file_name"])
     inputs = [sized.letterbox(photograph)]
