@@ -60,5 +60,6 @@ def _outdated_outputs(repo: "Repo", only: Collection[str] | None) -> set[str]:
     wanted = makers if only is None else makers.keys() & only
     outdated = {path for path in wanted if is_outdated(makers[path][0].name)}
     with repo.fs.open(repo.fs.join(repo.root_dir, PIPELINE_PATH), encoding="utf-8") as file:
-        plots = [entry for entry in load_yaml(file.read()).get("plots", []) if isinstance(entry, dict)]
-    return outdated | {title for plot in plots for title, options in plot.items() if outdated & set(options["y"])}
+        entries = load_yaml(file.read()).get("plots", [])
+    plots = [plot for entry in entries if isinstance(entry, dict) for plot in entry.items()]
+    return outdated | {title for title, options in plots if not outdated.isdisjoint((options or {}).get("y") or ())}
