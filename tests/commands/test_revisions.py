@@ -73,7 +73,10 @@ def test_the_table_has_only_figures_of_the_runs_themselves(runs):
 def test_the_page_leaves_out_what_is_of_another_run(runs):
     output = runs.run("viadet", "compare", "trained", "workspace", "-o", "page.html")
     page = (runs.folder / "page.html").read_text(encoding="utf-8")
-    assert "trained has not run all stages with its params and code; of another run: metrics/evaluate.json" in output
+    assert (
+        "trained has not run all stages with its params and code; left out, as of another run: metrics/evaluate.json"
+        in output
+    )
     assert "workspace has not run all stages" in output
     assert "<td>bbox_mAP</td><td>none</td><td>none</td>" in page
     assert "<td>loss</td><td>0.25</td><td>none</td>" in page  # `trained` has trained

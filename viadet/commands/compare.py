@@ -86,13 +86,15 @@ def drop_other_runs(metrics: dict, plots: dict, names: dict[str, str]) -> list[s
             if outdated[revision].isdisjoint((name, *map(str, PurePosixPath(name).parents))):
                 continue
             entries[:] = [entry for entry in entries if entry["revisions"] != [revision]]
-            for entry in entries:  # a curve of both
+            for entry in (entry for entry in entries if revision in entry["revisions"]):  # a curve of both
                 rows = entry["content"]["data"]["values"]
                 rows[:] = [row for row in rows if row["rev"] != revision]
                 entry["revisions"].remove(revision)
         if outdated[revision]:
-            shown = ", ".join([*files, "curves, pictures"])
-            left_out.append(f"{revision} has not run all stages with its params and code; of another run: {shown}.")
+            shown = ", ".join([*files, "curves and pictures of such stages"])
+            left_out.append(
+                f"{revision} has not run all stages with its params and code; left out, as of another run: {shown}."
+            )
     return left_out
 
 

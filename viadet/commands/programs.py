@@ -50,8 +50,9 @@ def check_identity() -> None:
     """Check that git knows who commits: DVC saves changes and experiments as commits.
 
     Raises:
-        UserError: it does not; with the commands that tell it.
+        UserError: it does not, with the commands that tell it; or git is missing.
     """
+    read_output("git", "--version")
     try:
         read_output("git", "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT")
     except UserError:
