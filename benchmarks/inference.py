@@ -3,9 +3,10 @@
     python -m benchmarks.inference [--model FOLDER] [--images FOLDER COCO] [--threads N]
 
 Both run the same network on the CPU and start from the files: ours by viadet.load, which gives the network fewer of
-large inputs at once, as more are not faster on a CPU; effdet's by its data set, transforms and collate. An untrained
-network, the default, is the hardest case for non-maximum suppression: its 5000 best anchors are all candidates. Ours
-also averages nearly equal boxes (voting).
+large inputs at once, as more are not faster on a CPU; effdet's by its data set, transforms and collate. In batches,
+both decode images beside the network: ours in threads, effdet's in the worker processes of its loader. The size is that
+of the model's evaluation, if it was evaluated. An untrained network, the default, is the hardest case for non-maximum
+suppression: its 5000 best anchors are all candidates. Ours also averages nearly equal boxes (voting).
 """
 
 from collections.abc import Callable
@@ -19,11 +20,12 @@ from effdet.data import DetectionDatset, create_parser
 from effdet.data.loader import DetectionFastCollate
 from effdet.data.parsers import CocoParserCfg
 from effdet.data.transforms import transforms_coco_eval
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 import viadet
 from benchmarks.images import Images, add_image_options, benchmark_images, describe_images
 from benchmarks.timing import Row, Seconds, alternate, make_parser, rate_row, write_results
+from viadet.detection.settings import read_settings
 from viadet.network.build import backbone_normalisation, build_network, make_spec
 from viadet.network.device import keep_freed_memory
 from viadet.network.weights import load_network, read_spec, save_network
@@ -56,6 +58,12 @@ def save_untrained(setting: Setting, folder: Path) -> None:
     save_network(build_network(spec), spec, folder)
 
 
+def input_wh_of(model: Path) -> tuple[int, int]:
+    """Width and height of the input, px, at which `viadet.load` detects."""
+    settings = read_settings(model)
+    return settings.test_wh if settings else read_spec(model).input_wh
+
+
 def our_detecting(setting: Setting, images: Images, model: Path) -> dict[str, Callable[[], object]]:
     """Set up as `viadet predict` does."""
     keep_freed_memory()
@@ -72,23 +80,27 @@ def our_detecting(setting: Setting, images: Images, model: Path) -> dict[str, Ca
 def effdet_detecting(setting: Setting, images: Images, model: Path) -> dict[str, Callable[[], object]]:
     """Set up effdet's loader and predict bench, in the order that effdet builds a network in."""
     torch.set_num_threads(setting.threads)
-    network, spec = load_network(model, torch.device("cpu"), read_spec(model).input_wh)
+    input_wh = input_wh_of(model)
+    network, spec = load_network(model, torch.device("cpu"), input_wh)
     bench = DetBenchPredict(network.to(memory_format=torch.contiguous_format)).eval()
     mean, std = (255 * torch.tensor(values).view(1, 3, 1, 1) for values in (spec.mean, spec.std))
     parser = create_parser("coco", cfg=CocoParserCfg(ann_filename=str(images.coco)))
-    transform = transforms_coco_eval(spec.input_wh[::-1], use_prefetcher=True)
+    transform = transforms_coco_eval(input_wh[::-1], use_prefetcher=True)
     data_set = DetectionDatset(images.folder, parser=parser, transform=transform)
 
-    def detect(count: int, batch_size: int) -> None:
-        chosen = torch.utils.data.Subset(data_set, range(min(count, len(data_set))))
-        for pixels, targets in DataLoader(chosen, batch_size=batch_size, collate_fn=DetectionFastCollate()):
+    first = Subset(data_set, range(min(setting.single_images, len(data_set))))
+    workers = {"num_workers": setting.threads, "persistent_workers": True}  # they start in the round that is not timed
+    loaders = {
+        "batches": DataLoader(data_set, setting.batch_size, collate_fn=DetectionFastCollate(), **workers),
+        "single": DataLoader(first, 1, collate_fn=DetectionFastCollate()),
+    }
+
+    def detect(loader: DataLoader) -> None:
+        for pixels, targets in loader:
             with torch.inference_mode():
                 bench(pixels.float().sub_(mean).div_(std), targets)
 
-    return {
-        "batches": lambda: detect(len(data_set), setting.batch_size),
-        "single": lambda: detect(setting.single_images, 1),
-    }
+    return {kind: partial(detect, loader) for kind, loader in loaders.items()}
 
 
 def make_rows(seconds: Seconds, batch_size: int, images: int, single_images: int) -> list[Row]:
@@ -120,10 +132,10 @@ def main(arguments: list[str] | None = None, setting: Setting = DEFAULT, in_proc
             "effdet": partial(effdet_detecting, setting, images, model),
         }
         seconds = alternate(sides, options.rounds, in_processes=in_processes)
-        spec, count = read_spec(model), len(read_json(images.coco)["images"])
+        spec, input_wh, count = read_spec(model), input_wh_of(model), len(read_json(images.coco)["images"])
     rows = make_rows(seconds, setting.batch_size, count, min(count, setting.single_images))
     weights = "trained" if options.model else "untrained"
-    settings = setting._asdict() | {"network": spec.name, "size": max(spec.input_wh), "weights": weights}
+    settings = setting._asdict() | {"network": spec.name, "size": max(input_wh), "weights": weights}
     settings |= {"images": count, "rounds": options.rounds, "data": describe_images(options.images)}
     write_results(options.results, "inference", settings, rows)
 

@@ -2,15 +2,18 @@
 
 import json
 import math
+import shutil
 from functools import partial
 from time import sleep
 
 import pytest
 from projects import REPOSITORY
 
+import viadet
 from benchmarks import cams, inference, many_images, start_up, timing, training_step
 from benchmarks.images import benchmark_images
 from benchmarks.speed_table import BEGIN, END, PAGE, TITLES, render, with_table
+from viadet.detection.settings import DetectSettings, write_settings
 from viadet.project.files import read_json
 
 TINY_ROUNDS = ("--rounds", "1", "--threads", "1")
@@ -79,6 +82,13 @@ def test_given_images_and_a_given_model_are_used(sample, untrained_model):
         turns = inference.our_detecting(setting, images, untrained_model)
         assert len(turns["batches"]()) == 2
         assert len(turns["single"]()) == 1
+
+
+def test_both_detect_at_the_size_that_the_given_model_was_evaluated_at(untrained_model, tmp_path):
+    model = shutil.copytree(untrained_model, tmp_path / "model")
+    write_settings(model, DetectSettings((192, 160), 0.4, 100, None))
+    assert inference.input_wh_of(model) == viadet.load(model).settings.test_wh == (192, 160)
+    assert inference.input_wh_of(untrained_model) == viadet.load(untrained_model).settings.test_wh == (128, 128)
 
 
 def test_cams_are_compared_with_detecting(tmp_path):

@@ -1,6 +1,9 @@
 """Fixtures: a finished sweep, whose tests run on one worker of pytest-xdist so that it is trained once."""
 
+import contextlib
+
 import pytest
+from dvc.repo import Repo
 from projects import Clone
 
 RATES = {"sweep-1": 0.002, "sweep-2": 0.004}  # one is the sample's own
@@ -27,5 +30,16 @@ def rates():
 
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory):
-    """A clone whose only commit holds the working tree, with its metrics and curves; nothing is run."""
-    return Clone(tmp_path_factory.mktemp("committed")).with_identity()
+    """A clone that has the working tree committed, with its metrics and curves; nothing is run.
+
+    In its dvc.lock, code and params are those of the working tree, so that its figures count as its own.
+    """
+    clone = Clone(tmp_path_factory.mktemp("committed")).with_identity()
+    with contextlib.chdir(clone.folder), Repo() as repo:
+        for stage in repo.stage.load_all("dvc.yaml"):
+            for dependency in stage.deps:
+                if dependency.exists:
+                    dependency.save()
+            stage.dump(update_pipeline=False)
+    clone.run("git", "commit", "--quiet", "--all", "--allow-empty", "-m", "as if run")
+    return clone

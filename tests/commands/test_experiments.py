@@ -62,6 +62,14 @@ def test_params_are_compared_with_those_of_the_same_recipe():
     assert changed_params(other, PARAMS | {"recipe": "balloon"}) == []  # the sample does not run
 
 
+def test_values_and_names_in_any_script_are_shown_as_they_are():
+    base, other = entry("main", 0.5), entry("Größe", 0.6)
+    other["data"]["params"]["params.yaml"]["data"]["sample"] |= {"convert": {"categories": ["Größe", "气球"]}}
+    row = commit_rows(base | {"experiments": [{"revs": [other], "name": "Größe", "executor": None}]}, [])[1]
+    assert row.name == "  Größe"
+    assert 'convert.categories=["Größe", "气球"]' in row.note
+
+
 def test_a_revision_that_dvc_can_not_read_says_so():
     broken = entry("old", None) | {"data": None, "error": {"msg": "dvc.yaml is invalid", "type": "YAMLSyntaxError"}}
     commits = commit_with((broken, None))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from projects import running_stages, write_params
 
 from viadet.commands.app import main
+from viadet.commands.programs import check_identity
 from viadet.commands.repeat import check_path, markdown_table, plan_repetitions
 from viadet.project.errors import UserError
 from viadet.project.metric_names import AP_NAMES
@@ -28,6 +30,9 @@ def test_the_table_gives_mean_and_standard_deviation_and_leaves_out_what_has_no_
     assert cells[0] == "mean ± sd of 3"
     assert cells[1] == "0.400 ± 0.200"
     assert cells[1 + AP_NAMES.index("bbox_mAP_s")] == "0.500"
+    *_, row, last = markdown_table(metrics | {"d": {}}).splitlines()  # not evaluated
+    assert row.startswith("| d | not evaluated |")
+    assert last.startswith("| mean ± sd of 3 | 0.400 ± 0.200 |")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +90,8 @@ def tracked(project):
     Path("dvc.yaml").touch()
     Path("below").mkdir()
     subprocess.run(["git", "init", "--quiet"], check=True)
+    subprocess.run(["git", "config", "user.name", "T"], check=True)
+    subprocess.run(["git", "config", "user.email", "t@example.org"], check=True)
     subprocess.run(["git", "add", "tracked", "params.yaml"], check=True)
     os.chdir("below")
     yield project
@@ -133,8 +140,40 @@ def test_the_folder_of_the_recipe_is_to_be_added_to_dvc(tracked, monkeypatch):
     monkeypatch.chdir(tracked)
     Path("data/own").mkdir(parents=True)
     Path("data/own/via.json").touch()
-    with pytest.raises(UserError, match=r"run `dvc add data/own` and `git add data/own\.dvc data/\.gitignore`$"):
+    with pytest.raises(UserError, match=r"run `dvc add data/own` and `git add --force data/own\.dvc`$"):
         check_path("own", "fetch.source", "data/own")
+
+
+@pytest.mark.needs("symlinks")
+@pytest.mark.parametrize("target", ["../mine", "absolute"])
+def test_the_advice_for_a_linked_folder_of_the_recipe_works(tracked, monkeypatch, target):
+    monkeypatch.chdir(tracked)
+    Path("data").mkdir()
+    Path("data/.gitignore").write_text("/own\n", encoding="utf-8")  # as in this repository
+    Path("data/own").symlink_to(tracked / "mine" if target == "absolute" else target)
+    if target != "absolute":  # tracked, it would lead nowhere in a repetition's folder
+        subprocess.run(["git", "add", "--force", "data/own"], check=True)
+    with pytest.raises(UserError, match=r"git does not track data/own: .*; run `ln -sfn \S+ data/own && ") as raised:
+        check_path("own", "fetch.source", "data/own")
+    subprocess.run(re.search("`(.+)`", str(raised.value))[1], shell=True, check=True)
+    check_path("own", "fetch.source", "data/own")
+    check_path("own", "model.init", "data/own/via.json")
+    assert Path("data/own").readlink() == tracked / "mine"
+
+
+def test_without_a_name_in_git_the_commands_that_tell_it_are_named_and_work(tracked, monkeypatch):
+    for variable in ("EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.delenv(variable, raising=False)
+    subprocess.run(["git", "config", "--remove-section", "user"], check=True)
+    monkeypatch.setenv("HOME", str(tracked))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tracked))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tracked / "gitconfig"))
+    result = CliRunner().invoke(main, ["repeat", "--seeds", "1"])
+    assert result.exit_code == 1
+    assert result.output.startswith("repeat: git does not know your name and e-mail address, ")
+    for command in re.findall("`(.+?)`", result.output):
+        subprocess.run(shlex.split(command), check=True)
+    check_identity()
 
 
 def test_without_git_there_is_one_line(tracked, monkeypatch):

@@ -195,6 +195,12 @@ def test_equal_pictures_are_equal_files_that_name_no_software(name, tmp_path):
         assert picture.size == (316, 276)  # the cell, its title of 30 px, the heading of 38 px, gaps of 8 px
 
 
+def test_a_figure_of_more_px_than_a_jpeg_can_have_is_written_smaller(tmp_path):
+    save_figure(new_figure(1, 1, (0.1, 1000.0))[0], tmp_path / "tall.jpg")
+    with Image.open(tmp_path / "tall.jpg") as picture:
+        assert picture.height == pytest.approx(65_500, abs=1)
+
+
 def test_a_title_in_a_script_that_the_font_lacks_causes_no_warnings(tmp_path, recwarn):
     figure, (ax,) = new_figure(1, 1, (3.0, 2.0))
     show_image(ax, torch.zeros(3, 40, 60, dtype=torch.uint8), "عکس, 照片.jpg")

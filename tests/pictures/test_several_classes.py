@@ -1,4 +1,4 @@
-"""All pictures and tables of a data set with three classes, made by the stages."""
+"""All pictures and tables of a data set with three classes, made by the stages; among its images are two strips."""
 
 import csv
 import json
@@ -15,6 +15,8 @@ from viadet.network.weights import save_network
 from viadet.pictures.classes import COLOURS
 
 CLASSES = {"square": "#b03030", "disc": "#3060b0", "kite $5": "#309050"}  # and what it is painted in
+SIZE_WH = (128, 96)  # px
+STRIPS = [((64, 8000), [(1, 10, 4000, 40)]), ((8000, 64), [(2, 7950, 20, 40)])]  # size and objects
 PARAMS = {
     "evaluate.score_threshold": 0.75,
     "evaluate.test_time": None,
@@ -41,11 +43,11 @@ def outline(label, x, y, size):
     return [(x + half, y), (x + size, y + half), (x + half, y + size), (x, y + half)]
 
 
-def write_split(split, places):
-    """Paint images with objects, (label, x, y, size) each, and write their COCO file."""
+def write_split(split, contents):
+    """Paint images, size and objects each, of which each is (label, x, y, size), and write their COCO file."""
     images, annotations = [], []
-    for image_id, objects in enumerate(places, start=1):
-        picture = Image.new("RGB", (128, 96), "#d8d4c8")
+    for image_id, ((width, height), objects) in enumerate(contents, start=1):
+        picture = Image.new("RGB", (width, height), "#d8d4c8")
         for label, x, y, size in objects:
             points = outline(label, x, y, size)
             ImageDraw.Draw(picture).polygon(points, fill=list(CLASSES.values())[label - 1])
@@ -53,7 +55,7 @@ def write_split(split, places):
             entry |= {"bbox": [x, y, size, size], "area": size**2}
             annotations.append(entry | {"segmentation": [[value for point in points for value in point]]})
         name = f"{split}/{image_id}.png"
-        images.append({"id": image_id, "file_name": name, "width": 128, "height": 96})
+        images.append({"id": image_id, "file_name": name, "width": width, "height": height})
         Path("data/raw", split).mkdir(parents=True, exist_ok=True)
         picture.save(Path("data/raw", name))
     categories = [{"id": number, "name": name} for number, name in enumerate(CLASSES, start=1)]
@@ -82,8 +84,10 @@ def drawn(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("classes"))
         write_params(SMALL | PARAMS)
-        write_split("train", [[(1, 10, 10, 40), (2, 70, 30, 40)], [(3, 30, 20, 60)]])
-        write_split("val", [[(1, 5, 5, 40), (3, 70, 40, 50)], [(2, 40, 20, 50)]])
+        train = [[(1, 10, 10, 40), (2, 70, 30, 40)], [(3, 30, 20, 60)]]
+        val = [[(1, 5, 5, 40), (3, 70, 40, 50)], [(2, 40, 20, 50)]]
+        for split, places in (("train", train), ("val", val)):
+            write_split(split, [*((SIZE_WH, objects) for objects in places), *STRIPS])
         write_model()
         for stage in (visualise, evaluate, feature_maps, grad_cam):
             stage.main()
@@ -114,8 +118,8 @@ def test_the_training_set_is_drawn_in_a_colour_for_each_class(drawn):
 def test_tables_list_all_classes(drawn):
     plots = drawn / "plots/evaluate"
     assert [(row["class"], row["objects"]) for row in rows(plots / "by_class.csv")] == [
-        ("square", "1"),
-        ("disc", "1"),
+        ("square", "2"),
+        ("disc", "2"),
         ("kite $5", "1"),
     ]
     errors = rows(plots / "errors_by_class.csv")
@@ -124,17 +128,22 @@ def test_tables_list_all_classes(drawn):
     assert sum(total.values()) == sum(int(row["count"]) for row in errors)
     confusions = rows(plots / "confusion_matrix.csv")
     objects = {name: sum(int(row["count"]) for row in confusions if row["object"] == name) for name in CLASSES}
-    assert objects == dict.fromkeys(CLASSES, 1)
+    assert list(objects.values()) == [2, 2, 1]
 
 
 def test_every_stage_has_its_pictures(drawn):
-    names = ["confusion_matrix.png", "images/val_1.png.jpg", "images/val_2.png.jpg"]
-    assert all((drawn / "plots/evaluate" / name).is_file() for name in names)
-    for folder in ("plots/feature_maps", "plots/grad_cam/images"):
-        assert sorted(path.name for path in (drawn / folder).iterdir()) == ["val_1.png.jpg", "val_2.png.jpg"]
+    assert (drawn / "plots/evaluate/confusion_matrix.png").is_file()
+    for folder in ("plots/evaluate/images", "plots/feature_maps", "plots/grad_cam/images"):
+        assert sorted(path.name for path in (drawn / folder).iterdir()) == [f"val_{n}.png.jpg" for n in range(1, 5)]
+
+
+def test_no_picture_of_a_strip_is_too_large_to_look_at(drawn):
+    for path in (drawn / "plots").rglob("val_[34].png.jpg"):
+        with Image.open(path) as picture:
+            assert max(picture.size) < 3000, path
 
 
 def test_grad_cam_measures_fewer_images_than_it_draws_and_says_so(drawn):
     metrics = json.loads((drawn / "metrics/grad_cam.json").read_text(encoding="utf-8"))
-    assert (metrics["measured_images"], metrics["images"]) == (1, 2)
+    assert (metrics["measured_images"], metrics["images"]) == (1, 4)
     assert metrics["right"] + metrics["missed"] == 2  # objects of the first image

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from viadet.commands.programs import enter_project, read_output
+from viadet.commands.revisions import outdated_outputs
 from viadet.project.metric_names import AP, AP_50, AP_75, EVALUATE_PATH
 
 METRICS = {"AP": AP, "50": AP_50, "75": AP_75}
@@ -28,10 +29,11 @@ class Row(NamedTuple):
 def experiments(all_commits: bool) -> None:
     """List experiments, their AP, and the params that differ.
 
-    The params are compared with those of the commit that an experiment started from.
+    The params are compared with those of the commit that an experiment started from. Where DVC would run `evaluate`
+    again, as it has not run with these params and this code, the AP would be another run's: "not evaluated".
 
     \b
-    Reads   metrics and params, as `dvc exp show --json` gives them
+    Reads   metrics and params, as `dvc exp show --json` gives them, and dvc.lock
     Writes  nothing; it prints a table by commit, the best AP first
 
     \b
@@ -42,9 +44,24 @@ def experiments(all_commits: bool) -> None:
     enter_project()
     options = ["--all-commits"] if all_commits else []
     commits = json.loads(read_output("dvc", "exp", "show", "--json", *options))
+    drop_metrics_of_other_runs(commits)
     rows = [row for commit in commits for row in commit_rows(commit, commits)]
     width = min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)
     print("\n".join(format_rows(rows, width)))
+
+
+def drop_metrics_of_other_runs(commits: list[dict]) -> None:
+    """Take the evaluation's metrics from revisions that were not evaluated: they are those of an earlier run.
+
+    `commits` is the JSON of `dvc exp show`, changed in place: such a revision gets a mark.
+    """
+    entries = [*commits, *(experiment["revs"][0] for commit in commits for experiment in commit["experiments"] or [])]
+    evaluated = [entry for entry in entries if _data(entry, "metrics", EVALUATE_PATH)]
+    outdated = outdated_outputs({entry["rev"] for entry in evaluated}, [EVALUATE_PATH])
+    for entry in evaluated:
+        if EVALUATE_PATH in outdated[entry["rev"]]:
+            del entry["data"]["metrics"][EVALUATE_PATH]
+            entry["not_evaluated"] = True
 
 
 def commit_rows(commit: dict, commits: list[dict]) -> list[Row]:
@@ -61,18 +78,19 @@ def commit_rows(commit: dict, commits: list[dict]) -> list[Row]:
         entry = experiment["revs"][0]
         state = (experiment["executor"] or {}).get("state", "success")
         label = experiment["name"] or entry["rev"][:7]
-        rows.append(make_row(f"  {label}", entry, commit, "" if state == "success" else f"({state}) "))
+        rows.append(make_row(f"  {label}", entry, commit, "" if state == "success" else state))
     rows.sort(key=lambda row: row.metrics.get(AP, -1), reverse=True)
     return [make_row(name, commit, commit), *rows]
 
 
 def make_row(name: str, entry: dict, base: dict, state: str = "") -> Row:
     """Make a row; its note has the state and the params that differ from those of `base`, or why there are none."""
+    state = state or ("not evaluated" if entry.get("not_evaluated") else "")
     if error := entry.get("error"):
         note = f"not readable: {error.get('msg')}"
     else:
         note = ", ".join(changed_params(_data(entry, "params", PARAMS_PATH), _data(base, "params", PARAMS_PATH)))
-    return Row(name, _data(entry, "metrics", EVALUATE_PATH), f"{state}{note}")
+    return Row(name, _data(entry, "metrics", EVALUATE_PATH), f"({state}) {note}" if state else note)
 
 
 def changed_params(params: dict, base: dict) -> list[str]:
@@ -112,4 +130,4 @@ def _flatten(table: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def _format(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

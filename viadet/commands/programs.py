@@ -46,6 +46,22 @@ def read_output(program: str, *arguments: str) -> str:
     return result.stdout.decode(errors="surrogateescape")
 
 
+def check_identity() -> None:
+    """Check that git knows who commits: DVC saves changes and experiments as commits.
+
+    Raises:
+        UserError: it does not, with the commands that tell it; or git is missing.
+    """
+    read_output("git", "--version")
+    try:
+        read_output("git", "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT")
+    except UserError:
+        raise UserError(
+            "git does not know your name and e-mail address, with which DVC saves experiments; run "
+            '`git config --global user.name "Your Name"` and `git config --global user.email you@example.org`'
+        ) from None
+
+
 def run_visibly(program: str, *arguments: str) -> None:
     """Run git or dvc with its output on the terminal.
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import shlex
 import shutil
 from operator import attrgetter
 from pathlib import Path
@@ -10,7 +11,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from viadet.commands.programs import enter_project, read_output, run_visibly
+from viadet.commands.programs import check_identity, enter_project, read_output, run_visibly
+from viadet.commands.revisions import outdated_outputs
 from viadet.project.errors import UserError
 from viadet.project.metric_names import AP_NAMES, EVALUATE_PATH
 
@@ -42,6 +44,7 @@ def repeat(seeds: int | None, folds: int | None, changes: tuple[str, ...]) -> No
     from dvc.api import metrics_show
 
     enter_project()
+    check_identity()
     repetitions = plan_repetitions(
         checked_recipe_name(changes), seeds, folds, changes, read_output("git", "diff", "HEAD")
     )
@@ -50,7 +53,9 @@ def repeat(seeds: int | None, folds: int | None, changes: tuple[str, ...]) -> No
         if experiment not in finished:
             options = [argument for param in params for argument in ("-S", param)]
             run_visibly("dvc", "exp", "run", "--temp", "-n", experiment, *options, "evaluate")
-    print(markdown_table({name: metrics_show(EVALUATE_PATH, rev=name) for name in repetitions}))
+    outdated = outdated_outputs(repetitions, [EVALUATE_PATH])
+    metrics = {name: {} if outdated[name] else metrics_show(EVALUATE_PATH, rev=name) for name in repetitions}
+    print(markdown_table(metrics))
 
 
 def checked_recipe_name(changes: tuple[str, ...]) -> str:
@@ -82,6 +87,8 @@ def checked_recipe_name(changes: tuple[str, ...]) -> str:
 def check_path(recipe: str, key: str, value: str | None) -> None:
     """Refuse the relative path of files that DVC does not copy into the folder of a repetition.
 
+    A link is copied if git tracks it; there it leads to the same files if its target is an absolute path.
+
     Raises:
         UserError: neither git nor DVC tracks such a file; names it.
     """
@@ -90,14 +97,21 @@ def check_path(recipe: str, key: str, value: str | None) -> None:
         return
     if any(Path(f"{part}.dvc").exists() for part in (path, *path.parents)):  # added by `dvc add`
         return
-    is_inside = path.resolve().is_relative_to(Path.cwd())
-    untracked = read_output("git", "ls-files", "--others", "--", value).splitlines() if is_inside else [value]
+    link = next((part for part in (*reversed(path.parents), path) if part.is_symlink()), None)
+    if link:
+        untracked = [] if link.readlink().is_absolute() and read_output("git", "ls-files", "--", str(link)) else [link]
+    elif path.resolve().is_relative_to(Path.cwd()):
+        untracked = read_output("git", "ls-files", "--others", "--", value).splitlines()
+    else:
+        untracked = [value]
     if not untracked:
         return
     remedy = f"give the absolute path: -S {recipe}.{key}={path.resolve()}"
     folder = f"data/{recipe}"  # a dependency of the stage fetch: DVC wants it in the repetition's folder too
-    if path.is_relative_to(folder):
-        remedy = f"run `dvc add {folder}` and `git add {folder}.dvc data/.gitignore`"
+    if link and link.is_relative_to(folder):
+        remedy = f"run `ln -sfn {shlex.quote(str(link.resolve()))} {link} && git add --force {link}`"
+    elif path.is_relative_to(folder):
+        remedy = f"run `dvc add {folder}` and `git add --force {folder}.dvc`"
     raise UserError(
         f"{recipe}.{key} is {value!r}, but git does not track {untracked[0]}: repetitions run in folders of their own "
         f"without untracked files; {remedy}"
@@ -124,14 +138,16 @@ def plan_repetitions(
 def markdown_table(metrics_by_name: dict[str, dict[str, float]]) -> str:
     """Format metrics as a Markdown table: a row for each repetition, then mean and sample standard deviation (n - 1).
 
-    COCO's AP is -1 where there are no objects of that size: such a value does not count in mean and deviation.
+    COCO's AP is -1 where there are no objects of that size: such a value does not count in mean and deviation, nor
+    does a repetition without metrics, which was not evaluated.
     """
     rows = [["", *AP_NAMES], ["---", *("---:" for _ in AP_NAMES)]]
     for name, metrics in metrics_by_name.items():
-        rows.append([name, *(f"{metrics[metric]:.3f}" for metric in AP_NAMES)])
-    summary = [f"mean ± sd of {len(metrics_by_name)}"]
+        rows.append([name, *(f"{metrics[metric]:.3f}" if metrics else "not evaluated" for metric in AP_NAMES)])
+    evaluated = [metrics for metrics in metrics_by_name.values() if metrics]
+    summary = [f"mean ± sd of {len(evaluated)}"]
     for metric in AP_NAMES:
-        values = [metrics[metric] for metrics in metrics_by_name.values() if metrics[metric] >= 0]
+        values = [metrics[metric] for metrics in evaluated if metrics[metric] >= 0]
         deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
         summary.append(f"{mean(values):.3f}{deviation}" if values else "none")
     return "\n".join(f"| {' | '.join(row)} |" for row in [*rows, summary])

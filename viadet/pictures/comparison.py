@@ -5,6 +5,7 @@ import hashlib
 import json
 import mimetypes
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ document.addEventListener("input", ({ target }) => {
 
 
 def render_page(
-    revisions: dict[str, tuple[str, str]], metrics: dict, params: dict, plots: dict
+    revisions: dict[str, tuple[str, str]], metrics: dict, params: dict, plots: dict, left_out: Sequence[str] = ()
 ) -> tuple[str, list[str]]:
     """Render the page.
 
@@ -31,6 +32,7 @@ def render_page(
         metrics: the JSON of `dvc metrics diff --all --json`.
         params: the JSON of `dvc params diff --json`.
         plots: the JSON of `dvc plots diff --json`, whose pictures are still on the disk.
+        left_out: what is taken out of them, a line each.
 
     Returns:
         The HTML, and what is missing on it, a line each.
@@ -43,7 +45,7 @@ def render_page(
         for error in plots.get("errors", [])
         if error["rev"] in with_curves  # one note says that the others have none
     ]
-    notes = _missing_notes(names, metrics, with_curves, pictures) + sorted({*draw_errors, *read_errors})
+    notes = [*left_out, *_missing_notes(names, metrics, with_curves, pictures), *sorted({*draw_errors, *read_errors})]
     metric_tables = _value_tables(metrics)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -85,7 +87,7 @@ def _format(value: Any) -> str:
         return "none"
     if isinstance(value, float):
         return f"{value:.6g}"
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _format_difference(old: Any, new: Any) -> str:

@@ -27,6 +27,7 @@ from viadet.pictures.drawing import (
 from viadet.project.params import EvaluateParams
 
 CELL_WIDTH_INCHES = 6
+MAX_CELL_HEIGHT_INCHES = 12  # a tall image gets a narrower cell
 PREDICTION_SIDE_PX = 1024  # the longer one, of a photograph without ground truth
 
 
@@ -52,8 +53,7 @@ def draw_data_set(
     for entry in coco["images"][: params.max_images]:
         id_, size_wh = entry["id"], (entry["width"], entry["height"])
         # a large photograph in full would take most of the time and memory of its picture
-        max_side = round(CELL_WIDTH_INCHES * DPI * max(size_wh) / entry["width"])
-        image = read_image(image_dir / entry["file_name"], max_side)
+        image = read_image(image_dir / entry["file_name"], round(DPI * _longer_side_inches(size_wh)))
         shown = detections[id_].above(params.score_threshold)
         yield file_names[id_], draw_image(image, size_wh, annotations[id_], found_ids, shown, counts[id_], names)
 
@@ -81,8 +81,7 @@ def draw_image(
         counts: for the title.
         names: of the categories, by id.
     """
-    width, height = size_wh
-    figure, (left, right) = new_figure(2, 1, (CELL_WIDTH_INCHES, CELL_WIDTH_INCHES * height / width))
+    figure, (left, right) = new_figure(2, 1, cell_wh_inches(image, _longer_side_inches(size_wh)))
     show_image(left, image, f"ground truth: {len(annotations)}", size_wh)
     _draw_objects(left, annotations, names)
 
@@ -92,6 +91,12 @@ def draw_image(
     _draw_objects(right, missed, names, dashed=True)
     _draw_detections(right, detections)
     return figure
+
+
+def _longer_side_inches(size_wh: tuple[int, int]) -> float:
+    """Compute the longer side of the cell of an image of `size_wh` px."""
+    width, height = size_wh
+    return min(MAX_CELL_HEIGHT_INCHES, CELL_WIDTH_INCHES * max(1.0, height / width))
 
 
 def _draw_objects(ax: Axes, annotations: list[dict], names: dict[int, str], dashed: bool = False) -> None:

@@ -21,6 +21,7 @@ HEAT_COLOURS = "turbo"  # matplotlib's name of the colour map
 HEAT_OPACITY = 0.55  # of a heat map over its photograph
 DPI = 100
 JPEG_QUALITY = 88
+MAX_SIDE_PX = 65_500  # of a JPEG
 MIN_CELL_WIDTH_INCHES = 2.6  # room for a title beside those of its neighbours, however narrow the photograph
 TITLE_INCHES = 0.3
 GAP_INCHES = 0.08
@@ -224,12 +225,15 @@ def picture_names(coco: dict) -> dict[int, str]:
 def save_figure(figure: Figure, path: Path, flush: bool = True) -> None:
     """Write a PNG or JPEG, as its name ends; matplotlib's version is left out, so that equal pictures are equal files.
 
+    A figure of more px than a JPEG can have is written smaller.
+
     Args:
         figure: to write; it is empty then, as its photographs would stay in memory until Python looks for cycles.
         path: of the file.
         flush: as for `replaced_file`.
     """
     options = {"metadata": {"Software": None}} if path.suffix == ".png" else {"pil_kwargs": {"quality": JPEG_QUALITY}}
+    options["dpi"] = min(DPI, MAX_SIDE_PX / max(figure.get_size_inches()))
     with replaced_file(path, flush) as temporary, warnings.catch_warnings():
         # The font lacks some scripts: it shows boxes instead, and a warning for each sign would fill the screen.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
