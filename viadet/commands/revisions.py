@@ -4,8 +4,6 @@ from collections.abc import Collection
 from functools import cache
 from typing import TYPE_CHECKING
 
-from viadet.project.params import load_yaml
-
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
@@ -36,6 +34,8 @@ def outdated_outputs(revisions: Collection[str], only: Collection[str] | None = 
 
 def _outdated_outputs(repo: "Repo", only: Collection[str] | None) -> set[str]:
     from dvc.exceptions import DvcException
+
+    from viadet.project.params import load_yaml
 
     try:
         stages = repo.stage.load_all(PIPELINE_PATH)
