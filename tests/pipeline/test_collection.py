@@ -12,7 +12,7 @@ from projects import REPOSITORY
 # sys.platform what they import, and functions and signals once the libraries are imported.
 LIKE_WINDOWS = """
 import builtins, os, pathlib, signal, sys
-import dvc.utils.hydra, effdet, hypothesis, onnx, playwright.sync_api, psutil, pycocotools.coco, pytest, torch
+import dvc.repo, dvc.utils.hydra, effdet, hypothesis, onnx, playwright.sync_api, psutil, pycocotools.coco, pytest, torch
 
 ROOT = os.getcwd()
 system_import = builtins.__import__
@@ -30,7 +30,7 @@ for module, names in ((os, ("fork", "killpg", "sched_setaffinity")), (signal, ("
 sys.exit(pytest.main(sys.argv[1:]))
 """
 # a fast test for each reason; they are skipped before their fixtures run
-NEEDING = "test_an_interrupted_command_ends_in_one_line or test_files_that_cannot_be_written_whole_leave_nothing"
+NEEDING = "test_an_interrupted_command_ends_in_one_line or picture_cannot_be_written"
 
 
 @pytest.mark.slow
