@@ -9,6 +9,7 @@ from viadet.annotations.categories import (
     Categories,
     category_of,
     choose_categories,
+    count_values,
     describe_counts,
     name_of,
 )
@@ -27,7 +28,9 @@ def regions(**values: list) -> list[dict]:
 
 
 def chosen(given: list[dict], **changes) -> Categories:
-    return choose_categories(given, convert_params(**({"categories": "auto", "attribute": "auto"} | changes)))
+    return choose_categories(
+        given, count_values(given), convert_params(**({"categories": "auto", "attribute": "auto"} | changes))
+    )
 
 
 def error_of(given: list[dict], **changes) -> str:

@@ -29,16 +29,16 @@ class Categories(NamedTuple):
     names: list[str]
 
 
-def choose_categories(regions: list[Any], params: ConvertParams) -> Categories:
+def choose_categories(regions: list[Any], values: Values, params: ConvertParams) -> Categories:
     """Find out what `auto` in params stands for; names are sorted then, numbers in them by their value.
 
     Of values that differ only in case, the most frequent one is a category: `category_of` refuses the others, so that
-    each is told with its place.
+    each is told with its place. `values` is what `count_values` gives for the regions.
 
     Raises:
         UserError: no attribute fits or several do, or there is none of the name; says which there are.
     """
-    attribute, values = params.attribute, count_values(regions)
+    attribute = params.attribute
     if attribute == "auto":
         attribute = _choose_attribute(regions, values, params.categories)
     elif attribute is not None and regions and attribute not in values:

@@ -105,8 +105,9 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
     annotated, contradictions = merge_annotations(resolved.images)
     faults = [*_damaged_files(files, origin), *resolved.faults, *contradictions]
     regions = [region for image in annotated for region in image.regions]
+    values = count_values(regions)
     try:
-        categories = choose_categories(regions, params)
+        categories = choose_categories(regions, values, params)
     except UserError as error:
         faults.append(Fault("folder", "category", user_path(origin, ""), f"has no clear categories: {error}"))
         categories = Categories(None, [ONLY_CATEGORY])
@@ -129,7 +130,7 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
         annotated=len(annotated) + len(resolved.faults),
         other_files=other_files,
         categories=categories,
-        values=count_values(regions),
+        values=values,
         images=images,
         emptied=[image.file_name for image in emptied],
         left_out=left_out,
