@@ -1,5 +1,6 @@
 """Training of the small sample in this process: what moves, what is accumulated, what stops it."""
 
+import contextlib
 import copy
 import math
 import re
@@ -18,6 +19,7 @@ from viadet.network.build import build_network, prepare_images
 from viadet.project.errors import UserError
 from viadet.project.params import read_recipe
 from viadet.training.checkpoint import Checkpoints
+from viadet.training.step_graphs import StepGraphs
 from viadet.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -220,3 +222,38 @@ def test_a_network_with_drop_path_resumes_with_the_same_weights_and_goes_on_with
     assert rows == [(epoch, epoch) for epoch in range(kept, 5)]
     assert history.epochs == 4
     assert all(torch.equal(value, expected[key]) for key, value in resumed.state_dict().items())
+
+
+def test_where_a_step_cannot_be_captured_training_says_so_and_ends_with_the_same_weights(sample, monkeypatch, capsys):
+    """CUDA's part is a stand-in that lets the steps before a capture run, then fails: here is no GPU."""
+
+    class NoStream:
+        def __init__(self, device=None):
+            pass
+
+        def wait_stream(self, other):
+            pass
+
+    @contextlib.contextmanager
+    def failing_capture(graph, pool):
+        torch.rand(3)
+        raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors might be")
+        yield
+
+    cuda = {"Stream": NoStream, "CUDAGraph": object, "graph_pool_handle": lambda: None, "graph": failing_capture}
+    cuda |= {"stream": lambda stream: contextlib.nullcontext(), "current_stream": NoStream}
+    cuda |= {"get_rng_state": lambda device: torch.get_rng_state()}
+    cuda |= {"set_rng_state": lambda state, device: torch.set_rng_state(state)}
+    for name, replacement in cuda.items():
+        monkeypatch.setattr(torch.cuda, name, replacement)
+    trained = []
+    for captures in (False, True):
+        torch.manual_seed(0)
+        spec = spec_of(128, name="tf_efficientdet_d0")  # which has drop paths: the random numbers count
+        trainer = make_trainer(build_network(spec), spec, {"workers": 0, "validate_every": 2, "epochs": 2})
+        trainer.graphs = StepGraphs(trainer.add_gradients, trainer.network) if captures else None
+        trained.append(weights_of(trainer.train(lambda average: {"bbox_mAP": 0.0}, lambda history: None)))
+        trainer.checkpoints.remove()
+        told = capsys.readouterr().out
+        assert told.count("CUDA can't capture it (operation not permitted when stream is capturing CUDA") == captures
+    assert torch.equal(*trained)

@@ -14,6 +14,7 @@ from viadet.project.errors import UserError
 from viadet.project.params import TrainParams
 
 SMALL_SCALE = 2 / 3  # of the input's sides in the first epochs
+NO_OBJECT = -1.0  # label and box of padding; zeros would be taken for objects
 LARGEST_STRIDE = 128  # px of a small input, of P7: the levels of the neck are each half of the one before
 
 Targets = dict[
@@ -98,14 +99,14 @@ def epoch_batches(images: int, batch_size: int, accumulate: int, epoch: int, see
 
 
 def collate(samples: list[Sample]) -> tuple[torch.Tensor, Targets]:
-    """Stack samples; boxes and labels are padded with -1, which effdet ignores (zeros would be taken for objects).
+    """Stack samples; boxes and labels are padded with NO_OBJECT.
 
     Returns:
         Images, uint8 [B, 3, H, W], and effdet's targets.
     """
     max_objects = max(1, *(len(sample.labels) for sample in samples))
-    boxes_yxyx = torch.full((len(samples), max_objects, 4), -1.0)
-    labels = torch.full((len(samples), max_objects), -1.0)
+    boxes_yxyx = torch.full((len(samples), max_objects, 4), NO_OBJECT)
+    labels = torch.full((len(samples), max_objects), NO_OBJECT)
     for row, sample in enumerate(samples):
         boxes_yxyx[row, : len(sample.labels)] = sample.boxes_xyxy[:, [1, 0, 3, 2]]
         labels[row, : len(sample.labels)] = sample.labels.float()

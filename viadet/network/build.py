@@ -13,6 +13,7 @@ from torch import nn
 
 from viadet.network.effdet_parts import (
     EfficientDet,
+    FpnCombine,
     ResampleFeatureMap,
     efficientdet_model_param_dict,
     get_efficientdet_config,
@@ -81,7 +82,31 @@ def build_network(spec: NetworkSpec) -> EfficientDet:
     for module in network.modules():
         if isinstance(module, ResampleFeatureMap):
             _halve_one_side(module, config)
+        if isinstance(module, FpnCombine):
+            module.__class__ = AddingCombine
     return network.to(memory_format=torch.channels_last)
+
+
+class AddingCombine(FpnCombine):
+    """effdet's step of the neck that combines two or three maps into one, without a copy of all of them.
+
+    effdet stacks the maps along a new last axis and sums over it; adding one to the next gives the same, but takes a
+    quarter of the memory traffic.
+    """
+
+    def forward(self, levels: list[torch.Tensor]) -> torch.Tensor:
+        """Combine maps that the layers so far made, each [B, C, H, W]; `inputs_offsets` says which."""
+        maps = [resample(levels[at]) for at, resample in zip(self.inputs_offsets, self.resample.values(), strict=True)]
+        if self.weight_method == "sum":
+            return sum(maps[1:], maps[0])
+        weights = self.edge_weights.to(maps[0].dtype)
+        if self.weight_method == "fastattn":
+            weights = weights.relu()
+            weights = weights / (weights.sum() + 0.0001)
+        else:
+            weights = weights.softmax(0)
+        weighted = [weight * one for weight, one in zip(weights.unbind(), maps, strict=True)]
+        return sum(weighted[1:], weighted[0])
 
 
 def _halve_one_side(resample: ResampleFeatureMap, config: DictConfig) -> None:
@@ -106,7 +131,7 @@ def prepare_images(images: torch.Tensor, spec: NetworkSpec, device: torch.device
     # MPS may copy later from memory that is used again by then
     images = images.to(device, non_blocking=device.type == "cuda").to(memory_format=torch.channels_last).float()
     mean, std = (colour_constant(tuple(values), device) for values in (spec.mean, spec.std))
-    return (images - mean) / std
+    return images.sub_(mean).div_(std)
 
 
 @cache

@@ -45,6 +45,7 @@ def pick_device(
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants it before its first use
         # operations without such an algorithm cause a warning, not an error that ends the run
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a kernel for each tensor, which all is written to
     return device
 
 

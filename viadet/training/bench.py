@@ -1,68 +1,28 @@
-"""The network with its loss, as effdet's bench: labels, box loss by IoU, inputs of several sizes, torch.compile."""
+"""The network with its loss, as effdet's bench: box loss by IoU, inputs of several sizes, torch.compile."""
 
 import math
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torchvision.ops import box_iou, complete_box_iou_loss
 
 from viadet.augmentation.objects import IGNORED
+from viadet.network.anchors import flat_outputs
 from viadet.network.build import NetworkSpec, build_network
 from viadet.network.effdet_parts import (
-    AnchorLabeler,
+    Anchors,
     DetBenchTrain,
-    DetectionLoss,
     ResampleFeatureMap,
     decode_box_outputs,
+    new_focal_loss,
+    one_hot,
 )
 from viadet.project.errors import UserError
+from viadet.training.labels import BatchLabeler
 
 BOX_WEIGHT = 2.0  # of the box loss against the class loss, as in ATSS (Zhang et al. 2020)
-MATCH_IOU = 0.5  # of an anchor with an object, as in effdet
-TIED = 0.99  # anchors with this share of the best anchor's IoU are as good as it
 MAX_GROWTH = math.log(1000 / 16)  # of an anchor into a box, as in torchvision: keeps `exp` finite
-
-
-class IgnoringLabeler(AnchorLabeler):
-    """effdet's labels of anchors; those of objects to ignore are neither objects nor background.
-
-    An object with too little visible, or too small, to be learnt is still in the picture. The anchors that would be
-    labelled with it, if it counted, get IGNORED, of which effdet's class loss takes no notice, unless another object
-    has them.
-    """
-
-    def batch_label_anchors(
-        self, gt_boxes: torch.Tensor, gt_classes: torch.Tensor, filter_valid: bool = True
-    ) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
-        """Label the anchors of a batch.
-
-        Args:
-            gt_boxes: [B, M, 4] as yxyx, px of the input.
-            gt_classes: [B, M] from 1; IGNORED: to ignore; -1: padding.
-            filter_valid: as in effdet.
-
-        Returns:
-            By level: classes from 0 [B, H, W, 9], below 0 without an object, IGNORED where it does not matter; codes of
-            boxes [B, H, W, 9 * 4]. And the number of anchors with an object, by image [B].
-        """
-        classes, codes, num_positives = super().batch_label_anchors(gt_boxes, gt_classes, filter_valid)
-        sizes = [level[0].numel() for level in classes]
-        for image, (boxes_yxyx, labels) in enumerate(zip(gt_boxes, gt_classes, strict=True)):
-            is_ignored = self.matched(boxes_yxyx[labels == IGNORED])
-            for level, ignored in zip(classes, is_ignored.split(sizes), strict=True):
-                background = level[image] < 0
-                level[image] = level[image].masked_fill(background & ignored.view_as(background), IGNORED)
-        return classes, codes, num_positives
-
-    def matched(self, boxes_yxyx: torch.Tensor) -> torch.Tensor:
-        """Mark the anchors, bool [anchors], that any box [N, 4] overlaps by MATCH_IOU, or as much as its best one."""
-        anchors_yxyx = self.anchors.boxes
-        is_matched = torch.zeros(len(anchors_yxyx), dtype=torch.bool, device=anchors_yxyx.device)
-        for box_yxyx in boxes_yxyx:  # one by one: all at once would take gigabytes for hundreds of objects
-            ious = box_iou(box_yxyx[None], anchors_yxyx)[0]
-            is_matched |= ious >= (TIED * ious.max()).clamp(max=MATCH_IOU)
-        return is_matched
+SMALLEST = 1e-7  # added to what is divided by, as in torchvision
 
 
 class CompleteIoULoss(nn.Module):
@@ -73,10 +33,10 @@ class CompleteIoULoss(nn.Module):
     """
 
     def __init__(self, bench: DetBenchTrain) -> None:
-        """Take anchors and class loss from effdet's bench."""
+        """Take the anchors of effdet's bench, and the constants of its class loss."""
         super().__init__()
-        self.effdet_loss = DetectionLoss(bench.config)
-        self.anchors = bench.anchors
+        self.anchors, self.num_classes = bench.anchors, bench.num_classes
+        self.alpha, self.gamma = bench.config.alpha, bench.config.gamma
 
     def forward(
         self,
@@ -95,25 +55,72 @@ class CompleteIoULoss(nn.Module):
             box_targets: by level, codes [B, H, W, 9 * 4].
             num_positives: anchors with an object, by image [B].
         """
-        _, class_loss, _ = self.effdet_loss(class_out, box_out, class_targets, box_targets, num_positives)
-        images = len(class_out[0])
-        codes = torch.cat([level.permute(0, 2, 3, 1).reshape(images, -1, 4) for level in box_out], 1)
-        true_codes = torch.cat([level.reshape(images, -1, 4) for level in box_targets], 1)
-        has_object = torch.cat([level.reshape(images, -1) for level in class_targets], 1) >= 0
-        image, anchor = has_object.nonzero(as_tuple=True)
-        anchors_yxyx = self.anchors.boxes[anchor]
-        boxes_xyxy, true_boxes_xyxy = (
-            decode_box_outputs(values[image, anchor].float().clamp(max=MAX_GROWTH), anchors_yxyx, output_xyxy=True)
-            for values in (codes, true_codes)
-        )
-        box_loss = complete_box_iou_loss(boxes_xyxy, true_boxes_xyxy, reduction="sum") / (num_positives.sum() + 1)
+        logits, codes = flat_outputs(class_out, box_out)
+        classes = torch.cat([level.flatten(1) for level in class_targets], 1)
+        true_codes = torch.cat([level.flatten(1).unflatten(1, (-1, 4)) for level in box_targets], 1)
+        normaliser = num_positives.sum() + 1
+        of_class = one_hot(classes, self.num_classes)
+        class_losses = new_focal_loss(logits.float(), of_class, self.alpha, self.gamma, normaliser, label_smoothing=0.0)
+        class_loss = (class_losses * (classes != IGNORED)[..., None]).sum()
+
+        has_object = (classes >= 0).flatten()
+        anchors_yxyx = self.anchors.boxes.repeat(len(classes), 1)
+        rows = [codes.float().flatten(0, 1), true_codes.flatten(0, 1), anchors_yxyx, has_object]
+        if has_object.device.type == "cpu":  # a GPU would have to wait for their number
+            rows = [values[has_object] for values in rows]
+        box_loss = sum_of_box_losses(*rows) / normaliser
         return class_loss + BOX_WEIGHT * box_loss, class_loss, box_loss
+
+
+def sum_of_box_losses(
+    codes: torch.Tensor, true_codes: torch.Tensor, anchors_yxyx: torch.Tensor, has_object: torch.Tensor
+) -> torch.Tensor:
+    """Add up the complete IoU losses of the anchors that have an object.
+
+    Args:
+        codes: [N, 4], what the network gives.
+        true_codes: [N, 4].
+        anchors_yxyx: [N, 4].
+        has_object: bool [N]; the other anchors have no part in the sum, nor a gradient.
+    """
+    # masked before decoding, too: the gradient of what is masked afterwards could be 0 times infinity
+    codes = torch.where(has_object[:, None], codes.clamp(max=MAX_GROWTH), 0.0)
+    boxes_xyxy, true_boxes_xyxy = (
+        decode_box_outputs(values, anchors_yxyx, output_xyxy=True) for values in (codes, true_codes)
+    )
+    return torch.where(has_object, complete_iou_losses(boxes_xyxy, true_boxes_xyxy), 0.0).sum()
+
+
+def complete_iou_losses(boxes_xyxy: torch.Tensor, true_boxes_xyxy: torch.Tensor) -> torch.Tensor:
+    """Compute the complete IoU loss (Zheng et al. 2020) of each of some boxes [N, 4] with its true one, [N].
+
+    As torchvision's `complete_box_iou_loss`, which picks the boxes that overlap, so that a GPU waits for their number.
+    """
+    left, top, right, bottom = boxes_xyxy.unbind(1)
+    true_left, true_top, true_right, true_bottom = true_boxes_xyxy.unbind(1)
+    width, height, true_width, true_height = right - left, bottom - top, true_right - true_left, true_bottom - true_top
+    shared_width = (torch.minimum(right, true_right) - torch.maximum(left, true_left)).clamp(min=0)
+    shared_height = (torch.minimum(bottom, true_bottom) - torch.maximum(top, true_top)).clamp(min=0)
+    intersection = shared_width * shared_height
+    union = width * height + true_width * true_height - intersection
+    iou = intersection / (union + SMALLEST)
+
+    hull_width = torch.maximum(right, true_right) - torch.minimum(left, true_left)
+    hull_height = torch.maximum(bottom, true_bottom) - torch.minimum(top, true_top)
+    diagonal = hull_width.square() + hull_height.square() + SMALLEST  # squared, as the distance of the centres
+    distance = (left + right - true_left - true_right).square() / 4 + (
+        top + bottom - true_top - true_bottom
+    ).square() / 4
+    shape = (4 / math.pi**2) * (torch.atan(true_width / true_height) - torch.atan(width / height)).square()
+    with torch.no_grad():
+        weight = shape / (1 - iou + shape + SMALLEST)
+    return 1 - iou + distance / diagonal + weight * shape
 
 
 def make_bench(network: nn.Module, box_loss: str) -> DetBenchTrain:
     """Put a network together with its loss; `box_loss` is ciou, or huber for effdet's own."""
-    bench = DetBenchTrain(network)
-    bench.anchor_labeler = IgnoringLabeler(bench.anchors, bench.num_classes, MATCH_IOU)
+    bench = DetBenchTrain(network, create_labeler=False)
+    bench.anchor_labeler = BatchLabeler(bench.anchors)
     if box_loss == "ciou":
         bench.loss_fn = CompleteIoULoss(bench)
     return bench
@@ -134,10 +141,8 @@ def set_input_size(bench: nn.Module, spec: NetworkSpec, input_wh: tuple[int, int
     if bench.anchors.image_size == input_wh[::-1]:
         return
     with torch.random.fork_rng(devices=[]):  # the weights of this network are not used
-        sized = DetBenchTrain(build_network(spec._replace(input_wh=input_wh)))
-    bench.anchors = sized.anchors.to(bench.anchors.boxes.device)
-    bench.anchor_labeler = IgnoringLabeler(bench.anchors, bench.num_classes, MATCH_IOU)
-    sized_modules = dict(sized.model.named_modules())
+        sized = build_network(spec._replace(input_wh=input_wh))
+    sized_modules = dict(sized.named_modules())
     resamples = {name: module for name, module in bench.model.named_modules() if isinstance(module, ResampleFeatureMap)}
     for name, resample in resamples.items():
         for step in ("downsample", "upsample"):
@@ -145,6 +150,8 @@ def set_input_size(bench: nn.Module, spec: NetworkSpec, input_wh: tuple[int, int
                 delattr(resample, step)
             if hasattr(sized_modules[name], step):
                 resample.add_module(step, getattr(sized_modules[name], step))
+    bench.anchors = Anchors.from_config(sized.config).to(bench.anchors.boxes.device)
+    bench.anchor_labeler = BatchLabeler(bench.anchors)
     for module in bench.modules():
         if isinstance(module, CompleteIoULoss):
             module.anchors = bench.anchors
@@ -164,7 +171,7 @@ def compile_network(network: nn.Module, device: torch.device) -> None:
             f"train.compile is true, but torch.compile fails on this machine ({reason}); install a C++ compiler "
             "(g++ or clang; on CUDA also Triton), or set train.compile to false"
         ) from error
-    network.compile()
+    network.compile(dynamic=False)  # with dynamic shapes, tracing a second size of inputs takes minutes
 
 
 def _times_two(values: torch.Tensor) -> torch.Tensor:

@@ -47,8 +47,8 @@ def make_optimizer(network: nn.Module, params: TrainParams) -> Optimizer:
     groups = [group for group in groups if group["params"]]
     if params.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=params.lr, momentum=MOMENTUM, nesterov=True)
-    is_cuda = next(network.parameters()).is_cuda
-    return torch.optim.AdamW(groups, lr=params.lr, fused=is_cuda or None)  # one kernel; on a CPU as torch has it
+    has_fused = next(network.parameters()).device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(groups, lr=params.lr, fused=has_fused or None)  # one kernel for all weights
 
 
 class Schedule(NamedTuple):

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any
 
 import torch
-from timm.utils import ModelEmaV3
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
@@ -21,11 +20,15 @@ from viadet.network.device import pick_precision
 from viadet.project.errors import UserError
 from viadet.project.metric_names import AP
 from viadet.project.params import TrainParams
+from viadet.training.averaging import WeightAverage
 from viadet.training.bench import compile_network, make_bench, set_input_size
 from viadet.training.checkpoint import Checkpoints
+from viadet.training.frozen import fold_batch_norms
 from viadet.training.loader import make_loader
 from viadet.training.optimiser import freeze, make_optimizer, make_schedule
+from viadet.training.pace import Pace
 from viadet.training.processes import ALONE, Group, check_shares, distribute
+from viadet.training.step_graphs import StepGraphs
 
 CHECK_EVERY = 20  # steps on CUDA
 
@@ -79,9 +82,11 @@ class Trainer:
         self.network, self.spec, self.images, self.params, self.device = network, spec, images, params, device
         self.checkpoints, self.group, self.history = checkpoints, group, History()
         self.schedule = make_schedule(len(images), params)
+        self.pace = Pace(self.schedule, images.input_wh_by_epoch(), device.type)
         self.bench = make_bench(network, params.box_loss).to(device).train()
         freeze(network, params)
-        self.average = ModelEmaV3(network, decay=params.ema_decay, use_warmup=True)
+        self.average = WeightAverage(network, params.ema_decay)
+        fold_batch_norms(network.backbone)
         self.optimizer = make_optimizer(network, params)
         self.lr_schedule = LambdaLR(self.optimizer, self.schedule.learning_rate_factor)
         self.precision = pick_precision(params.precision, device)  # of convolutions and products
@@ -89,6 +94,10 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
         if self.scaler.is_enabled():  # it may skip the first step, which the schedule counts all the same
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+        # accumulated gradients, exchanged ones and those of a scaled loss would need a graph of another form
+        captures = device.type == "cuda" and group.count == self.schedule.accumulate == 1
+        captures = captures and not (params.compile or self.scaler.is_enabled())
+        self.graphs = StepGraphs(self.add_gradients, network) if captures else None
         if params.compile:
             compile_network(network, device)
         if group.count > 1:
@@ -131,7 +140,7 @@ class Trainer:
         started = time.perf_counter()
         bar.set_description(f"epoch {epoch}/{self.params.epochs}")
         step, accumulate, lr = (epoch - 1) * self.schedule.steps_per_epoch, self.schedule.accumulate, 0.0
-        losses, unchecked = [], []
+        losses, unchecked, batch_started = [], [], started
         for batch, (images, targets) in enumerate(batches, start=1):
             ends_step = batch % accumulate == 0
             losses.append(self.backward(images, targets, ends_step))
@@ -145,8 +154,12 @@ class Trainer:
                     unchecked = []
                 lr = self.optimizer.param_groups[-1]["lr"]
                 self.take_step()
-                self.average.update(self.network, step=step)
+                self.average.update(step)
             bar.update(len(images) * self.group.count)
+            ended = time.perf_counter()
+            if line := self.pace.add(ended - batch_started, len(images) * self.group.count, epoch):
+                tqdm.write(line)
+            batch_started = ended
         self.check_finite(unchecked, step)
         self.add_epoch(epoch, torch.stack(losses).mean(0), lr, time.perf_counter() - started)
         self.show_loss(bar)
@@ -156,12 +169,23 @@ class Trainer:
 
         Several processes exchange gradients only in the batch that ends a step.
         """
+        if self.graphs is not None:
+            try:
+                return self.graphs(images, targets)
+            except RuntimeError as error:  # CUDA's, cuDNN's, or of an operation that can't be captured
+                reason = " ".join(str(error).split())[:200]
+                tqdm.write(f"each step is started kernel by kernel, as CUDA can't capture it ({reason})")
+                self.graphs = None
         is_cuda, exchanges = self.device.type == "cuda", ends_step or self.group.count == 1
         targets = {name: values.to(self.device, non_blocking=is_cuda) for name, values in targets.items()}
         with contextlib.nullcontext() if exchanges else self.bench.no_sync():
-            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-                losses = self.bench(prepare_images(images, self.spec, self.device), targets)
-            self.scaler.scale(losses["loss"] / self.schedule.accumulate).backward()
+            return self.add_gradients(images, targets)
+
+    def add_gradients(self, images: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """Add one batch's gradients to those that there are; targets are on the device. Returns as `backward`."""
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            losses = self.bench(prepare_images(images, self.spec, self.device), targets)
+        self.scaler.scale(losses["loss"] / self.schedule.accumulate).backward()
         weighted_box_loss = losses["loss"] - losses["class_loss"]
         return torch.stack([losses["loss"], losses["class_loss"], weighted_box_loss]).detach()
 
@@ -260,6 +284,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put the state of a checkpoint into a training that was just set up."""
         self.network.load_state_dict(state["network"])
+        fold_batch_norms(self.network.backbone)
         self.average.module.load_state_dict(state["state_dict_ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.lr_schedule.load_state_dict(state["lr_schedule"])
