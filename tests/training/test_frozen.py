@@ -34,37 +34,26 @@ def network_with_frozen_stages(name, stages):
 def test_folded_batch_norms_give_the_same_maps_and_leave_weights_and_random_state(project, name):
     network = network_with_frozen_stages(name, 4).double()  # rounding shall not hide a difference
     before = copy.deepcopy(network.state_dict())
-    images = torch.randn(2, 3, 128, 192)
+    images, random_state = torch.randn(2, 3, 128, 192, dtype=torch.float64), torch.get_rng_state()
     expected = network.backbone(images)
-    random_state, calls = torch.get_rng_state(), []
-    handles = [module.register_forward_hook(lambda module, *_: calls.append(module)) for module in network.modules()]
+    torch.set_rng_state(random_state)  # some have drop paths
     fold_batch_norms(network.backbone)
     fold_batch_norms(network.backbone)
     assert torch.equal(torch.get_rng_state(), random_state)
     maps = network.backbone(images)
     for one, other in zip(maps, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
     assert not all(torch.equal(one, other) for one, other in zip(maps, expected, strict=True))  # something was folded
     after = network.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(values, before[key]) for key, values in after.items())
-    for handle in handles:
-        handle.remove()
 
 
 def test_only_the_frozen_stages_are_folded_and_none_copies_its_input_to_pad_it(project):
     network = network_with_frozen_stages("tf_efficientdet_lite0", 4)
     fold_batch_norms(network.backbone)
-    stages = {
-        name.split(".")[1]
-        for name, module in network.backbone.named_modules()
-        if "blocks." in name and "forward" in vars(module)
-    }
-    assert stages == {"0", "1", "2", "3"}
-    folded = [
-        module.forward.__self__
-        for module in network.backbone.modules()
-        if isinstance(module, nn.Conv2d) and "forward" in vars(module)
-    ]
+    changed = [(name, module) for name, module in network.backbone.named_modules() if "forward" in vars(module)]
+    assert {name.split(".")[1] for name, _ in changed if "blocks." in name} == {"0", "1", "2", "3"}
+    folded = [module.forward.__self__ for _, module in changed if isinstance(module, nn.Conv2d)]
     assert folded
     assert not any(isinstance(convolution, Conv2dSame) for convolution in folded)
