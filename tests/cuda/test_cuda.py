@@ -78,6 +78,21 @@ def test_deterministic_training_gives_the_same_bytes_twice(project, device, meas
     measured("cost of deterministic", f"{rates[False] / rates[True] - 1:+.0%} of the time")
 
 
+def test_a_step_in_one_graph_is_the_step_started_kernel_by_kernel(project, device, measured, monkeypatch, capsys):
+    results = {}
+    for kind in ("graph", "kernels"):
+        prepare(device, train__small_share=0.5)  # two sizes of inputs
+        train.main()
+        assert "can't capture" not in capsys.readouterr().out
+        results[kind] = losses(), OUTPUTS[0].read_bytes(), read("metrics/timing.json")["images_per_second"]
+        monkeypatch.setattr(trainer, "StepGraphs", lambda backward, network: None)
+    (graph_losses, graph_bytes, graph_rate), (losses_by_kernel, kernel_bytes, kernel_rate) = results.values()
+    measured(
+        "steps in one graph", f"{graph_rate / kernel_rate:.2f} times as fast, same bytes: {graph_bytes == kernel_bytes}"
+    )
+    assert graph_losses == pytest.approx(losses_by_kernel, rel=LOSS_TOLERANCE)
+
+
 def test_every_stage_runs(project, device, measured):
     prepare(device, evaluate__score_threshold=0.0)
     for name in STAGES:
