@@ -25,7 +25,7 @@ from viadet.detection.detector import Detector, detect_plain
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.inference.records import unsureness
 from viadet.network.build import build_network, make_spec
-from viadet.network.device import keep_freed_memory, pick_device
+from viadet.network.device import keep_freed_memory, train_device
 from viadet.network.weights import load_start, start_normalisation
 from viadet.pictures.drawing import save_figure
 from viadet.project.files import write_csv, write_json
@@ -86,7 +86,7 @@ def render(folder: Path, images: int, seed: int, recipe: Recipe) -> Images:
 
 def train_and_measure(work_dir: Path, annotated: dict, pool: Images, val: Images, recipe: Recipe) -> Trained:
     """Train on the annotated images of the pool, measure AP and how unsure the network is about each of the pool."""
-    device = pick_device(recipe.train.device, recipe.train.deterministic)
+    device = train_device(recipe.train)
     categories = [category["name"] for category in annotated["categories"]]
     spec = make_spec(recipe.model, categories, start_normalisation(work_dir / "init"))
     torch.manual_seed(recipe.train.seed)

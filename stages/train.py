@@ -2,8 +2,8 @@
 
 Reads   data/coco/{train,val}.json, data/raw/{train,val}/, data/init/
 Writes  data/model/ (weights and what it takes to rebuild the network), metrics/train.json,
-        plots/train/{loss,ap}.csv; data/checkpoint/ holds what interrupted trainings continue from,
-        and metrics/timing.json what differs between two equal runs: no stage reads either
+        plots/train/{loss,ap}.csv; data/checkpoint/ holds what interrupted trainings continue from, data/hashes.json
+        what its inputs were, and metrics/timing.json what differs between two equal runs: no other stage reads these
 Run     dvc repro train; on several machines see docs/machines.md
 """
 
@@ -16,7 +16,7 @@ from viadet.augmentation.training_set import TrainingSet
 from viadet.detection.detector import Detector, detect_plain
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.network.build import build_network, make_spec
-from viadet.network.device import describe_device, keep_freed_memory, train_device
+from viadet.network.device import describe_device, keep_freed_memory, pick_precision, train_device
 from viadet.network.weights import WEIGHTS_NAME, load_start, save_network, start_normalisation
 from viadet.project.errors import run_stage
 from viadet.project.experiments import project_root
@@ -50,10 +50,10 @@ def write_metrics(history: History, network: nn.Module) -> None:
     write_json(METRICS_PATH, losses | {"epochs": history.epochs, "steps": history.steps, "weights": weights})
 
 
-def write_timing(history: History, device: str) -> None:
+def write_timing(history: History, device: str, precision: str) -> None:
     """Write what differs between two equal runs."""
     digest = sha256_of(MODEL_DIR / WEIGHTS_NAME)  # says which training this was: after `dvc checkout` it may be another
-    timing = {"device": device, "torch": torch.__version__, "model_sha256": digest}
+    timing = {"device": device, "precision": precision, "torch": torch.__version__, "model_sha256": digest}
     timing |= {"images_per_second": round(history.images / history.seconds, 1), "seconds": round(history.seconds)}
     write_json(TIMING_PATH, timing)
 
@@ -66,6 +66,7 @@ def main() -> None:
     params = recipe.train
     device = train_device(params)
     device_name = describe_device(device)  # with all threads, which several processes share
+    precision = str(pick_precision(params.precision, device)).removeprefix("torch.")
     group = join_group(device)
     train_coco, val_coco = (read_json(COCO_DIR / f"{split}.json") for split in ("train", "val"))
     categories = [category["name"] for category in train_coco["categories"]]
@@ -85,7 +86,7 @@ def main() -> None:
         return evaluate_coco(val_coco, detect_plain(Detector(average, spec), val_coco, IMAGE_DIR)).stats
 
     settings = {"model": spec._asdict(), "train": params.model_dump(exclude={"device", "workers"})}
-    settings |= {"device": group.from_first(lambda: device_name)}
+    settings |= {"device": group.from_first(lambda: device_name), "precision": precision}
     key = group.by_machine(lambda: training_key(settings, [COCO_DIR, IMAGE_DIR, INIT_DIR]))
     group.check_same_training(key)
     checkpoints = Checkpoints(project_root() / CHECKPOINT_DIR, key)
@@ -98,7 +99,7 @@ def main() -> None:
     with replaced_dir(MODEL_DIR) as folder:
         save_network(trained, spec, folder)
     write_metrics(trainer.history, trained)
-    write_timing(trainer.history, f"{times}{device_name}")
+    write_timing(trainer.history, f"{times}{device_name}", precision)
     checkpoints.remove()
 
 

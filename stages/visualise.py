@@ -55,8 +55,8 @@ def describe_samples(samples: list[Sample]) -> str:
 
 def main() -> None:
     """Draw the first training images and their augmented samples; compare box sizes of both splits with the anchors."""
-    pick_device("cpu")  # whose samples have the same bytes on other CPUs
     recipe = read_recipe()
+    pick_device("cpu", threads=recipe.train.threads)  # whose samples are those of training, to the byte
     cocos = {split: read_json(path) for split, path in COCO_PATHS.items()}
     names = category_names(cocos["train"])
     spec = make_spec(recipe.model, list(names.values()), start_normalisation(INIT_DIR))

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from viadet.detection.detections import Detections
 from viadet.detection.detector import Detector, detect_data_set, detect_plain
 from viadet.detection.settings import DetectSettings
 from viadet.detection.sized_network import SizedNetwork
-from viadet.detection.views import InputView, fuse_boxes, merge_views, scaled_wh, views_of
+from viadet.detection.views import FUSION_IOU, InputView, fuse_boxes, merge_views, scaled_wh, views_of
 from viadet.network.weights import load_network
 from viadet.project.files import read_json
 from viadet.project.params import ViewsParams
@@ -174,6 +175,45 @@ def test_a_box_joins_the_fused_box_that_it_overlaps_most():
     boxes_xyxy, _ = fuse(rows)
     assert boxes_xyxy[0] == pytest.approx([(4 * 0.8 + 3 * 0.5) / 1.3, 0, (14 * 0.8 + 13 * 0.5) / 1.3, 10])
     assert boxes_xyxy[1] == [0, 0, 10, 10]
+
+
+def fused_box_by_box(boxes_xyxy, scores, views, view_count):
+    """The same fusion with lists of members, averaged anew for each box: slow, but plain."""
+    clusters, fused_xyxy = [], np.empty((0, 4))
+    for index in np.argsort(-scores, kind="stable"):
+        ious = np.nan_to_num(box_iou(torch.from_numpy(fused_xyxy), torch.from_numpy(boxes_xyxy[[index]])).numpy()[:, 0])
+        if len(ious) and ious.max() > FUSION_IOU:
+            members = clusters[ious.argmax()]
+            members.append(index)
+            fused_xyxy[ious.argmax()] = np.average(boxes_xyxy[members], axis=0, weights=scores[members])
+        else:
+            clusters.append([index])
+            fused_xyxy = np.vstack([fused_xyxy, boxes_xyxy[index]])
+    best = [[scores[of_view].max() for of_view in by_view(members, views)] for members in clusters]
+    fused_scores = np.array([sum(values) for values in best]) / view_count
+    order = np.argsort(-fused_scores, kind="stable")
+    return fused_xyxy[order], fused_scores[order]
+
+
+def by_view(members, views):
+    return [[index for index in members if views[index] == view] for view in np.unique(views[members])]
+
+
+@pytest.mark.parametrize("grid_px", [0, 20])  # of corners: equal boxes, equal overlaps, boxes without area
+@pytest.mark.parametrize("count", [1, 2, 10, 60, 300])
+def test_fusion_gives_what_averaging_the_members_of_each_box_gives(grid_px, count):
+    rng = np.random.default_rng(count)
+    for objects, view_count in ((1, 4), (3, 1), (count // 3 + 1, 4)):
+        sides = rng.uniform(20, 200, (objects, 2))
+        chosen = rng.integers(0, objects, count)
+        low_xy = rng.uniform(0, 500, (objects, 2))[chosen] + rng.normal(0, 0.06, (count, 2)) * sides[chosen]
+        boxes_xyxy = np.concatenate([low_xy, low_xy + sides[chosen] * rng.uniform(0.85, 1.15, (count, 2))], 1)
+        scores = rng.uniform(0.001, 1, count)
+        if grid_px:
+            boxes_xyxy, scores = np.round(boxes_xyxy / grid_px) * grid_px, np.round(scores + 0.05, 1)
+        arguments = boxes_xyxy, scores, rng.integers(0, view_count, count), view_count
+        for ours, expected in zip(fuse_boxes(*arguments), fused_box_by_box(*arguments), strict=True):
+            np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=0)
 
 
 def test_nothing_gives_nothing():

@@ -75,12 +75,15 @@ def gradients(deterministic: bool, threads: tuple = ("auto",), cores: int = 0, *
 def test_a_cpu_with_avx512_computes_the_same_bytes_as_one_without():
     if not torch.cpu.get_capabilities().get("avx512_f"):
         pytest.skip("this CPU has no AVX-512")
-    without = gradients(False, ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_CBWR="COMPATIBLE")
-    assert gradients(True) == without
-    assert gradients(False) != without
+    without = gradients(False, (2,), ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_CBWR="COMPATIBLE")
+    assert gradients(True, (2,)) == without
+    assert gradients(False, (2,)) != without
+    natively = gradients(True, ("auto",), OMP_NUM_THREADS="2")  # whose bytes are those of one machine anyway
+    assert natively == gradients(True, ("auto",), OMP_NUM_THREADS="2") != without
 
 
 def test_precision_is_chosen_by_device_and_param(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # no AMX
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert [pick_precision(name, cpu) for name in ("auto", "fp32", "bf16", "fp16")] == [
         torch.float32,
@@ -92,6 +95,25 @@ def test_precision_is_chosen_by_device_and_param(monkeypatch):
     for has_bf16, expected in ((True, torch.bfloat16), (False, torch.float16)):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, it=has_bf16: it)
         assert pick_precision("auto", cuda) == expected
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "environment", "expected"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, {}, torch.float32),  # bfloat16 without AMX is slower than float32
+        ({"amx_bf16": True}, {}, torch.bfloat16),
+        ({"amx_bf16": True}, {"ONEDNN_MAX_CPU_ISA": "avx512_core_amx"}, torch.bfloat16),
+        ({"amx_bf16": True}, {"ONEDNN_MAX_CPU_ISA": "AVX2"}, torch.float32),  # as `pick_device` sets it
+        ({"neon": True}, {}, torch.float32),
+    ],
+)
+def test_a_cpu_trains_in_bfloat16_if_it_has_amx_and_may_use_it(monkeypatch, capabilities, environment, expected):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert pick_precision("auto", CPU) == expected
+    assert pick_precision("fp32", CPU) == torch.float32
 
 
 @pytest.mark.slow

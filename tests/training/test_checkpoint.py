@@ -59,17 +59,30 @@ def test_a_finished_training_leaves_the_checkpoints_of_others_and_tells_their_ne
 
 
 KEYS = """
+import os, sys
 from pathlib import Path
 import viadet.augmentation.augment
 from viadet.training.checkpoint import training_key
 
-def key(settings):
-    return training_key(settings, [Path("data")])
+opened = set()
+sys.addaudithook(lambda event, arguments: opened.add(str(arguments[0])) if event == "open" else None)
 
+def key(settings):
+    opened.clear()
+    return training_key(settings, [Path("data/raw")])
+
+image, hashes = Path("data/raw/a.jpg"), Path("data/hashes.json")
 print(key({}), key({"lr": 1}))
-Path("data/a.jpg").write_bytes(b"other pixels")
+assert str(image) not in opened  # its hash is known
+times = image.stat().st_atime_ns, image.stat().st_mtime_ns
+Path("data/other.jpg").write_bytes(b"PIXELS")
+os.utime("data/other.jpg", ns=times)
+os.replace("data/other.jpg", image)  # without DVC, of the same size and time
 print(key({}))
-Path("data/a.jpg").write_bytes(b"pixels")
+image.write_bytes(b"pixels")
+print(key({}))
+assert str(image) in opened
+hashes.write_text(hashes.read_text()[:20])
 print(key({}))
 with Path("viadet/augmentation/augment.py").open("a") as file:
     file.write("# changed\\n")
@@ -79,8 +92,8 @@ print(key({}))
 
 def keys_in(folder: Path) -> list[str]:
     shutil.copytree(REPOSITORY / "viadet", folder / "viadet")
-    (folder / "data").mkdir()
-    (folder / "data/a.jpg").write_bytes(b"pixels")
+    (folder / "data/raw").mkdir(parents=True)
+    (folder / "data/raw/a.jpg").write_bytes(b"pixels")
     environment = {**os.environ, "PYTHONPATH": "", "PYTHONHASHSEED": str(random.randrange(1000))}
     command = [sys.executable, "-c", KEYS]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment)
@@ -90,6 +103,6 @@ def keys_in(folder: Path) -> list[str]:
 def test_a_training_is_known_by_params_code_and_data_and_not_by_its_folder(tmp_path):
     keys = keys_in(tmp_path / "one")
     assert keys == keys_in(tmp_path / "two")
-    first, other_params, other_data, same_data, other_code = keys
-    assert first == same_data
+    first, other_params, other_data, same_data, damaged_hashes, other_code = keys
+    assert first == same_data == damaged_hashes
     assert len({first, other_params, other_data, other_code}) == 4

@@ -39,7 +39,9 @@ def test_training_writes_curves_metrics_and_a_model_that_loads(sample):
     assert read("metrics/train.json")["steps"] == 3  # 6 images, batches of 4: one full batch an epoch
     assert read("metrics/train.json")["epochs"] == 3
     assert read("metrics/train.json")["loss"] == pytest.approx(losses[-1]["loss"], abs=1e-3)
-    assert set(read("metrics/timing.json")) == {"device", "images_per_second", "model_sha256", "seconds", "torch"}
+    timing = read("metrics/timing.json")
+    assert set(timing) == {"device", "images_per_second", "model_sha256", "precision", "seconds", "torch"}
+    assert timing["precision"] == "float32"
     assert not Path("data/checkpoint").exists()
     network, spec = load_network(Path("data/model"), CPU, (128, 128))
     assert (spec.categories, spec.input_wh, network.training) == (["balloon"], (128, 128), False)

@@ -31,6 +31,24 @@ def decode(
     mirrored: bool = False,
     categories: tuple[str, ...] = (),
 ) -> Detections:
+    """Decode one image's outputs into detections; arguments as for `decode_rows`.
+
+    Args:
+        categories: names, in the order of the classes.
+    """
+    rows = decode_rows(logits, codes, anchors_yxyx, levels, letterbox, max_detections, mirrored)
+    return detections_of(rows.cpu(), letterbox, categories)
+
+
+def decode_rows(
+    logits: torch.Tensor,
+    codes: torch.Tensor,
+    anchors_yxyx: torch.Tensor,
+    levels: torch.Tensor,
+    letterbox: Letterbox,
+    max_detections: int,
+    mirrored: bool,
+) -> torch.Tensor:
     """Decode one image's outputs: best candidates, boxes within the photograph, NMS and box voting for each class.
 
     Args:
@@ -41,13 +59,14 @@ def decode(
         letterbox: where the photograph lies in the input.
         max_detections: that are kept, all classes together.
         mirrored: the photograph was mirrored; the boxes are those of the unmirrored one.
-        categories: names, in the order of the classes.
+
+    Returns:
+        What `detections_of` takes, float32 [N, 8], best first, still on the device: the box as xyxy px of the input,
+        score, label, anchor and level. float32 holds all whole numbers up to 2**24, and inputs have fewer anchors.
     """
-    scores, order = logits.float().sigmoid().flatten().sort(descending=True, stable=True)
-    count = candidates_for(max_detections)
-    kept = scores[:count] >= MIN_SCORE
-    scores, order = scores[:count][kept], order[:count][kept]
-    anchors, labels = order // logits.shape[1], order % logits.shape[1] + 1
+    scores = logits.float().sigmoid().flatten()
+    order = best_candidates(scores, candidates_for(max_detections))
+    scores, anchors, labels = scores[order], order // logits.shape[1], order % logits.shape[1] + 1
     boxes_xyxy = decode_box_outputs(codes[anchors].float(), anchors_yxyx[anchors], output_xyxy=True)
     photograph_wh = boxes_xyxy.new_tensor([letterbox.width, letterbox.height])
     boxes_xyxy = clip_boxes_xyxy(boxes_xyxy, photograph_wh)
@@ -57,16 +76,30 @@ def decode(
     input_xyxy = clip_boxes_xyxy(input_xyxy, photograph_wh)  # a mean of equal edges can be off in its last digit
     if mirrored:
         input_xyxy = mirror_boxes_xyxy(input_xyxy, letterbox.width)
+    numbers = torch.stack([labels[best], anchors[best], levels[anchors[best]]], 1)
+    return torch.cat([input_xyxy, scores[best, None], numbers.float()], 1)
+
+
+def best_candidates(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """Find the best of scores [N], at most `count` and none below MIN_SCORE: indices, best first, equal ones in order.
+
+    Only these are sorted: to sort the scores of all anchors and classes takes longer than the network.
+    """
+    places = (scores >= MIN_SCORE).nonzero().flatten()
+    if len(places) > count:  # such as those of an untrained network
+        values = scores[places]
+        least = values.topk(count, sorted=False).values.min()
+        above, equal = places[values > least], places[values == least]
+        places = torch.cat([above, equal[: count - len(above)]])
+    return places[scores[places].sort(descending=True, stable=True).indices[:count]]
+
+
+def detections_of(rows: torch.Tensor, letterbox: Letterbox, categories: tuple[str, ...]) -> Detections:
+    """Make an image's detections, in px of the photograph, of the rows that `decode_rows` gave, moved to the CPU."""
     # in numpy, as GPUs of Macs have no float64
-    image_xyxy = input_xyxy.cpu().numpy().astype(np.float64) / np.array(letterbox.scale_xy * 2)
-    return Detections(
-        image_xyxy.astype(np.float32),
-        scores[best].cpu().numpy(),
-        labels[best].cpu().numpy(),
-        categories,
-        anchors[best].cpu().numpy(),
-        levels[anchors[best]].cpu().numpy(),
-    )
+    image_xyxy = rows[:, :4].numpy().astype(np.float64) / np.array(letterbox.scale_xy * 2)
+    labels, anchors, levels = (rows[:, column].long().numpy() for column in (5, 6, 7))
+    return Detections(image_xyxy.astype(np.float32), rows[:, 4].numpy(), labels, categories, anchors, levels)
 
 
 def vote(

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from viadet.detection.decoding import MAX_DETECTIONS, decode
+from viadet.detection.decoding import MAX_DETECTIONS, decode, decode_rows, detections_of
 from viadet.detection.detections import Detections
 from viadet.images.letterbox import InputImage, Letterbox, letterbox_image
 from viadet.network.anchors import anchors_of, flat_outputs
@@ -65,7 +65,15 @@ class SizedNetwork:
         batch = torch.stack([input_image.canvas for input_image in inputs])
         with torch.inference_mode():
             logits, codes = flat_outputs(*self.network(self.normalise(batch)))
-        return [
-            self.decode(image_logits, image_codes, input_image.letterbox, max_detections, mirrored)
+        anchors = self.anchors_yxyx, self.levels
+        decoded = [
+            decode_rows(image_logits, image_codes, *anchors, input_image.letterbox, max_detections, mirrored)
             for input_image, image_logits, image_codes in zip(inputs, logits, codes, strict=True)
+        ]
+        # of the whole batch at once: a GPU ends what it does before it gives a value
+        by_image = torch.cat(decoded).cpu().split([len(rows) for rows in decoded])
+        categories = tuple(self.spec.categories)
+        return [
+            detections_of(rows, input_image.letterbox, categories)
+            for input_image, rows in zip(inputs, by_image, strict=True)
         ]

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from torchvision.ops import batched_nms, box_iou
+from torchvision.ops import batched_nms
 
 from viadet.detection.decoding import NMS_IOU
 from viadet.detection.detections import Detections
@@ -100,24 +100,35 @@ def fuse_boxes(
         Fused boxes [M, 4] and their scores [M], best first. A fused box is the mean of its boxes, weighted by score;
         its score is the sum of the views' best scores, divided by the number of views.
     """
-    clusters: list[list[int]] = []
-    fused_xyxy = np.empty((0, 4))
+    # made once for all boxes: a row for each fused box, a column in `fused_xyxy`; the first `count` are in use
+    length, count = len(scores), 0
+    fused_xyxy, areas = np.zeros((4, length)), np.zeros(length)
+    sums_xyxy, weights, best_scores = np.zeros((length, 4)), np.zeros(length), np.zeros((view_count, length))
+    box_areas = (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
     for index in np.argsort(-scores, kind="stable"):
-        ious = box_iou(torch.from_numpy(fused_xyxy), torch.from_numpy(boxes_xyxy[index : index + 1]))[:, 0].numpy()
-        ious = np.nan_to_num(ious)  # 0 / 0 for two boxes without area
-        if len(ious) and ious.max() > FUSION_IOU:
-            number = int(ious.argmax())
-            clusters[number].append(index)
-            members = clusters[number]
-            fused_xyxy[number] = np.average(boxes_xyxy[members], axis=0, weights=scores[members])
+        box_xyxy, score = boxes_xyxy[index], scores[index]
+        ious = ious_with(fused_xyxy[:, :count], areas[:count], box_xyxy, box_areas[index])
+        number = int(ious.argmax()) if count else 0
+        if count and ious[number] > FUSION_IOU:
+            sums_xyxy[number] += box_xyxy * score
+            weights[number] += score
+            left, top, right, bottom = fused_xyxy[:, number] = sums_xyxy[number] / weights[number]
+            areas[number] = (right - left) * (bottom - top)
         else:
-            clusters.append([index])
-            fused_xyxy = np.vstack([fused_xyxy, boxes_xyxy[index]])
-    fused_scores = np.array([sum(best_by_view(scores[members], views[members])) for members in clusters]) / view_count
+            number, count = count, count + 1
+            sums_xyxy[number], weights[number] = box_xyxy * score, score
+            fused_xyxy[:, number], areas[number] = box_xyxy, box_areas[index]
+        view = views[index]
+        best_scores[view, number] = max(best_scores[view, number], score)
+    fused_scores = best_scores[:, :count].sum(0) / view_count
     order = np.argsort(-fused_scores, kind="stable")
-    return fused_xyxy[order], fused_scores[order]
+    return fused_xyxy[:, order].T, fused_scores[order]
 
 
-def best_by_view(scores: np.ndarray, views: np.ndarray) -> list[float]:
-    """Pick the best score of each view that has any."""
-    return [float(scores[views == view].max()) for view in np.unique(views)]
+def ious_with(boxes_xyxy: np.ndarray, areas: np.ndarray, box_xyxy: np.ndarray, area: float) -> np.ndarray:
+    """Compute the IoU of boxes, [4, M], with one box, [4], of these areas; 0 for two boxes without any."""
+    low_xy = np.maximum(boxes_xyxy[:2], box_xyxy[:2, None])
+    high_xy = np.minimum(boxes_xyxy[2:], box_xyxy[2:, None])
+    width, height = np.maximum(high_xy - low_xy, 0)
+    overlap = width * height
+    return overlap / np.maximum(areas + area - overlap, np.finfo(float).tiny)

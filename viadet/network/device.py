@@ -20,12 +20,13 @@ def pick_device(
 
     Args:
         deterministic: have torch use only algorithms that give the same result again, for the whole process: on CUDA
-            those that torch knows, on a CPU those of AVX2, of SSE2 in MKL. Call this before any computation, as torch
-            decides then.
+            those that torch knows; on a CPU, with a number of threads, those of AVX2, of SSE2 in MKL, which other CPUs
+            have, too. Call this before any computation, as torch decides then.
         tf32: let CUDA round the factors of float32 convolutions and products to 10 bits, for the whole process; torch
             would do so for convolutions by default.
         threads: number of threads on a CPU, for the whole process, or `auto`: torch's own choice, all cores. Sums are
-            split between threads, so that each number gives other bytes, but these on any number of cores.
+            split between threads, so that each number gives other bytes, but these on any number of cores. With `auto`
+            the bytes are those of one machine anyway, so that it uses all instructions that it has.
 
     Raises:
         UserError: CUDA or MPS is requested but not available.
@@ -34,9 +35,11 @@ def pick_device(
     if threads != "auto":
         torch.set_num_threads(threads)
     if deterministic:
-        # MKL, by which cut-outs are turned and logarithms taken, has other code for AMD's CPUs than for Intel's
-        os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
-        if torch.cpu.get_capabilities().get("avx512_f"):
+        on_any_cpu = threads != "auto"
+        # MKL, by which cut-outs are turned and logarithms taken, has other code for AMD's CPUs than for Intel's; with
+        # AUTO, too, but the same in each run
+        os.environ.setdefault("MKL_CBWR", "COMPATIBLE" if on_any_cpu else "AUTO")
+        if on_any_cpu and torch.cpu.get_capabilities().get("avx512_f"):
             # AVX-512 code adds up in another order, so training drifts; AVX2 is what nearly all CPUs have in common
             os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
             os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
@@ -118,11 +121,20 @@ def _small_pass(device: torch.device) -> list[torch.Tensor]:
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
     """Look up the type that autocast computes in: `bf16`, `fp16`, `fp32`.
 
-    `auto` is bfloat16 on CUDA, float16 on GPUs that have no bfloat16 (before Ampere), and float32 elsewhere.
+    `auto` is bfloat16 on CUDA, float16 on GPUs that have no bfloat16 (before Ampere), bfloat16 on a CPU that may use
+    its AMX, and float32 elsewhere. Call this after `pick_device`, which may forbid AMX.
     """
     if name == "auto" and device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if name == "auto" and device.type == "cpu" and has_amx():
+        return torch.bfloat16
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name, torch.float32)
+
+
+def has_amx() -> bool:
+    """Tell whether this CPU multiplies matrices of bfloat16 itself and the environment lets oneDNN have it do so."""
+    most = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+    return torch.cpu.get_capabilities().get("amx_bf16", False) and (most == "DEFAULT" or "AMX" in most)
 
 
 def default_workers(device: torch.device, processes: int = 1) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from viadet.project.files import replaced_file, sha256_of
+from viadet.project.files import replaced_file, sha256_of, write_json
 from viadet.project.libraries import LIBRARIES, installed_versions
 
 KEPT = 2  # the newest ones: if one is damaged, the one before it serves
@@ -21,6 +21,7 @@ SAVING_SHARE = 20  # at the end of an epoch, if training has since taken this ma
 ROOT_DIR = Path(__file__).resolve().parents[2]
 CODE_DIRS = (ROOT_DIR / "stages", ROOT_DIR / "viadet")
 KEY_DIGITS = 12  # of a training's key in the name of its folder
+HASHES_PATH = Path("data/hashes.json")  # of the input files when they were last read
 
 
 class Checkpoints:
@@ -72,12 +73,30 @@ def training_key(settings: dict[str, Any], inputs: list[Path]) -> str:
     loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     code = {Path(file).resolve() for file in loaded if file}
     code = {path for path in code if any(path.is_relative_to(folder) for folder in CODE_DIRS)}
-    files = {path.relative_to(ROOT_DIR).as_posix(): path for path in code}
-    files |= {path.as_posix(): path for folder in inputs for path in folder.rglob("*") if path.is_file()}
-    parts = {"settings": settings, "libraries": installed_versions(LIBRARIES["network"]), "files": {}}
-    for name, path in files.items():
-        parts["files"][name] = sha256_of(path)
+    files = {path.relative_to(ROOT_DIR).as_posix(): sha256_of(path) for path in code}
+    files |= hashes_of([path for folder in inputs for path in folder.rglob("*") if path.is_file()])
+    parts = {"settings": settings, "libraries": installed_versions(LIBRARIES["network"]), "files": files}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def hashes_of(paths: list[Path]) -> dict[str, str]:
+    """Compute the sha256 of each file by its name, reading only those that changed since the last time, as git does.
+
+    dvc.lock has hashes of these folders, too, but of what they should hold: after `git switch` or an edit they hold
+    something else until `dvc repro`, and the training would continue from a checkpoint of other images.
+    """
+    known, hashes = {}, {}
+    with contextlib.suppress(OSError, ValueError):  # missing or damaged: all are read
+        known = json.loads(HASHES_PATH.read_text(encoding="utf-8"))
+    for path in paths:
+        status = path.stat()  # before the file is read: a change meanwhile is seen the next time
+        state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        name = path.as_posix()
+        known_state, digest = known.get(name, (None, None))
+        hashes[name] = (state, digest if state == known_state else sha256_of(path))
+    with contextlib.suppress(OSError):  # it only saves time
+        write_json(HASHES_PATH, hashes)
+    return {name: digest for name, (_, digest) in hashes.items()}
 
 
 def save_state(folder: Path, state: dict[str, Any], epoch: int, key: str) -> None:

@@ -83,7 +83,7 @@ class Group(NamedTuple):
         if len(set(keys)) > 1:
             raise UserError(
                 "the machines do not have the same params, code, data and libraries; compare `git rev-parse HEAD`, "
-                "`git status` and `dvc status` on all of them"
+                "`git status` and `dvc status` on all of them; if all agree, set train.precision, as `auto` differs"
             )
 
 
