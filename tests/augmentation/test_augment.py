@@ -283,6 +283,7 @@ def test_every_object_in_a_sample_is_learnt_or_ignored_never_background(boxes, s
         covered[max(0, y0 - 2) : y1 + 2, max(0, x0 - 2) : x1 + 2] = True  # resizing smears an object by a pixel or two
         if label != IGNORED:
             assert min(box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1]) >= 3
+    covered[[0, -1]] = covered[:, [0, -1]] = True  # also one that ends just beyond the edge
     assert not ((sample.image[0] > 60) & ~covered).any()
 
 
