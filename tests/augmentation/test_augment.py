@@ -1,6 +1,7 @@
 """Random views, mosaics and pasted objects: boxes against the pixels that are visible."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,15 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from viadet.augmentation.augment import augment, mosaic, object_mask, random_view
+from viadet.augmentation.augment import augment, mosaic, object_mask, place_view, random_view, visible_span
 from viadet.augmentation.copy_paste import CutOut, CutOuts, copy_paste, paste, random_cut_out
-from viadet.augmentation.objects import IGNORED, Object, Scene, label_in_sample, visible_box_xyxy
-from viadet.images.pixels import blank_canvas
+from viadet.augmentation.objects import IGNORED, Object, Scene, hide, label_in_sample, visible_box_xyxy
+from viadet.images.pixels import blank_canvas, resize
 from viadet.images.polygons import polygon_mask
 from viadet.project.params import AugmentParams
 
 GREY = (128, 128, 128)
-CANVAS = blank_canvas((200, 200), GREY)
 RED = torch.tensor([255, 0, 0], dtype=torch.uint8)
 
 
@@ -41,6 +41,19 @@ def rectangle(x0, y0, x1, y1):
 
 def mask_of(polygon, width, height):
     return torch.from_numpy(polygon_mask(polygon.numpy(), width, height))
+
+
+def whole_mask(object_, width, height):
+    """The visible pixels of an object in all of a canvas."""
+    whole, (left, top) = np.zeros((height, width), bool), object_.corner_xy
+    whole[top : top + object_.mask.shape[0], left : left + object_.mask.shape[1]] = object_.mask
+    return whole
+
+
+def square(side):
+    """An opaque white cut-out."""
+    white = torch.full((3, side, side), 255, dtype=torch.uint8)
+    return CutOut(white, white[0], 1)
 
 
 def cut_outs_of(scenes):
@@ -82,26 +95,70 @@ def test_most_views_keep_the_object(scene):
 
 def test_a_mirrored_view_mirrors_the_box(scene):
     torch.manual_seed(0)
-    view = random_view(scene, params(), CANVAS)
+    view, mirrored_view = (blank_canvas((200, 200), GREY) for _ in range(2))
+    [polygon] = random_view(scene, params(), view)
     torch.manual_seed(0)
-    mirrored = random_view(scene, params(flip=1.0), CANVAS)
-    assert torch.equal(view.image.flip(2), mirrored.image)
+    [mirrored] = random_view(scene, params(flip=1.0), mirrored_view)
+    assert torch.equal(view.flip(2), mirrored_view)
     # x of 40 and 80 become 200 - 40 = 160 and 200 - 80 = 120
-    assert mirrored.polygons[0][:, 0].tolist() == [160, 120, 120, 160]
-    assert torch.equal(view.polygons[0][:, 1], mirrored.polygons[0][:, 1])
+    assert mirrored[:, 0].tolist() == [160, 120, 120, 160]
+    assert torch.equal(polygon[:, 1], mirrored[:, 1])
 
 
 def test_pixels_beside_the_photograph_have_the_fill_colour(scene):
     torch.manual_seed(0)
-    view = random_view(scene, params(scale=[0.5, 0.5]), CANVAS)
-    assert (view.image == 128).all(0).sum() == 200 * 200 - 100 * 50
+    view = blank_canvas((200, 200), GREY)
+    random_view(scene, params(scale=[0.5, 0.5], flip=0.5), view)
+    assert (view == 128).all(0).sum() == 200 * 200 - 100 * 50
+
+
+@settings(max_examples=200, deadline=None)
+@given(side=st.integers(1, 3000), scale=st.floats(0.02, 8), room=st.integers(1, 1000), share=st.floats(0, 1))
+def test_what_is_scaled_of_a_photograph_covers_the_canvas(side, scale, room, share):
+    scaled_side = max(1, round(side * scale))
+    offset = round(min(0, scaled_side - room) + share * abs(scaled_side - room))
+    span = visible_span(side, scaled_side, offset, room)
+    assert 0 <= span.start < span.stop <= side
+    assert span.scaled_start <= max(0, offset)
+    assert span.scaled_stop >= min(scaled_side, offset + room)
+    px = max(1, side / scaled_side)  # of the photograph
+    assert span.stop - span.start <= room * side / scaled_side + 6 * px + 2
+    for place, scaled_place in ((span.start, span.scaled_start), (span.stop, span.scaled_stop)):
+        assert abs(place - scaled_place * side / scaled_side) <= 0.5001  # px of the photograph
+
+
+@pytest.mark.parametrize("photograph_wh", [(150, 100), (1200, 800)])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_view_shows_what_the_whole_photograph_scaled_would(photograph_wh, seed):
+    """Enlarged four times, or reduced to half; others move by half a px at most, see the next tests."""
+    width, height = photograph_wh
+    torch.manual_seed(seed)
+    image = torch.randint(256, (3, height, width), dtype=torch.uint8)
+    view = blank_canvas((300, 200), GREY)
+    [outline] = random_view(Scene(image, [rectangle(0, 0, width, height)], [1]), params(scale=[2.0, 2.0]), view)
+    left, top = (-outline[0]).int().tolist()
+    assert torch.equal(view, resize(image, (600, 400))[:, top : top + 200, left : left + 300])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_view_and_its_polygons_are_cut_at_the_same_place(seed):
+    ramp = (torch.arange(120.0) + 0.5) * 2
+    image = torch.stack([ramp.expand(120, 120), ramp[:, None].expand(120, 120), torch.zeros(120, 120)]).to(torch.uint8)
+    view = blank_canvas((97, 61), GREY)
+    torch.manual_seed(seed)
+    [outline] = random_view(Scene(image, [rectangle(0, 0, 120, 120)], [1]), params(scale=[0.5, 4.0]), view)
+    for axis, channel in ((0, view[0, 30]), (1, view[1, :, 48])):
+        near, far = float(outline[0, axis]), float(outline[2, axis])
+        places = (torch.arange(len(channel)) + 0.5 - near) / (far - near)  # in the photograph, of its side
+        inside = (places > 0.02) & (places < 0.98) & (view[2, 30, 48] == 0)
+        np.testing.assert_allclose(channel[inside].float() / 2, places[inside] * 120, atol=0.8)
 
 
 def test_a_cut_out_contains_only_the_object(scene):
     (cut_out,) = cut_outs_of([scene])
-    rgb, alpha = cut_out.rgba[:3], cut_out.rgba[3] > 0
-    assert alpha.sum() == 40 * 30
-    assert (rgb[:, alpha] == RED.view(3, 1)).all()
+    inside = cut_out.alpha > 0
+    assert inside.sum() == 40 * 30
+    assert (cut_out.image[:, inside] == RED.view(3, 1)).all()
 
 
 def test_objects_at_the_edge_and_thin_ones_are_not_cut_out():
@@ -111,26 +168,65 @@ def test_objects_at_the_edge_and_thin_ones_are_not_cut_out():
 
 
 def test_a_pasted_object_replaces_its_pixels_and_no_others():
-    torch.manual_seed(1)
     image = torch.zeros(3, 60, 80, dtype=torch.uint8)
-    rgba = torch.full((4, 20, 30), 255, dtype=torch.uint8)
-    pasted, mask, area = paste(image, rgba, (40, 30))
-    assert area == 600
-    assert (pasted[:, mask] == 255).all()
-    assert (pasted[:, ~mask] == 0).all()
+    pasted = paste(image, CutOut(torch.full((3, 20, 30), 255, dtype=torch.uint8), square(30).alpha[:20], 7), (70, 30))
+    assert (pasted.label, pasted.area) == (7, 600)
+    assert visible_box_xyxy(pasted) == (55, 20, 80, 40)
+    mask = torch.from_numpy(whole_mask(pasted, 80, 60))
+    assert (image[:, mask] == 255).all()
+    assert (image[:, ~mask] == 0).all()
+
+
+@pytest.mark.parametrize("centre_xy", [(-40, 30), (120, 30), (40, -25), (40, 90)])
+def test_nothing_is_pasted_beyond_the_image(centre_xy):
+    image = torch.zeros(3, 60, 80, dtype=torch.uint8)
+    assert visible_box_xyxy(paste(image, square(30), centre_xy)) is None
     assert not image.any()
+
+
+def object_of(mask, area, bounds_xyxy=(0, 0, 80, 60)):
+    return Object(1, (0, 0), mask.numpy().copy(), area, bounds_xyxy)
+
+
+def label_of(mask, area, bounds_xyxy=(0, 0, 80, 60)):
+    object_ = object_of(mask, area, bounds_xyxy)
+    return label_in_sample(object_, visible_box_xyxy(object_))
 
 
 def test_boxes_under_a_pasted_object_shrink_to_what_is_visible():
     # An object at x 10..50 of which a pasted one covers x 30..60: x 10..30 is left.
-    below = mask_of(rectangle(10, 10, 50, 40), 80, 60)
-    above = mask_of(rectangle(30, 0, 60, 60), 80, 60)
-    assert visible_box_xyxy(Object(1, below & ~above, 1200, (10, 10, 50, 40))) == (10, 10, 30, 40)
+    below = object_of(mask_of(rectangle(10, 10, 50, 40), 80, 60), 1200, (10, 10, 50, 40))
+    hide(below, object_of(mask_of(rectangle(30, 0, 60, 60), 80, 60), 1800))
+    assert visible_box_xyxy(below) == (10, 10, 30, 40)
 
 
-def label_of(mask, area, bounds_xyxy=(0, 0, 80, 60)):
-    object_ = Object(1, mask, area, bounds_xyxy)
-    return label_in_sample(object_, visible_box_xyxy(object_))
+POINT = st.tuples(st.floats(-60, 140, width=32), st.floats(-60, 120, width=32))
+
+
+@settings(max_examples=300, deadline=None)
+@given(outlines=st.lists(st.lists(POINT, min_size=3, max_size=8), min_size=1, max_size=5))
+def test_masks_around_objects_are_those_of_the_whole_canvas(outlines):
+    """Of polygons of any form, inside, beyond or across the edges, each over those before."""
+    below, whole = [], []
+    for number, outline in enumerate(outlines):
+        points = np.array(outline, np.float32)
+        corner_xy, mask = object_mask(points, 80, 60)
+        expected = polygon_mask(points, 80, 60)
+        above = Object(number, corner_xy, mask, 1.0, (0.0, 0.0, 80.0, 60.0))
+        if min(np.ptp(points, 0)) > 1:  # of thinner ones, all pixels that they touch
+            np.testing.assert_array_equal(whole_mask(above, 80, 60), expected)
+        else:
+            expected = whole_mask(above, 80, 60)
+        for object_, visible in zip(below, whole, strict=True):
+            hide(object_, above)
+            visible &= ~expected
+        below.append(above)
+        whole.append(expected)
+    for object_, visible in zip(below, whole, strict=True):
+        np.testing.assert_array_equal(whole_mask(object_, 80, 60), visible)
+        rows, columns = visible.nonzero()
+        box_xyxy = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else None
+        assert visible_box_xyxy(object_) == box_xyxy
 
 
 def test_an_object_of_which_little_is_visible_is_ignored():
@@ -138,8 +234,8 @@ def test_an_object_of_which_little_is_visible_is_ignored():
     mask[10:20, 10:33] = True  # 230 px
     assert label_of(mask, 1150) == 1  # 230 / 1150 = 0.2
     assert label_of(mask, 1160) == IGNORED
-    assert visible_box_xyxy(Object(1, mask, 1160, (0, 0, 80, 60))) == (10, 10, 33, 20)
-    assert visible_box_xyxy(Object(1, mask & False, 1000, (0, 0, 80, 60))) is None
+    assert visible_box_xyxy(object_of(mask, 1160)) == (10, 10, 33, 20)
+    assert visible_box_xyxy(object_of(mask & False, 1000)) is None
 
 
 def test_an_object_under_3_px_is_ignored():
@@ -147,6 +243,22 @@ def test_an_object_under_3_px_is_ignored():
     mask[10:13, 10:30] = True
     assert label_of(mask, 60) == 1
     assert label_of(mask, 58, (10, 10.1, 30, 13)) == IGNORED
+
+
+def test_hundreds_of_objects_take_the_memory_of_their_own_pixels():
+    polygons = [rectangle(x, y, x + 30, y + 30) for x in range(0, 640, 40) for y in range(0, 640, 40)]
+    scene = Scene(torch.zeros(3, 640, 640, dtype=torch.uint8), polygons, [1] * len(polygons))
+    view = blank_canvas((640, 640), GREY)
+    tracemalloc.start()
+    try:
+        objects = place_view(view, (0, 0, 640, 640), scene, params())
+        objects += copy_paste(view, objects, [square(30)], params(copy_paste=60))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(objects) > 256
+    assert sum(object_.mask.size for object_ in objects) < 2 * 640 * 640
+    assert most < 10 * 640 * 640  # bytes; whole masks would take more than 256 times the canvas
 
 
 @settings(max_examples=60, deadline=None)
@@ -159,7 +271,8 @@ def test_every_object_in_a_sample_is_learnt_or_ignored_never_background(boxes, s
     polygons = [rectangle(x, y, x + width, y + height) for x, y, width, height in boxes]
     red = torch.zeros(200, 260, dtype=torch.bool)
     for polygon in polygons:
-        red |= torch.from_numpy(object_mask(polygon.numpy(), 260, 200))
+        (left, top), mask = object_mask(polygon.numpy(), 260, 200)
+        red[top : top + mask.shape[0], left : left + mask.shape[1]] |= torch.from_numpy(mask)
     scene = Scene(red * RED.view(3, 1, 1), polygons, [1] * len(polygons))
     torch.manual_seed(seed)
     sample = augment([scene], 0, [], params(scale=[0.1, 2.0], flip=0.5), (128, 96), (0, 0, 0))
@@ -170,6 +283,7 @@ def test_every_object_in_a_sample_is_learnt_or_ignored_never_background(boxes, s
         covered[max(0, y0 - 2) : y1 + 2, max(0, x0 - 2) : x1 + 2] = True  # resizing smears an object by a pixel or two
         if label != IGNORED:
             assert min(box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1]) >= 3
+    covered[[0, -1]] = covered[:, [0, -1]] = True  # also one that ends just beyond the edge
     assert not ((sample.image[0] > 60) & ~covered).any()
 
 
@@ -197,7 +311,7 @@ def test_more_pastes_give_more_boxes(scene):
     (cut_out,) = cut_outs_of([scene])
     torch.manual_seed(0)
     counts = [
-        len(augment([scene], 0, [CutOut(cut_out.rgba, 2)], params(copy_paste=5), (128, 128), GREY).labels)
+        len(augment([scene], 0, [cut_out._replace(label=2)], params(copy_paste=5), (128, 128), GREY).labels)
         for _ in range(20)
     ]
     assert max(counts) > 3
@@ -234,7 +348,9 @@ def test_boxes_in_a_mosaic_are_the_extent_of_the_visible_pixels(seed):
     assert sorted(object_.label for object_ in objects) == [1, 2, 3, 4]
     for object_ in objects:
         box_xyxy, (extent, count) = visible_box_xyxy(object_), extent_of(image, object_.label)
-        assert int(object_.mask.sum()) == pytest.approx(count, abs=0.1 * count + 12)  # edges are blurred by resizing
+        assert np.count_nonzero(object_.mask) == pytest.approx(
+            count, abs=0.1 * count + 12
+        )  # edges are blurred by resizing
         if box_xyxy is not None:
             np.testing.assert_allclose(box_xyxy, extent, atol=1.6)
 
@@ -242,21 +358,21 @@ def test_boxes_in_a_mosaic_are_the_extent_of_the_visible_pixels(seed):
 @pytest.fixture
 def uncoloured(monkeypatch):
     """The discs as cut-outs that keep their colours when pasted."""
-    monkeypatch.setattr("torchvision.transforms.v2.ColorJitter", lambda **_: lambda rgb: rgb)
+    monkeypatch.setattr("viadet.augmentation.copy_paste.random_jitter", lambda hue: [])
     return cut_outs_of(discs())
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_boxes_of_objects_pasted_over_each_other_are_the_extent_of_their_visible_pixels(seed, uncoloured):
     torch.manual_seed(seed)
-    empty = torch.zeros(3, 160, 192, dtype=torch.uint8)
-    image, pasted = copy_paste(empty, [], uncoloured, params(copy_paste=6, cluster=0.7))
+    image = torch.zeros(3, 160, 192, dtype=torch.uint8)
+    pasted = copy_paste(image, [], uncoloured, params(copy_paste=6, cluster=0.7))
     labels = [object_.label for object_ in pasted]
     for object_ in pasted:
         if labels.count(object_.label) == 1 and (box_xyxy := visible_box_xyxy(object_)) is not None:
             extent, count = extent_of(image, object_.label)
             # Where the soft edges of two objects mix, a few px look like a third one.
-            assert int(object_.mask.sum()) == pytest.approx(count, abs=0.1 * count + 60)
+            assert np.count_nonzero(object_.mask) == pytest.approx(count, abs=0.1 * count + 60)
             if count > 400:
                 np.testing.assert_allclose(box_xyxy, extent, atol=3.01)
 
@@ -267,22 +383,23 @@ def test_pasted_objects_are_scaled_cut_off_at_edges_and_cover_each_other():
     empty = torch.zeros(3, 160, 192, dtype=torch.uint8)
     areas, hidden, cut_off = [], 0, 0
     for _ in range(60):
-        _, pasted = copy_paste(empty, [], objects, params(copy_paste=6, cluster=0.5))
+        pasted = copy_paste(empty, [], objects, params(copy_paste=6, cluster=0.5))
         areas += [object_.area for object_ in pasted]
-        hidden += sum(label_of(o.mask, o.area) == IGNORED for o in pasted if o.mask.any())
-        cut_off += sum(bool(object_.mask[:, 0].any() or object_.mask[:, -1].any()) for object_ in pasted)
+        visible = [(object_, box) for object_ in pasted if (box := visible_box_xyxy(object_)) is not None]
+        hidden += sum(label_in_sample(object_, box_xyxy) == IGNORED for object_, box_xyxy in visible)
+        cut_off += sum(box_xyxy[0] == 0 or box_xyxy[2] == 192 for _, box_xyxy in visible)
     assert max(areas) > 20 * min(areas)
     assert hidden > 5
     assert cut_off > 10
 
 
 def test_a_pasted_object_is_turned_by_a_random_angle_of_up_to_20_degrees():
-    rgba = torch.full((4, 6, 60), 255, dtype=torch.uint8)
+    bar = CutOut(torch.full((3, 6, 60), 255, dtype=torch.uint8), torch.full((6, 60), 255, dtype=torch.uint8), 1)
     torch.manual_seed(0)
-    heights = [random_cut_out(rgba, 1000.0, 0.5).shape[1] / 1.5 for _ in range(30)]
+    heights = [random_cut_out(bar, 1000.0).alpha.shape[0] / 1.5 for _ in range(30)]
     assert min(heights) < 9
     # sin(20°) * 60 + cos(20°) * 6 = 26 px
-    assert 22 < max(heights) < 28
+    assert 22 < max(heights) <= 28
 
 
 def test_objects_in_a_cluster_touch():
@@ -293,8 +410,9 @@ def test_objects_in_a_cluster_touch():
     def distances(cluster):
         apart = []
         for _ in range(60):
-            _, pasted = copy_paste(empty, [], objects, params(copy_paste=2, cluster=cluster))
-            centres = [object_.mask.nonzero().float().mean(0) for object_ in pasted if object_.mask.any()]
+            pasted = copy_paste(empty, [], objects, params(copy_paste=2, cluster=cluster))
+            masks = [torch.from_numpy(whole_mask(object_, 400, 400)) for object_ in pasted if object_.mask.any()]
+            centres = [mask.nonzero().float().mean(0) for mask in masks]
             if len(centres) == 2:
                 radii = sum((object_.area / torch.pi) ** 0.5 for object_ in pasted)
                 apart.append(float((centres[0] - centres[1]).norm()) / radii)
@@ -305,22 +423,37 @@ def test_objects_in_a_cluster_touch():
 
 
 def test_a_pasted_object_is_enlarged_by_half_at_most():
-    rgba = torch.full((4, 20, 20), 255, dtype=torch.uint8)
     torch.manual_seed(0)
-    assert max(max(random_cut_out(rgba, 300.0, 0.5).shape[1:]) for _ in range(20)) <= 1.5 * 29  # 29 px: when turned
-    assert max(max(random_cut_out(rgba, 10.0, 0.5).shape[1:]) for _ in range(20)) == 10
+    sides = [max(random_cut_out(square(20), 300.0).alpha.shape) for _ in range(20)]
+    assert max(sides) <= 1.5 * 29  # 29 px: when turned
+    sides = [max(random_cut_out(square(20), 10.0).alpha.shape) for _ in range(20)]
+    assert 10 <= max(sides) <= 12  # the room around what was turned is whole px
+
+
+@pytest.mark.parametrize("side", [20.0, 60.0, 130.0])
+def test_a_turned_disc_keeps_its_place_and_is_as_large_as_asked_for(side):
+    [disc] = [cut_out for cut_out in cut_outs_of(discs()) if cut_out.label == 1]
+    for seed in range(8):
+        torch.manual_seed(seed)
+        alpha = random_cut_out(disc, side).alpha
+        torch.manual_seed(seed)
+        torch.rand(())
+        angle = math.radians(40 * float(torch.rand(())) - 20)
+        box_side = disc.alpha.shape[0] * (math.cos(angle) + abs(math.sin(angle)))
+        rows, columns = (alpha > 127).nonzero().float().T
+        assert 2 * ((alpha > 127).sum() / torch.pi) ** 0.5 == pytest.approx(120 * side / box_side, abs=0.7)
+        np.testing.assert_allclose((rows.mean() + 0.5, columns.mean() + 0.5), np.array(alpha.shape) / 2, atol=0.6)
 
 
 def test_pasted_objects_keep_their_hue_unless_channels_are_permuted(scene):
-    cut_outs, empty = cut_outs_of([scene]), torch.zeros(3, 100, 200, dtype=torch.uint8)
+    cut_outs = cut_outs_of([scene])
     torch.manual_seed(0)
-    pasted = {
-        share: [copy_paste(empty, [], cut_outs, params(copy_paste=3, channels=share))[0] for _ in range(20)]
-        for share in (0.0, 0.5)
-    }
-    strongest = {
-        share: {int(image.amax((1, 2)).argmax()) for image in images if image.any()} for share, images in pasted.items()
-    }
+    strongest = {}
+    for share in (0.0, 0.5):
+        images = torch.zeros(20, 3, 100, 200, dtype=torch.uint8)
+        for image in images:
+            copy_paste(image, [], cut_outs, params(copy_paste=3, channels=share))
+        strongest[share] = {int(image.amax((1, 2)).argmax()) for image in images if image.any()}
     assert strongest == {0.0: {0}, 0.5: {0, 1, 2}}
 
 

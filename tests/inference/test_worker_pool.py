@@ -1,5 +1,6 @@
 """Detecting in any number of files, with and without worker processes."""
 
+import os
 import subprocess
 import sys
 from itertools import islice
@@ -103,11 +104,11 @@ def test_no_images_and_only_damaged_ones_end(detector, paths):
     assert isinstance(image, UserError)
 
 
-def test_few_images_need_no_processes():
+def test_few_images_need_no_processes_and_many_no_more_than_the_cores(monkeypatch):
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert workers_for(16, cuda) == 0
-    assert workers_for(1000, cpu) == 1
-    assert 1 <= workers_for(1000, cuda) <= 8
+    assert [workers_for(images, cpu) for images in (0, 16, 17, 1000)] == [0, 0, 1, 1]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(33)), raising=False)
+    assert [workers_for(images, cuda) for images in (0, 16, 17, 100, 1000)] == [0, 0, 1, 6, 32]
 
 
 @pytest.mark.slow

@@ -8,7 +8,14 @@ import pytest
 import torch
 from projects import REPOSITORY
 
-from viadet.network.device import agrees_with_cpu, describe_device, pick_device, pick_precision, train_device
+from viadet.network.device import (
+    agrees_with_cpu,
+    default_workers,
+    describe_device,
+    pick_device,
+    pick_precision,
+    train_device,
+)
 from viadet.project.errors import UserError
 from viadet.project.params import TrainParams, load_yaml
 
@@ -43,6 +50,30 @@ def test_tf32_is_off_unless_asked_for():
 
 def test_a_cpu_is_described_by_its_threads():
     assert describe_device(CPU) == f"cpu, {torch.get_num_threads()} threads"
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "processes", "workers"),
+    [
+        (2, 1, 1, 1),
+        (1, 1, 1, 1),
+        (17, 1, 1, 16),
+        (64, 1, 1, 63),
+        (64, 8, 8, 7),
+        (64, 8, 1, 7),
+        (64, 1, 4, 15),
+        (6, 8, 8, 1),
+    ],
+)
+def test_workers_are_a_gpus_share_of_the_cores_that_the_process_may_use(monkeypatch, cores, gpus, processes, workers):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1000)  # of the machine
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert default_workers(torch.device("cuda"), processes) == workers
+    assert default_workers(CPU, processes) == 1
+    monkeypatch.delattr(os, "sched_getaffinity")  # Windows and macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert default_workers(torch.device("cuda"), processes) == workers
 
 
 def gradients(deterministic: bool, threads: tuple = ("auto",), cores: int = 0, **environment: str) -> list[str]:

@@ -4,12 +4,15 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
+from PIL import Image
+from torch.nn.functional import pad
 
-from viadet.augmentation.objects import Object, Outlines, Scene
+from viadet.augmentation.colours import Change, random_jitter
+from viadet.augmentation.objects import Object, Outlines, Scene, hide
 from viadet.augmentation.randomness import uniform
+from viadet.images.pixels import resize
 from viadet.images.polygons import polygon_mask
 from viadet.project.params import AugmentParams
 
@@ -17,6 +20,7 @@ MIN_CUT_OUT_PX = 12  # shorter side; smaller objects and slivers are not worth c
 MAX_ENLARGED = 1.5  # a pasted object is at most this much larger than in its photograph
 PASTED_SIDE = (0.05, 0.6)  # longer side of a pasted object, as a share of the input's shorter side
 PASTED_TURN_DEG = 20.0
+SOFT_EDGE = (0.522, 0.239)  # weights of a pixel and of each beside it: a Gaussian of 0.8 px
 ANY_HUE, SIMILAR_HUE = 0.5, 0.05  # change of a pasted object's hue, in turns of the colour circle
 CLUSTER_SCALE = (0.7, 1.4)  # size of an object in a cluster against that of the one before
 CLUSTER_STEP = (0.4, 1.0)  # how far their centres are apart, as a share of both radii: they overlap
@@ -25,7 +29,8 @@ CLUSTER_STEP = (0.4, 1.0)  # how far their centres are apart, as a share of both
 class CutOut(NamedTuple):
     """An object cut out along its polygon."""
 
-    rgba: torch.Tensor  # uint8 [4, h, w]
+    image: torch.Tensor  # uint8 [3, h, w], with what surrounds the object
+    alpha: torch.Tensor  # uint8 [h, w]: 0 there, 255 inside the object
     label: int
 
 
@@ -57,22 +62,25 @@ class CutOuts(Sequence):
         left, top, right, bottom = _surroundings(polygon)
         points = (polygon - torch.tensor([left, top])).numpy()
         mask = torch.from_numpy(polygon_mask(points, right - left, bottom - top))
-        alpha = mask.to(torch.uint8) * 255
-        return CutOut(torch.cat([scene.image[:, top:bottom, left:right], alpha[None]]), scene.labels[index])
+        image = scene.image[:, top:bottom, left:right]
+        return CutOut(image, 255 * mask.to(torch.uint8), scene.labels[index])
 
 
 def copy_paste(
     image: torch.Tensor, objects: list[Object], cut_outs: Sequence[CutOut], params: AugmentParams
-) -> tuple[torch.Tensor, list[Object]]:
+) -> list[Object]:
     """Paste a random number of cut-outs over an image, some of them in clusters; objects underneath lose pixels.
 
     After Dwibedi et al. 2017 and Ghiasi et al. 2021.
+
+    Returns:
+        The pasted objects; the image and the masks of the others are changed in place.
     """
     _, height, width = image.shape
-    shorter_side, before = min(height, width), None
+    shorter_side, before, pasted = min(height, width), None, []
     hue = ANY_HUE if params.channels else SIMILAR_HUE  # where channels are not permuted, colours may tell the category
     for _ in range(int(torch.randint(params.copy_paste + 1, ()))):
-        cut_out = cut_outs[int(torch.randint(len(cut_outs), ()))]
+        chosen = int(torch.randint(len(cut_outs), ()))
         if before is not None and uniform(0, 1) < params.cluster:
             centre_xy, side = before
             side *= uniform(*CLUSTER_SCALE)
@@ -81,53 +89,80 @@ def copy_paste(
         else:
             centre_xy = (uniform(0, width), uniform(0, height))
             side = math.exp(uniform(*(math.log(share * shorter_side) for share in PASTED_SIDE)))
-        rgba = random_cut_out(cut_out.rgba, side, hue)
-        before = centre_xy, float(max(rgba.shape[1:]))
-        image, mask, area = paste(image, rgba, centre_xy)
-        objects = [below._replace(mask=below.mask & ~mask) for below in objects]
-        objects.append(Object(cut_out.label, mask, area, (0.0, 0.0, float(width), float(height))))
-    return image, objects
+        cut_out = random_cut_out(cut_outs[chosen], side)
+        before = centre_xy, float(max(cut_out.alpha.shape))
+        above = paste(image, cut_out, centre_xy, random_jitter(hue))
+        for below in (*objects, *pasted):
+            hide(below, above)
+        pasted.append(above)
+    return pasted
 
 
-def random_cut_out(rgba: torch.Tensor, side: float, hue: float) -> torch.Tensor:
-    """Mirror, turn and recolour a cut-out, uint8 [4, h, w], resize its longer side to `side` px, soften its edge.
+def random_cut_out(cut_out: CutOut, side: float) -> CutOut:
+    """Mirror and turn a cut-out, resize its longer side to `side` px, soften its edge.
 
-    An object is not enlarged beyond MAX_ENLARGED; its hue changes by at most `hue` turns of the colour circle.
+    An object is not enlarged beyond MAX_ENLARGED.
     """
-    if uniform(0, 1) < 0.5:
-        rgba = rgba.flip(2)
-    rgba = F.rotate(rgba, uniform(-PASTED_TURN_DEG, PASTED_TURN_DEG), F.InterpolationMode.BILINEAR, expand=True)
-    scale = min(side / max(rgba.shape[1:]), MAX_ENLARGED)
-    rgba = F.resize(rgba, [max(2, round(length * scale)) for length in rgba.shape[1:]], antialias=True)
-    rgb = v2.ColorJitter(brightness=0.3, saturation=0.3, hue=hue)(rgba[:3])
+    height, width = cut_out.alpha.shape
+    mirrored, angle = uniform(0, 1) < 0.5, uniform(-PASTED_TURN_DEG, PASTED_TURN_DEG)
+    cos, sin = math.cos(math.radians(angle)), abs(math.sin(math.radians(angle)))
+    scale = min(side / max(width * cos + height * sin, width * sin + height * cos), MAX_ENLARGED)
+    planes = [cut_out.image, cut_out.alpha[None]]
+    if scale < 1:  # before it is turned, for which there is less to do then; bicubic, as turning blurs enough
+        small_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+        planes = [resize(plane, small_wh, "bicubic") for plane in planes]
+    rgba = torch.cat(planes)
+    rgba = turn(rgba.flip(2) if mirrored else rgba, angle)
+    if scale > 1:
+        rgba = resize(rgba, (round(rgba.shape[2] * scale), round(rgba.shape[1] * scale)))
     # A hard edge would be a sign that no photograph has (Dwibedi et al. 2017).
-    alpha = F.gaussian_blur(rgba[3:], [3, 3]) if min(rgba.shape[1:]) > 3 else rgba[3:]
-    return torch.cat([rgb, alpha])
+    alpha = soften(rgba[3]) if min(rgba.shape[1:]) > 3 else rgba[3]
+    return CutOut(rgba[:3], alpha, cut_out.label)
+
+
+def turn(rgba: torch.Tensor, angle: float) -> torch.Tensor:
+    """Turn a cut-out, uint8 [4, h, w], by an angle in degrees; the result has room for all of it."""
+    # PIL gives the same bytes on any processor; RGBX, as of RGBA it would multiply the colours by alpha.
+    picture = Image.fromarray(rgba.permute(1, 2, 0).contiguous().numpy(), "RGBX")
+    turned = picture.rotate(angle, Image.Resampling.BILINEAR, expand=True)
+    return torch.from_numpy(np.array(turned)).permute(2, 0, 1)
+
+
+def soften(alpha: torch.Tensor) -> torch.Tensor:
+    """Blur a plane, uint8 [h, w], a little."""
+    padded = pad(alpha[None].float(), (1, 1, 1, 1), mode="reflect")[0]
+    inner, outer = SOFT_EDGE
+    rows = inner * padded[1:-1] + outer * (padded[:-2] + padded[2:])
+    return (inner * rows[:, 1:-1] + outer * (rows[:, :-2] + rows[:, 2:])).round().to(torch.uint8)
 
 
 def paste(
-    image: torch.Tensor, rgba: torch.Tensor, centre_xy: tuple[float, float]
-) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Paste a cut-out over an image, its centre at `centre_xy`; parts beyond the image are cut off.
+    image: torch.Tensor, cut_out: CutOut, centre_xy: tuple[float, float], changes: Sequence[Change] = ()
+) -> Object:
+    """Paste a cut-out over an image in place, its centre at `centre_xy`; parts beyond the image are cut off.
 
-    Returns:
-        The new image, the pasted object's pixels (bool [H, W]) and its whole area in px, the part outside included.
+    Args:
+        image: uint8 [3, H, W].
+        cut_out: to be pasted.
+        centre_xy: px.
+        changes: of the cut-out's colours.
     """
     _, height, width = image.shape
-    _, h, w = rgba.shape
-    mask = torch.zeros(height, width, dtype=torch.bool)
-    area = float((rgba[3] > 127).sum())
+    h, w = cut_out.alpha.shape
+    area = float(cut_out.alpha.gt(127).count_nonzero())
     left, top = round(centre_xy[0] - w / 2), round(centre_xy[1] - h / 2)
-    y0, x0, y1, x1 = max(0, top), max(0, left), min(height, top + h), min(width, left + w)
+    x0, y0, x1, y1 = max(0, left), max(0, top), min(width, left + w), min(height, top + h)
+    bounds_xyxy = (0.0, 0.0, float(width), float(height))
     if y0 >= y1 or x0 >= x1:  # in a cluster at the edge
-        return image, mask, area
-    visible = rgba[:, y0 - top : y1 - top, x0 - left : x1 - left].float()
-    alpha = visible[3:] / 255
-    pasted = image.clone()
-    under = image[:, y0:y1, x0:x1].float()
-    pasted[:, y0:y1, x0:x1] = (visible[:3] * alpha + under * (1 - alpha)).round().to(torch.uint8)
-    mask[y0:y1, x0:x1] = alpha[0] > 0.5
-    return pasted, mask, area
+        return Object(cut_out.label, (0, 0), np.zeros((0, 0), bool), area, bounds_xyxy)
+    rows, columns = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+    alpha = cut_out.alpha[rows, columns]
+    over = cut_out.image[:, rows, columns].clone(memory_format=torch.contiguous_format)
+    for change in changes:
+        change(over)
+    under, share = image[:, y0:y1, x0:x1], alpha / 255
+    under.copy_((over * share + under * (1 - share)).round())
+    return Object(cut_out.label, (x0, y0), (alpha > 127).numpy(), area, bounds_xyxy)
 
 
 def _surroundings(polygon: torch.Tensor) -> tuple[int, int, int, int]:

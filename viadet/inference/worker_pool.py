@@ -17,8 +17,8 @@ FEW_IMAGES = 16
 
 
 def workers_for(images: int, device: torch.device) -> int:
-    """Choose the number of processes for so many images: for few, starting any takes longer than they save."""
-    return default_workers(device) if images > FEW_IMAGES else 0
+    """Choose the number of processes for so many images: for few, starting one takes longer than it saves."""
+    return min(default_workers(device), max(0, images - 1) // FEW_IMAGES)
 
 
 @contextmanager

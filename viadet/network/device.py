@@ -10,8 +10,6 @@ from torch import nn
 from viadet.project.errors import UserError
 from viadet.project.params import TrainParams
 
-MAX_WORKERS = 8
-
 
 def pick_device(
     name: str = "auto", deterministic: bool = True, tf32: bool = False, threads: int | str = "auto"
@@ -36,7 +34,7 @@ def pick_device(
         torch.set_num_threads(threads)
     if deterministic:
         on_any_cpu = threads != "auto"
-        # MKL, by which cut-outs are turned and logarithms taken, has other code for AMD's CPUs than for Intel's; with
+        # MKL, by which logarithms are taken, has other code for AMD's CPUs than for Intel's; with
         # AUTO, too, but the same in each run
         os.environ.setdefault("MKL_CBWR", "COMPATIBLE" if on_any_cpu else "AUTO")
         if on_any_cpu and torch.cpu.get_capabilities().get("avx512_f"):
@@ -140,9 +138,12 @@ def has_amx() -> bool:
 def default_workers(device: torch.device, processes: int = 1) -> int:
     """Choose the number of processes that prepare images for each of some processes that share this machine.
 
-    On a CPU it is one, as the network needs the cores.
+    On a CPU it is one, as the network needs the cores; else a GPU's share of the cores that this process may use.
     """
-    return 1 if device.type == "cpu" else min(MAX_WORKERS, max(1, ((os.cpu_count() or 1) - 1) // processes))
+    if device.type == "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, (cores - 1) // max(processes, torch.cuda.device_count()))
 
 
 def describe_device(device: torch.device) -> str:
