@@ -131,14 +131,16 @@ def test_precision_is_chosen_by_device_and_param(monkeypatch):
 @pytest.mark.parametrize(
     ("capabilities", "environment", "expected"),
     [
-        ({"avx512_bf16": True, "amx_bf16": False}, {}, torch.float32),  # bfloat16 without AMX is slower than float32
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, {}, torch.float32),
+        ({"avx512_bf16": True, "amx_bf16": False}, {}, torch.bfloat16),
+        ({"avx512_bf16": True}, {"ONEDNN_MAX_CPU_ISA": "avx512_core"}, torch.float32),
         ({"amx_bf16": True}, {}, torch.bfloat16),
         ({"amx_bf16": True}, {"ONEDNN_MAX_CPU_ISA": "avx512_core_amx"}, torch.bfloat16),
         ({"amx_bf16": True}, {"ONEDNN_MAX_CPU_ISA": "AVX2"}, torch.float32),  # as `pick_device` sets it
         ({"neon": True}, {}, torch.float32),
     ],
 )
-def test_a_cpu_trains_in_bfloat16_if_it_has_amx_and_may_use_it(monkeypatch, capabilities, environment, expected):
+def test_a_cpu_trains_in_bfloat16_if_it_has_instructions_for_it_and_may_use_them(monkeypatch, capabilities, environment, expected):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -34,8 +34,8 @@ def pick_device(
         torch.set_num_threads(threads)
     if deterministic:
         on_any_cpu = threads != "auto"
-        # MKL, by which logarithms are taken, has other code for AMD's CPUs than for Intel's; with
-        # AUTO, too, but the same in each run
+        # MKL, by which logarithms are taken, has other code for AMD's CPUs than for Intel's; with AUTO, too, but the
+        # same in each run
         os.environ.setdefault("MKL_CBWR", "COMPATIBLE" if on_any_cpu else "AUTO")
         if on_any_cpu and torch.cpu.get_capabilities().get("avx512_f"):
             # AVX-512 code adds up in another order, so training drifts; AVX2 is what nearly all CPUs have in common
@@ -119,20 +119,25 @@ def _small_pass(device: torch.device) -> list[torch.Tensor]:
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
     """Look up the type that autocast computes in: `bf16`, `fp16`, `fp32`.
 
-    `auto` is bfloat16 on CUDA, float16 on GPUs that have no bfloat16 (before Ampere), bfloat16 on a CPU that may use
-    its AMX, and float32 elsewhere. Call this after `pick_device`, which may forbid AMX.
+    `auto` is bfloat16 on CUDA, float16 on GPUs that have no bfloat16 (before Ampere), bfloat16 on a CPU that has
+    instructions for it and may use them, and float32 elsewhere. Call this after `pick_device`, which may forbid them.
     """
     if name == "auto" and device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if name == "auto" and device.type == "cpu" and has_amx():
+    if name == "auto" and device.type == "cpu" and has_bfloat16():
         return torch.bfloat16
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name, torch.float32)
 
 
-def has_amx() -> bool:
-    """Tell whether this CPU multiplies matrices of bfloat16 itself and the environment lets oneDNN have it do so."""
+def has_bfloat16() -> bool:
+    """Tell whether this CPU multiplies bfloat16 itself (AMX, AVX-512) and the environment lets oneDNN have it do so.
+
+    Other CPUs convert each number, which is slower than float32.
+    """
+    capabilities = torch.cpu.get_capabilities()
     most = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
-    return torch.cpu.get_capabilities().get("amx_bf16", False) and (most == "DEFAULT" or "AMX" in most)
+    is_allowed = most == "DEFAULT" or "BF16" in most or "AMX" in most
+    return is_allowed and any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def default_workers(device: torch.device, processes: int = 1) -> int:
