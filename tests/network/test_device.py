@@ -140,7 +140,9 @@ def test_precision_is_chosen_by_device_and_param(monkeypatch):
         ({"neon": True}, {}, torch.float32),
     ],
 )
-def test_a_cpu_trains_in_bfloat16_if_it_has_instructions_for_it_and_may_use_them(monkeypatch, capabilities, environment, expected):
+def test_a_cpu_trains_in_bfloat16_if_it_has_instructions_for_it_and_may_use_them(
+    monkeypatch, capabilities, environment, expected
+):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
