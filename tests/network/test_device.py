@@ -140,7 +140,7 @@ def test_precision_is_chosen_by_device_and_param(monkeypatch):
         ({"neon": True}, {}, torch.float32),
     ],
 )
-def test_a_cpu_trains_in_bfloat16_if_it_has_instructions_for_it_and_may_use_them(
+def test_a_cpu_trains_in_bfloat16_if_it_has_instructions_for_it_and_may(
     monkeypatch, capabilities, environment, expected
 ):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
