@@ -45,7 +45,6 @@ def benchmark_images(given: list[Path] | None, count: int, side: int) -> Iterato
     """
     with tempfile.TemporaryDirectory() as name:
         work_dir = Path(name)
-        (work_dir / "data").mkdir()  # training decodes its images there
         folder = given[0].absolute() if given else work_dir
         coco = first_images(read_json(given[1]), count) if given else render_images(folder, count, side)
         write_json(work_dir / "coco.json", coco)
