@@ -51,6 +51,12 @@ def benchmark_images(given: list[Path] | None, count: int, side: int) -> Iterato
         yield Images(folder, work_dir / "coco.json", work_dir)
 
 
+def check_count(parser: argparse.ArgumentParser, images: Images, batch_size: int) -> None:
+    """End the command if given images do not fill a batch."""
+    if len(read_json(images.coco)["images"]) < batch_size:
+        parser.error(f"--images has fewer images than a batch, {batch_size}")
+
+
 def first_images(coco: dict, count: int) -> dict:
     """Keep the first images of a COCO data set, with their annotations."""
     images, annotations = coco["images"][:count], by_image(coco["annotations"])

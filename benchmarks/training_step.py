@@ -21,11 +21,10 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-from benchmarks.images import Images, add_image_options, benchmark_images, describe_images
+from benchmarks.images import Images, add_image_options, benchmark_images, check_count, describe_images
 from benchmarks.project import changed_recipe
 from benchmarks.timing import Row, Seconds, alternate, make_parser, rate_row, write_results
 from benchmarks.training import SAME_WORK, SINGLE_STEPS, EffdetLoop, in_turns, make_trainer, network_spec, untrained
-from viadet.project.files import read_json
 from viadet.project.params import Recipe
 from viadet.training.loader import make_loader
 
@@ -117,8 +116,7 @@ def main(arguments: list[str] | None = None, setting: Setting = DEFAULT, in_proc
     options = parser.parse_args(arguments)
     setting = setting._replace(threads=options.threads)
     with benchmark_images(options.images, setting.images, 2 * setting.size) as images:
-        if len(read_json(images.coco)["images"]) < setting.batch_size:
-            parser.error(f"--images: {options.images[1]} has fewer images than a batch, {setting.batch_size}")
+        check_count(parser, images, setting.batch_size)
         sides = {
             "ours": partial(our_training, setting, images, SAME_WORK),
             "effdet": partial(effdet_training, setting, images),
