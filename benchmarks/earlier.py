@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 import viadet
-from benchmarks.images import Images, add_image_options, benchmark_images, check_count, describe_images
+from benchmarks.images import Images, add_cpu_options, benchmark_images, check_count, describe_images
 from benchmarks.project import ROOT, changed_recipe
 from benchmarks.timing import Row, Seconds, alternate, cost_row, make_parser, rate_row, write_results
 from benchmarks.training import SINGLE_STEPS, make_trainer, untrained
@@ -196,7 +196,7 @@ def main(arguments: list[str] | None = None, setting: Setting = DEFAULT, in_proc
     """Time both revisions and write the results."""
     parser = make_parser(__doc__, ROUNDS)
     parser.add_argument("revision", help="of git, such as a tag or HEAD~20")
-    add_image_options(parser)
+    add_cpu_options(parser)
     options = parser.parse_args(arguments)
     setting = setting._replace(threads=options.threads)
     try:

@@ -22,8 +22,8 @@ class Images(NamedTuple):
     work_dir: Path
 
 
-def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of benchmarks that need images."""
+def add_image_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option of benchmarks that need images."""
     parser.add_argument(
         "--images",
         nargs=2,
@@ -31,6 +31,11 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
         metavar=("FOLDER", "COCO"),
         help="folder and COCO file, such as data/raw data/coco/train.json; default: rendered images",
     )
+
+
+def add_cpu_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of benchmarks that need images and run on the CPU."""
+    add_image_option(parser)
     parser.add_argument("--threads", type=int, default=2, help="of torch; default 2")
 
 

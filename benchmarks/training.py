@@ -67,11 +67,12 @@ class EffdetLoop:
 
     def __init__(self, spec: NetworkSpec, device: torch.device) -> None:
         """Build the network, and set torch as effdet's training script does."""
+        self.spec, self.device, self.precision = spec, device, torch.float32
         if device.type == "cuda":
             torch.use_deterministic_algorithms(False)
             torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = True
+            self.precision = pick_precision("auto", device)
         torch.manual_seed(0)
-        self.spec, self.device, self.precision = spec, device, pick_precision("auto", device)
         network = build_network(spec).to(memory_format=torch.channels_last)
         self.bench = DetBenchTrain(network, create_labeler=False).to(device).train()
         self.optimizer = torch.optim.AdamW(self.bench.parameters(), lr=LEARNING_RATE)

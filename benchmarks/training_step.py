@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-from benchmarks.images import Images, add_image_options, benchmark_images, check_count, describe_images
+from benchmarks.images import Images, add_cpu_options, benchmark_images, check_count, describe_images
 from benchmarks.project import changed_recipe
 from benchmarks.timing import Row, Seconds, alternate, make_parser, rate_row, write_results
 from benchmarks.training import SAME_WORK, SINGLE_STEPS, EffdetLoop, in_turns, make_trainer, network_spec, untrained
@@ -112,7 +112,7 @@ def make_rows(seconds: Seconds, images: int, workers: int) -> list[Row]:
 def main(arguments: list[str] | None = None, setting: Setting = DEFAULT, in_processes: bool = True) -> None:
     """Time all sides and write the results."""
     parser = make_parser(__doc__, ROUNDS)
-    add_image_options(parser)
+    add_cpu_options(parser)
     options = parser.parse_args(arguments)
     setting = setting._replace(threads=options.threads)
     with benchmark_images(options.images, setting.images, 2 * setting.size) as images:
