@@ -29,10 +29,11 @@ import viadet
 from benchmarks.images import Images, add_cpu_options, benchmark_images, check_count, describe_images
 from benchmarks.project import ROOT, changed_recipe
 from benchmarks.timing import Row, Seconds, alternate, cost_row, make_parser, rate_row, write_results
-from benchmarks.training import SINGLE_STEPS, make_trainer, untrained
+from benchmarks.training import SINGLE_STEPS, make_trainer, make_training_set, untrained
 from viadet.annotations.coco import ConvertedImage, box_and_outline, to_coco
 from viadet.detection.detector import Detector
 from viadet.network.build import NetworkSpec, build_network
+from viadet.network.device import keep_freed_memory, train_device
 from viadet.project.files import read_json, write_json
 from viadet.project.params import Recipe
 from viadet.training.loader import make_loader
@@ -122,7 +123,9 @@ def constant_detector(spec: NetworkSpec) -> Detector:
 def sampling(setting: Setting, images: Images, crowded: Images, tree: Path | None) -> dict[str, Callable[[], object]]:
     """Set up what is timed by the CPU's clock: samples of usual images and of crowded ones."""
     check_revision(tree)
+    keep_freed_memory()
     recipe = recipe_of(setting, setting.size, threads=1)
+    train_device(recipe.train)  # sets threads and instructions
     return {
         "samples": make_samples(recipe, images, setting.samples),
         "crowded samples": make_samples(recipe, crowded, setting.crowded_samples),
@@ -131,7 +134,7 @@ def sampling(setting: Setting, images: Images, crowded: Images, tree: Path | Non
 
 def make_samples(recipe: Recipe, images: Images, count: int) -> Callable[[], object]:
     """Make the first samples of an epoch, the same ones in each turn."""
-    samples = make_trainer(recipe, images).images
+    samples = make_training_set(recipe, images)
     return lambda: [samples[0, number % len(samples)] for number in range(count)]
 
 

@@ -47,8 +47,7 @@ from viadet.training.trainer import Trainer
 EFFDET = "effdet's loop"
 EAGER, GRAPH = "eager", "graph"
 GIB = 2**30
-PREPARED = 4  # batches that steps alone go through again and again
-WARM_UP = 4  # steps before the clock starts: algorithms are chosen, a graph is captured
+PREPARED = 2  # batches that steps alone go through again and again
 BALLOON_IMAGES = 60  # of an epoch: 61 photographs in full batches
 
 
@@ -63,13 +62,14 @@ class Setting(NamedTuple):
     batch_sizes: tuple[int, ...] = (4, 16)
     workers: tuple[int, ...] = (1, 2, 4, 8, 16)  # and all cores
     images: int = 24
+    warm_up: int = 4  # steps before the clock starts: algorithms are chosen, a graph is captured
     seconds: float = 8.0  # of each figure
     same_steps: int = 12  # of trainings that are compared
     part_seconds: float = 80.0  # at most, of each of the eight parts
 
 
 DEFAULT = Setting()
-TINY = Setting("cpu", ("tf_efficientdet_lite0",), 128, 128, 128, (2,), (1,), 4, 0.2, 2)
+TINY = Setting("cpu", ("tf_efficientdet_lite0",), 128, 128, 128, (2,), (1,), 2, 1, 0.1, 2)
 Part = Callable[[Setting, Images], Iterator[Row]]
 
 
@@ -132,10 +132,10 @@ class Steps(NamedTuple):
     peak_gib: float  # the most memory of tensors on the GPU; 0 on a CPU
 
 
-def measure_steps(train_on: Callable[[Iterable], object], ready: list, device: torch.device, seconds: float) -> Steps:
+def measure_steps(train_on: Callable[[Iterable], object], ready: list, device: torch.device, setting: Setting) -> Steps:
     """Measure steps on prepared batches, after a few that are not timed."""
-    train_on(itertools.islice(itertools.cycle(ready), WARM_UP))
-    rate = images_per_second(train_on, itertools.cycle(ready), device, seconds)
+    train_on(itertools.islice(itertools.cycle(ready), setting.warm_up))
+    rate = images_per_second(train_on, itertools.cycle(ready), device, setting.seconds)
     return Steps(rate, torch.cuda.max_memory_allocated(device) / GIB if device.type == "cuda" else 0.0)
 
 
@@ -156,7 +156,7 @@ def our_steps(setting: Setting, images: Images, network: str, batch_size: int, f
         return None
     loader = make_loader(trainer.images, trainer.params, trainer.device, first_epoch=0)
     ready = list(itertools.islice(loader, PREPARED))
-    steps = measure_steps(steps_of(trainer), ready, trainer.device, setting.seconds)
+    steps = measure_steps(steps_of(trainer), ready, trainer.device, setting)
     return steps if form == EAGER or is_graph(trainer) else None  # capturing may have failed
 
 
@@ -166,7 +166,7 @@ def effdets_steps(setting: Setting, images: Images, network: str, batch_size: in
     loop = EffdetLoop(spec, torch.device(setting.device))
     loader = loop.loader(images, batch_size, workers=0)
     ready = list(itertools.islice(itertools.chain.from_iterable(itertools.repeat(loader)), PREPARED))
-    return measure_steps(loop.train_on, ready, loop.device, setting.seconds)
+    return measure_steps(loop.train_on, ready, loop.device, setting)
 
 
 def training_rows(setting: Setting, images: Images, network: str, batch_size: int) -> Iterator[Row]:
@@ -205,7 +205,7 @@ def loop_rows(setting: Setting, images: Images) -> Iterator[Row]:
         trainer = make_trainer(recipe_for(setting, size, {}), images)
         train_on = steps_of(trainer)
         batches = iter(make_loader(trainer.images, trainer.params, trainer.device, first_epoch=0))
-        train_on(itertools.islice(batches, WARM_UP))
+        train_on(itertools.islice(batches, setting.warm_up))
         rates[size] = images_per_second(train_on, batches, trainer.device, setting.seconds)
         yield Row(f"the loop of `balloon` at {size} px, with its workers", "images/s", rounded(rates[size]))
         waits: list[float] = []

@@ -51,11 +51,17 @@ def make_trainer(recipe: Recipe, images: Images) -> Trainer:
     spec = network_spec(recipe.model, images)
     torch.manual_seed(recipe.train.seed)
     network = build_network(spec)
-    folder = Path(tempfile.mkdtemp(dir=images.work_dir))  # decoded images are named alike in all processes
+    checkpoints = Checkpoints(images.work_dir / "checkpoint", "0" * 64)
+    return Trainer(network, spec, make_training_set(recipe, images), recipe.train, device, checkpoints)
+
+
+def make_training_set(recipe: Recipe, images: Images) -> TrainingSet:
+    """Decode the images in a folder of its own: the files have the same name in all processes."""
+    spec = network_spec(recipe.model, images)
+    folder = Path(tempfile.mkdtemp(dir=images.work_dir))
     (folder / "data").mkdir()
     with contextlib.chdir(folder):
-        data_set = TrainingSet(images.coco, images.folder, recipe.train, spec.input_wh, spec.fill_rgb)
-    return Trainer(network, spec, data_set, recipe.train, device, Checkpoints(folder / "checkpoint", "0" * 64))
+        return TrainingSet(images.coco, images.folder, recipe.train, spec.input_wh, spec.fill_rgb)
 
 
 class EffdetLoop:
