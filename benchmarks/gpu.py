@@ -170,15 +170,16 @@ def effdets_steps(setting: Setting, images: Images, network: str, batch_size: in
 
 
 def training_rows(setting: Setting, images: Images, network: str, batch_size: int) -> Iterator[Row]:
-    """Measure steps of a network, eager and graph, then effdet's, and compare."""
+    """Compare steps of a network with effdet's: first eager ones, whose rows are there if there can be no graph."""
     name = f"{network.removeprefix('tf_efficientdet_')}, {setting.size} px, batches of {batch_size}"
-    ours = {}
+    effdets = None
     for form in (EAGER, GRAPH):
         forget()
-        ours[form] = our_steps(setting, images, network, batch_size, form)
-    forget()
-    effdets = effdets_steps(setting, images, network, batch_size)
-    for form, steps in ours.items():
+        steps = our_steps(setting, images, network, batch_size, form)
+        if effdets is None:
+            forget()
+            effdets = effdets_steps(setting, images, network, batch_size)
+            torch.backends.cudnn.benchmark = False  # again: ours does not choose algorithms by their time
         if steps is None:
             yield Row(f"training {name}, {form}", "", "no graph")
             continue
