@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from benchmarks import speed_table
-from benchmarks.images import add_image_options
+from benchmarks.images import add_cpu_options
 
 
 def main() -> None:
     """Give each benchmark a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_image_options(parser)
+    add_cpu_options(parser)
     parser.add_argument("--model", type=Path, help="folder of a trained model, for inference; default: untrained")
     options = parser.parse_args()
     shared = ["--threads", str(options.threads), *(["--images", *map(str, options.images)] if options.images else [])]

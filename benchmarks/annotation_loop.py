@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from matplotlib.figure import Figure
 
+from benchmarks.project import ROOT, changed_recipe
 from viadet.annotations.coco import to_coco
 from viadet.annotations.convert import convert_data_set
 from viadet.augmentation.training_set import TrainingSet
@@ -30,13 +31,12 @@ from viadet.network.weights import load_start, start_normalisation
 from viadet.pictures.drawing import save_figure
 from viadet.project.files import write_csv, write_json
 from viadet.project.metric_names import AP
-from viadet.project.params import Recipe, load_yaml
+from viadet.project.params import Recipe
 from viadet.sample.render import write_rendered_split
 from viadet.sources.weights import fetch_initial_weights
 from viadet.training.checkpoint import Checkpoints
 from viadet.training.trainer import Trainer
 
-ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = ["strategy", "seed", "images", "boxes", "bbox_mAP"]
 
 
@@ -154,11 +154,9 @@ def main(experiment: Experiment, out: Path) -> None:
     keep_freed_memory()
     rows: list[dict] = []
     for seed in range(experiment.seeds):
-        sections = load_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))["sample"]
-        for section, values in experiment.params.items():
-            sections[section].update(values)
-        sections["train"].update(seed=seed, validate_every=sections["train"]["epochs"])
-        recipe = Recipe.model_validate(sections)
+        train = experiment.params["train"]
+        train = train | {"seed": seed, "validate_every": train["epochs"]}
+        recipe = changed_recipe("sample", experiment.params | {"train": train})
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "init").mkdir()
             fetch_initial_weights(recipe.model.init, recipe.model.name, Path(folder) / "init")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.images import Images, add_image_options, benchmark_images, describe_images
+from benchmarks.images import Images, add_cpu_options, benchmark_images, describe_images
 from benchmarks.timing import Row, Seconds, alternate, cost_row, make_parser, write_results
 from viadet.detection.detector import Detector
 from viadet.detection.settings import DetectSettings
@@ -86,7 +86,7 @@ def make_rows(seconds: Seconds) -> list[Row]:
 def main(arguments: list[str] | None = None, setting: Setting = DEFAULT, in_processes: bool = True) -> None:
     """Time all methods and write the results."""
     parser = make_parser(__doc__, ROUNDS)
-    add_image_options(parser)
+    add_cpu_options(parser)
     options = parser.parse_args(arguments)
     setting = setting._replace(threads=options.threads)
     with benchmark_images(options.images, 1, 2 * setting.size) as images:

@@ -22,8 +22,8 @@ class Images(NamedTuple):
     work_dir: Path
 
 
-def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of benchmarks that need images."""
+def add_image_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option of benchmarks that need images."""
     parser.add_argument(
         "--images",
         nargs=2,
@@ -31,6 +31,11 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
         metavar=("FOLDER", "COCO"),
         help="folder and COCO file, such as data/raw data/coco/train.json; default: rendered images",
     )
+
+
+def add_cpu_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of benchmarks that need images and run on the CPU."""
+    add_image_option(parser)
     parser.add_argument("--threads", type=int, default=2, help="of torch; default 2")
 
 
@@ -45,11 +50,16 @@ def benchmark_images(given: list[Path] | None, count: int, side: int) -> Iterato
     """
     with tempfile.TemporaryDirectory() as name:
         work_dir = Path(name)
-        (work_dir / "data").mkdir()  # training decodes its images there
         folder = given[0].absolute() if given else work_dir
         coco = first_images(read_json(given[1]), count) if given else render_images(folder, count, side)
         write_json(work_dir / "coco.json", coco)
         yield Images(folder, work_dir / "coco.json", work_dir)
+
+
+def check_count(parser: argparse.ArgumentParser, images: Images, batch_size: int) -> None:
+    """End the command if given images do not fill a batch."""
+    if len(read_json(images.coco)["images"]) < batch_size:
+        parser.error(f"--images has fewer images than a batch, {batch_size}")
 
 
 def first_images(coco: dict, count: int) -> dict:

@@ -2,13 +2,17 @@
 
     python -m benchmarks.inference [--model FOLDER] [--images FOLDER COCO] [--threads N]
 
-Both run the same network on the CPU and start from the files: ours by viadet.load, which gives the network fewer of
-large inputs at once, as more are not faster on a CPU; effdet's by its data set, transforms and collate. In batches,
-both decode images beside the network: ours in threads, effdet's in the worker processes of its loader. The size is that
-of the model's evaluation, if it was evaluated. An untrained network, the default, is the hardest case for non-maximum
-suppression: its 5000 best anchors are all candidates. Ours also averages nearly equal boxes (voting).
+Both run the same network on the CPU, in channels_last and with all instructions that the CPU has, start from the files,
+and give the network as many images at once: those that ours finds fastest on a CPU. Ours is viadet.load; effdet's is
+its data set, transforms, collate and predict bench. In batches, both decode images beside the network, with as many
+workers: ours in a thread for each core, effdet's in as many processes of its loader, which wait between turns. A single
+image is decoded before the network runs, by both. The size is that of the model's evaluation, if it was evaluated. An
+untrained network, the default, is the hardest case for non-maximum suppression: its 5000 best anchors are all
+candidates. Ours also averages nearly equal boxes (voting), and keeps freed memory by glibc's setting, as
+`viadet predict` does.
 """
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,9 +27,10 @@ from effdet.data.transforms import transforms_coco_eval
 from torch.utils.data import DataLoader, Subset
 
 import viadet
-from benchmarks.images import Images, add_image_options, benchmark_images, describe_images
+from benchmarks.images import Images, add_cpu_options, benchmark_images, describe_images
 from benchmarks.timing import Row, Seconds, alternate, make_parser, rate_row, write_results
 from viadet.detection.settings import read_settings
+from viadet.detection.sized_network import inputs_at_once
 from viadet.network.build import backbone_normalisation, build_network, make_spec
 from viadet.network.device import keep_freed_memory
 from viadet.network.weights import load_network, read_spec, save_network
@@ -40,9 +45,9 @@ class Setting(NamedTuple):
 
     network: str = "tf_efficientdet_lite0"  # of an untrained one
     size: int = 768  # px of its input
-    batch_size: int = 8
     images: int = 16  # of a turn in batches
     single_images: int = 4  # of a turn in single images
+    workers: int = os.cpu_count() or 1  # that decode beside the network: our threads
     threads: int = 2
 
 
@@ -64,12 +69,16 @@ def input_wh_of(model: Path) -> tuple[int, int]:
     return settings.test_wh if settings else read_spec(model).input_wh
 
 
+def batch_size_of(model: Path) -> int:
+    """Number of images that ours gives the network at once."""
+    return inputs_at_once(input_wh_of(model), torch.device("cpu"))
+
+
 def our_detecting(setting: Setting, images: Images, model: Path) -> dict[str, Callable[[], object]]:
     """Set up as `viadet predict` does."""
     keep_freed_memory()
     torch.set_num_threads(setting.threads)
     detector = viadet.load(model, device="cpu")
-    detector.batch_size = setting.batch_size
     paths = [images.folder / entry["file_name"] for entry in read_json(images.coco)["images"]]
     return {
         "batches": lambda: detector(paths),
@@ -78,27 +87,29 @@ def our_detecting(setting: Setting, images: Images, model: Path) -> dict[str, Ca
 
 
 def effdet_detecting(setting: Setting, images: Images, model: Path) -> dict[str, Callable[[], object]]:
-    """Set up effdet's loader and predict bench, in the order that effdet builds a network in."""
+    """Set up effdet's loader and predict bench, in the form that is fastest."""
     torch.set_num_threads(setting.threads)
     input_wh = input_wh_of(model)
     network, spec = load_network(model, torch.device("cpu"), input_wh)
-    bench = DetBenchPredict(network.to(memory_format=torch.contiguous_format)).eval()
+    bench = DetBenchPredict(network.to(memory_format=torch.channels_last)).eval()
     mean, std = (255 * torch.tensor(values).view(1, 3, 1, 1) for values in (spec.mean, spec.std))
     parser = create_parser("coco", cfg=CocoParserCfg(ann_filename=str(images.coco)))
     transform = transforms_coco_eval(input_wh[::-1], use_prefetcher=True)
     data_set = DetectionDatset(images.folder, parser=parser, transform=transform)
 
     first = Subset(data_set, range(min(setting.single_images, len(data_set))))
-    workers = {"num_workers": setting.threads, "persistent_workers": True}  # they start in the round that is not timed
+    # workers start in the round that is not timed
+    workers = {"num_workers": setting.workers, "persistent_workers": setting.workers > 0}
     loaders = {
-        "batches": DataLoader(data_set, setting.batch_size, collate_fn=DetectionFastCollate(), **workers),
+        "batches": DataLoader(data_set, batch_size_of(model), collate_fn=DetectionFastCollate(), **workers),
         "single": DataLoader(first, 1, collate_fn=DetectionFastCollate()),
     }
 
     def detect(loader: DataLoader) -> None:
         for pixels, targets in loader:
+            inputs = pixels.float().sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
             with torch.inference_mode():
-                bench(pixels.float().sub_(mean).div_(std), targets)
+                bench(inputs, targets)
 
     return {kind: partial(detect, loader) for kind, loader in loaders.items()}
 
@@ -118,7 +129,7 @@ def make_rows(seconds: Seconds, batch_size: int, images: int, single_images: int
 def main(arguments: list[str] | None = None, setting: Setting = DEFAULT, in_processes: bool = True) -> None:
     """Time both sides and write the results."""
     parser = make_parser(__doc__, ROUNDS)
-    add_image_options(parser)
+    add_cpu_options(parser)
     parser.add_argument("--model", type=Path, help="folder of a trained model; default: an untrained network")
     options = parser.parse_args(arguments)
     setting = setting._replace(threads=options.threads)
@@ -133,10 +144,16 @@ def main(arguments: list[str] | None = None, setting: Setting = DEFAULT, in_proc
         }
         seconds = alternate(sides, options.rounds, in_processes=in_processes)
         spec, input_wh, count = read_spec(model), input_wh_of(model), len(read_json(images.coco)["images"])
-    rows = make_rows(seconds, setting.batch_size, count, min(count, setting.single_images))
+        batch_size = batch_size_of(model)
+    rows = make_rows(seconds, batch_size, count, min(count, setting.single_images))
     weights = "trained" if options.model else "untrained"
     settings = setting._asdict() | {"network": spec.name, "size": max(input_wh), "weights": weights}
-    settings |= {"images": count, "rounds": options.rounds, "data": describe_images(options.images)}
+    settings |= {
+        "images": count,
+        "batch_size": batch_size,
+        "rounds": options.rounds,
+        "data": describe_images(options.images),
+    }
     write_results(options.results, "inference", settings, rows)
 
 

@@ -5,17 +5,30 @@ from typing import Any
 
 import yaml
 
-from viadet.project.params import load_yaml
+import viadet
+from viadet.project.params import Recipe, load_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+PARAMS_PATH = Path(viadet.__file__).parents[1] / "params.yaml"  # of another revision, if viadet is that one's
 STAGES = ("fetch", "convert", "visualise", "train", "evaluate", "feature_maps", "grad_cam")
+
+
+def changed_params(recipe: str, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Read params.yaml, and change some params of a recipe, by section."""
+    params = load_yaml(PARAMS_PATH.read_text(encoding="utf-8")) | {"recipe": recipe}
+    for section, values in changes.items():
+        params[recipe][section].update(values)
+    return params
+
+
+def changed_recipe(recipe: str, changes: dict[str, dict[str, Any]]) -> Recipe:
+    """Read a recipe, with some params changed, by section."""
+    return Recipe.model_validate(changed_params(recipe, changes)[recipe])
 
 
 def write_params(folder: Path, recipe: str, changes: dict[str, dict[str, Any]]) -> None:
     """Write params.yaml into a folder: this project's, for a recipe with some params changed, by section."""
-    params = load_yaml((ROOT / "params.yaml").read_text(encoding="utf-8")) | {"recipe": recipe}
-    for section, values in changes.items():
-        params[recipe][section].update(values)
+    params = changed_params(recipe, changes)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 

@@ -12,6 +12,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "speed.md"
 BEGIN, END = "<!-- written by python -m benchmarks.speed_table -->\n", "<!-- end of the table -->\n"
 TITLES = {
     "training_step": "Training",
+    "earlier": "This project before",
+    "gpu": "A GPU",
     "inference": "Detecting",
     "cams": "Class activation maps",
     "many_images": "Many images",
@@ -30,13 +32,18 @@ def render_one(title: str, results: dict) -> str:
     """Render a benchmark's table, with settings, machine and versions below."""
     lines = [f"### {title}\n", "| | unit | viadet | compared with | its figure | ratio |", "|---|---|---|---|---|---|"]
     for row in results["rows"]:
-        figures = (f"{row[key]:g}" for key in ("value", "reference_value", "ratio"))
+        figures = (figure(row[key]) for key in ("value", "reference_value", "ratio"))
         lines.append("| {what} | {unit} | {} | {reference} | {} | {} |".format(*figures, **row))
     settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in sorted(results["settings"].items()))
     versions = ", ".join(f"{name} {results['versions'][name]}" for name in SHOWN)
     machine = results["machine"]
     lines.append(f"\n{machine['cores']} cores, {machine['cpu']}, {machine['system']}; {settings}; {versions}.\n")
     return "\n".join(lines)
+
+
+def figure(value: float | str | None) -> str:
+    """Render what a cell shows: nothing where there is nothing to compare with."""
+    return f"{value:g}" if isinstance(value, int | float) else value or ""
 
 
 def with_table(page: str, table: str) -> str:

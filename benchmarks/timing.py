@@ -6,12 +6,13 @@ import multiprocessing
 import os
 import platform
 import statistics
+import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,14 +31,18 @@ class Row(NamedTuple):
 
     what: str
     unit: str
-    value: float
-    reference: str  # names what it is compared with
-    reference_value: float
-    ratio: float  # of value to reference value: the median of the rounds' ratios
+    value: float | str  # text says why there is no figure
+    reference: str = ""  # names what it is compared with, if anything
+    reference_value: float | None = None
+    ratio: float | None = None  # of value to reference value: the median of the rounds' ratios
 
 
 def alternate(
-    sides: dict[str, Side], rounds: int, clock: Callable[[], float] = time.perf_counter, in_processes: bool = True
+    sides: dict[str, Side],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+    in_processes: bool = True,
+    first_paths: dict[str, Path] | None = None,
 ) -> Seconds:
     """Time each kind of work of each side in turn, so that what else the machine does slows all alike.
 
@@ -47,6 +52,7 @@ def alternate(
         clock: seconds.
         in_processes: give each side a process of its own: memory allocator, number of threads and instruction set are
             set for a whole process. If not, threads of this process; for tests.
+        first_paths: by side, a folder where its process looks for modules first.
     """
     seconds = defaultdict(list)
     with ExitStack() as stack:
@@ -55,7 +61,8 @@ def alternate(
             context = multiprocessing.get_context("spawn")
             worker = ProcessPoolExecutor(1, context) if in_processes else ThreadPoolExecutor(1)
             workers[side] = stack.enter_context(worker)
-            kinds[side] = workers[side].submit(_set_up, set_up).result()
+            with _first_on_path((first_paths or {}).get(side)):  # the process starts within
+                kinds[side] = workers[side].submit(_set_up, set_up).result()
         for number in range(1 + rounds):
             for kind in dict.fromkeys(kind for of_side in kinds.values() for kind in of_side):
                 for side in (side for side in sides if kind in kinds[side]):
@@ -63,6 +70,15 @@ def alternate(
                     if number:
                         seconds[side, kind].append(taken)
     return seconds
+
+
+@contextmanager
+def _first_on_path(folder: Path | None) -> Iterator[None]:
+    before = list(sys.path)
+    if folder is not None:
+        sys.path.insert(0, str(folder))
+    yield
+    sys.path[:] = before
 
 
 def _set_up(side: Side) -> list[str]:
@@ -103,13 +119,19 @@ def _rounded(*values: float) -> list[float]:
 
 
 def write_results(folder: Path, name: str, settings: dict[str, Any], rows: list[Row]) -> None:
-    """Write `NAME.json` with figures, settings, machine and versions, and print the figures."""
+    """Write `NAME.json` as `write_json_of` does, and print the figures."""
+    results = write_json_of(folder, name, settings, rows)
+    print(json.dumps(results["rows"], indent=1))
+
+
+def write_json_of(folder: Path, name: str, settings: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
+    """Write `NAME.json` with figures, settings, machine and versions; returns its content."""
     machine = {"cores": os.cpu_count(), "cpu": cpu_model(), "system": platform.system()}
     versions = installed_versions(LIBRARIES) | {"python": platform.python_version()}
     figures = [row._asdict() for row in rows]
     results = {"rows": figures, "settings": settings, "machine": machine, "versions": versions}
     write_json(folder / f"{name}.json", results)
-    print(json.dumps(figures, indent=1))
+    return results
 
 
 def cpu_model() -> str:

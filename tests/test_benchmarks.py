@@ -1,18 +1,23 @@
 """The benchmarks at tiny settings, and that docs/speed.md has the figures of their results."""
 
+import importlib
 import json
 import math
+import os
 import shutil
+import time
 from functools import partial
-from time import sleep
 
 import pytest
+import torch
 from projects import REPOSITORY
+from torch.utils.data import DataLoader, Dataset
 
 import viadet
-from benchmarks import cams, inference, many_images, start_up, timing, training_step
+from benchmarks import cams, earlier, gpu, inference, many_images, start_up, timing, training_step
 from benchmarks.images import benchmark_images
 from benchmarks.speed_table import BEGIN, END, PAGE, TITLES, render, with_table
+from benchmarks.training import in_turns
 from viadet.detection.settings import DetectSettings, write_settings
 from viadet.project.files import read_json
 
@@ -44,9 +49,49 @@ def test_sides_take_turns_and_the_first_round_is_not_timed():
 
 
 def test_a_side_can_have_a_process_of_its_own():
-    side = partial(dict, sleep=partial(sleep, 0.01))  # of no module that imports torch
+    side = partial(dict, sleep=partial(time.sleep, 0.01))  # of no module that imports torch
     seconds = timing.alternate({"ours": side}, rounds=1)
     assert seconds["ours", "sleep"][0] >= 0.01
+
+
+def test_a_side_can_have_modules_of_its_own(tmp_path, monkeypatch):
+    for side in ("ours", "earlier"):
+        (tmp_path / side).mkdir()
+        code = f"def set_up():\n    return {{'{side} work': int}}\n"
+        (tmp_path / side / "what_is_timed.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "ours")
+    set_up = importlib.import_module("what_is_timed").set_up
+    seconds = timing.alternate(
+        {"ours": set_up, "earlier": set_up}, rounds=1, first_paths={"earlier": tmp_path / "earlier"}
+    )
+    assert set(seconds) == {("ours", "ours work"), ("earlier", "earlier work")}
+
+
+class NotedSamples(Dataset):
+    """Samples with the process that makes them; each leaves a file."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        (self.folder / f"{time.monotonic_ns()}").touch()
+        return torch.tensor([index, os.getpid()])
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.needs("linux"))])  # forked
+def test_workers_make_no_more_batches_than_a_turn_asks_for(tmp_path, workers):
+    loader = in_turns(DataLoader(NotedSamples(tmp_path), batch_size=2, num_workers=workers), batches=2)
+    turns = [torch.cat(list(loader))]
+    time.sleep(0.1)  # a usual loader would make the next batches
+    assert len(list(tmp_path.iterdir())) == 4
+    turns.append(torch.cat(list(loader)))
+    samples = torch.cat(turns)
+    assert samples[:, 0].tolist() == [0, 1, 2, 3, 4, 5, 0, 1]
+    assert len(samples[:, 1].unique()) == 1  # the worker stays
+    assert (os.getpid() in samples[:, 1]) == (workers == 0)
 
 
 def test_a_ratio_is_the_median_of_rounds_so_that_a_slow_round_does_not_count():
@@ -57,24 +102,64 @@ def test_a_ratio_is_the_median_of_rounds_so_that_a_slow_round_does_not_count():
 
 
 def test_training_is_compared_with_effdets_own_loop(tmp_path):
-    setting = training_step.Setting("tf_efficientdet_lite0", 128, batch_size=2, batches=1, images=2)
+    setting = training_step.Setting("tf_efficientdet_lite0", 128, batch_size=2, batches=1, images=2, workers=0)
     training_step.main([*TINY_ROUNDS, "--results", str(tmp_path)], setting, in_processes=False)
     results = results_of(tmp_path, "training_step")
-    assert [row["reference"] for row in results["rows"]].count("effdet's own way") == 4
+    assert [row["reference"] for row in results["rows"]] == 4 * ["effdet's loop"]
     assert results["settings"]["data"] == "rendered"
     assert results["settings"]["threads"] == 1
 
 
+def test_an_earlier_revision_is_the_reference(tmp_path):
+    amounts = {"batches": 1, "samples": 1, "crowded_samples": 1, "detected": 1, "decoded": 1, "images": 4}
+    setting = earlier.Setting("tf_efficientdet_lite0", 128, 128, 128, **amounts)
+    earlier.main(["HEAD", *TINY_ROUNDS, "--results", str(tmp_path)], setting, in_processes=False)
+    results = results_of(tmp_path, "earlier")
+    assert len(results["rows"]) == 6
+    revision = results["settings"]["earlier"]
+    assert {row["reference"] for row in results["rows"]} == {f"revision {revision[:7]}"}
+    assert results["settings"]["ours"].removesuffix("-dirty").endswith(revision)
+
+
+def test_the_code_of_an_earlier_revision_is_what_is_timed(tmp_path, capsys):
+    earlier.check_out("HEAD", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml", "viadet"]
+    with pytest.raises(RuntimeError, match="viadet comes from"):
+        earlier.check_revision(tmp_path)
+    with pytest.raises(SystemExit):
+        earlier.main(["no-such-revision"])
+    assert "git knows no revision no-such-revision" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_gpu_is_measured_tiny_on_the_cpu(tmp_path, capsys):
+    gpu.main(["--device", "cpu", "--tiny", "--results", str(tmp_path)], in_processes=False)
+    assert render(tmp_path) in capsys.readouterr().out
+    rows = {row["what"]: row for row in json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))["rows"]}
+    assert not [row for row in rows.values() if str(row["value"]).startswith("failed")]
+    assert rows["training lite0, 128 px, batches of 2, eager"]["ratio"] > 0
+    assert rows["training lite0, 128 px, batches of 2, graph"]["value"] == "no graph"
+    assert rows["weights after 2 steps of `balloon` twice, eager"]["value"] == "the same bytes"
+    assert {row["unit"] for row in rows.values()} == {"images/s", "%", "min", ""}
+
+
+def test_a_part_that_fails_or_does_not_end_is_a_row():
+    (row,) = gpu.run_apart("asleep", time.sleep, gpu.TINY._replace(part_seconds=0.1), None)
+    assert (row.what, row.value) == ("asleep", "did not end in 0.1 s")
+    (row,) = gpu.run_here("broken", time.sleep, gpu.TINY, None)
+    assert row.value.startswith("failed: TypeError: ")
+
+
 def test_inference_is_compared_with_effdets_predict_bench(tmp_path):
-    setting = inference.Setting(size=192, batch_size=2, images=2, single_images=1)
+    setting = inference.Setting(size=192, images=2, single_images=1, workers=1)
     inference.main([*TINY_ROUNDS, "--results", str(tmp_path)], setting, in_processes=False)
     results = results_of(tmp_path, "inference")
-    assert [row["what"] for row in results["rows"]] == ["detecting, batches of 2", "detecting, one image at a time"]
+    assert [row["what"] for row in results["rows"]] == ["detecting, batches of 8", "detecting, one image at a time"]
     assert results["settings"]["weights"] == "untrained"
 
 
 def test_given_images_and_a_given_model_are_used(sample, untrained_model):
-    setting = inference.Setting(batch_size=2, images=2, single_images=1)
+    setting = inference.Setting(images=2, single_images=1)
     with benchmark_images([sample / "data/raw", sample / "data/coco/val.json"], 2, 64) as images:
         coco = read_json(images.coco)
         assert len(coco["images"]) == 2
@@ -150,4 +235,4 @@ def test_results_in_git_name_no_folders_and_have_ratios(path):
     text = path.read_text(encoding="utf-8")
     assert str(REPOSITORY) not in text
     assert path.stem in TITLES
-    assert all(math.isfinite(row["ratio"]) for row in json.loads(text)["rows"])
+    assert all(row["ratio"] is None or math.isfinite(row["ratio"]) for row in json.loads(text)["rows"])

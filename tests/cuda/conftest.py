@@ -1,4 +1,7 @@
-"""The device of each test, and the table of what was measured, for an issue: `pytest -m cuda -n 0`."""
+"""The device of each test, and the table of what they found, for an issue: `pytest -m cuda -n 0`.
+
+Speed is measured by `python -m benchmarks.gpu`.
+"""
 
 import platform
 

@@ -15,7 +15,6 @@ from projects import SMALL, read, write_params
 
 from stages import convert, fetch, train
 from viadet.network.weights import WEIGHTS_NAME
-from viadet.training import trainer
 
 STAGES = ("visualise", "train", "evaluate", "feature_maps", "grad_cam")
 LARGER = {  # for a GPU: the sample's own size, a few epochs
@@ -107,7 +106,7 @@ def test_every_stage_runs(project, device, measured):
     assert len(list(Path("plots/grad_cam/images").iterdir())) > 0
 
 
-def test_a_training_of_balloon_gpu_fits_and_the_gpu_hardly_waits(project, device, measured, monkeypatch):
+def test_a_training_of_balloon_gpu_fits(project, device, measured):
     rendered = {"train_images": 32, "val_images": 4, "image_size": 1024, "seed": 0}
     own = {"train.device": "cuda", "train.epochs": 3, "train.validate_every": 3, "train.augment.plain_epochs": 0}
     tiny = SMALL | {"model.name": "tf_efficientdet_lite0"}
@@ -115,33 +114,12 @@ def test_a_training_of_balloon_gpu_fits_and_the_gpu_hardly_waits(project, device
     write_params(changes | (own if device == "cuda" else tiny), "balloon_gpu")
     fetch.main()
     convert.main()
-    waits, make_loader = [], trainer.make_loader
-
-    def timed_loader(*arguments, **options):
-        batches = iter(make_loader(*arguments, **options))
-        while True:
-            if device == "cuda":
-                torch.cuda.synchronize()  # it has nothing left to do
-            started = time.perf_counter()
-            batch = next(batches, None)
-            waits.append(time.perf_counter() - started)
-            if batch is None:
-                return
-            yield batch
-
-    monkeypatch.setattr(trainer, "make_loader", timed_loader)
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
     train.main()
-    timing = read("metrics/timing.json")
-    measured("balloon_gpu on 32 rendered images of 1024 px", f"{timing['images_per_second']} images/s")
-    share = sum(waits[1:]) / max(timing["seconds"], 1)  # without starting the workers
-    measured("share of the time that the GPU waits for data", f"{share:.0%}")
+    assert math.isfinite(read("metrics/train.json")["loss"])
     if device == "cuda":
         peak = torch.cuda.max_memory_reserved() / 2**30
         measured("peak memory of balloon_gpu", f"{peak:.1f} GiB")
         assert peak < MAX_GIB
-    assert len(waits) > 1
 
 
 def test_a_process_for_each_gpu_has_the_losses_of_one(project, device, measured):
