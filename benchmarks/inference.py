@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Subset
 import viadet
 from benchmarks.images import Images, add_cpu_options, benchmark_images, describe_images
 from benchmarks.timing import Row, Seconds, alternate, make_parser, rate_row, write_results
+from benchmarks.training import effdets_own
 from viadet.detection.settings import read_settings
 from viadet.detection.sized_network import inputs_at_once
 from viadet.network.build import backbone_normalisation, build_network, make_spec
@@ -91,7 +92,7 @@ def effdet_detecting(setting: Setting, images: Images, model: Path) -> dict[str,
     torch.set_num_threads(setting.threads)
     input_wh = input_wh_of(model)
     network, spec = load_network(model, torch.device("cpu"), input_wh)
-    bench = DetBenchPredict(network.to(memory_format=torch.channels_last)).eval()
+    bench = DetBenchPredict(effdets_own(network)).eval()
     mean, std = (255 * torch.tensor(values).view(1, 3, 1, 1) for values in (spec.mean, spec.std))
     parser = create_parser("coco", cfg=CocoParserCfg(ann_filename=str(images.coco)))
     transform = transforms_coco_eval(input_wh[::-1], use_prefetcher=True)

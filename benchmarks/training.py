@@ -9,7 +9,7 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 
 import torch
-from effdet import DetBenchTrain
+from effdet import DetBenchTrain, EfficientDet
 from effdet.anchors import AnchorLabeler, Anchors
 from effdet.data import DetectionDatset, create_parser
 from effdet.data.loader import DetectionFastCollate, PrefetchLoader
@@ -64,6 +64,13 @@ def make_training_set(recipe: Recipe, images: Images) -> TrainingSet:
         return TrainingSet(images.coco, images.folder, recipe.train, spec.input_wh, spec.fill_rgb)
 
 
+def effdets_own(network: EfficientDet) -> EfficientDet:
+    """Build effdet's own network with the weights of one of ours, whose neck adds maps without stacking them."""
+    own = EfficientDet(network.config, pretrained_backbone=False)
+    own.load_state_dict(network.state_dict())
+    return own.to(memory_format=torch.channels_last)
+
+
 class EffdetLoop:
     """A plain loop around effdet's `DetBenchTrain`, in the form that is fastest.
 
@@ -79,7 +86,7 @@ class EffdetLoop:
             torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = True
             self.precision = pick_precision("auto", device)
         torch.manual_seed(0)
-        network = build_network(spec).to(memory_format=torch.channels_last)
+        network = effdets_own(build_network(spec))
         self.bench = DetBenchTrain(network, create_labeler=False).to(device).train()
         self.optimizer = torch.optim.AdamW(self.bench.parameters(), lr=LEARNING_RATE)
 
