@@ -235,7 +235,7 @@ def test_where_a_step_cannot_be_captured_training_says_so_and_ends_with_the_same
             pass
 
     @contextlib.contextmanager
-    def failing_capture(graph, pool):
+    def failing_capture(graph, pool, capture_error_mode):
         torch.rand(3)
         raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors might be")
         yield

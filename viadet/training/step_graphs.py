@@ -66,7 +66,8 @@ class StepGraphs:
     def capture(self, images: torch.Tensor, targets: Targets) -> CapturedStep:
         """Capture the graph of a batch like this one."""
         device = next(self.network.parameters()).device
-        images, targets = images.to(device), {name: values.to(device) for name, values in targets.items()}
+        images = images.to(device, copy=True)
+        targets = {name: values.to(device, copy=True) for name, values in targets.items()}
         buffers, random_state = [buffer.clone() for buffer in self.network.buffers()], torch.cuda.get_rng_state(device)
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
         try:
@@ -76,7 +77,8 @@ class StepGraphs:
                     self.backward(images, targets)
                     self.network.zero_grad(set_to_none=True)
             torch.cuda.current_stream(device).wait_stream(stream)
-            with torch.cuda.graph(graph, pool=self.pool):
+            # by default, the loader's thread that pins memory would spoil it
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
                 losses = self.backward(images, targets)
         finally:
             gradients = [parameter.grad for parameter in self.network.parameters()]
