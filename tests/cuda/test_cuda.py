@@ -15,6 +15,7 @@ from projects import SMALL, read, write_params
 
 from stages import convert, fetch, train
 from viadet.network.weights import WEIGHTS_NAME
+from viadet.training import trainer
 
 STAGES = ("visualise", "train", "evaluate", "feature_maps", "grad_cam")
 LARGER = {  # for a GPU: the sample's own size, a few epochs
