@@ -42,7 +42,7 @@ def test_folded_batch_norms_give_the_same_maps_and_leave_weights_and_random_stat
     assert torch.equal(torch.get_rng_state(), random_state)
     maps = network.backbone(images)
     for one, other in zip(maps, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
     assert not all(torch.equal(one, other) for one, other in zip(maps, expected, strict=True))  # something was folded
     after = network.state_dict()
     assert list(after) == list(before)
