@@ -7,7 +7,7 @@ from projects import REPOSITORY
 
 FOLDERS = ("viadet", "stages", "benchmarks", "tests", "docs", ".ci")
 METHODS = {"read_text": 0, "write_text": 1, "open": 0}  # of paths, and the place of the encoding or mode
-OTHER_OPENERS = {"Image", "archive", "os", "zipfile"}  # whose `open` is another one
+OTHER_OPENERS = {"Image", "archive", "os", "zipfile", "tarfile"}  # whose `open` is another one
 
 
 def opens_text_without_encoding(call: ast.Call) -> bool:

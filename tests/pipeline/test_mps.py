@@ -55,7 +55,7 @@ def test_training_steps_need_nothing_that_mps_lacks(sample, changes):
             losses = trainer.backward(batch, targets, ends_step=True)
             trainer.clip_gradients()
             trainer.take_step()
-            trainer.average.update(trainer.network, step=step)
+            trainer.average.update(step)
     assert torch.isfinite(losses).all()
 
 
