@@ -63,7 +63,7 @@ def flat(levels):
 
 def test_without_ignored_objects_the_labels_are_effdets_to_the_bit(bench, monkeypatch):
     generator, effdets = torch.Generator().manual_seed(0), AnchorLabeler(bench.anchors, 2)
-    for number in range(40):
+    for number in range(14):
         # every second batch is labelled image by image, as one of many objects is
         monkeypatch.setattr(labels_module, "MAX_PAIRS", 1 if number % 2 else 2**25)
         boxes_yxyx, labels = random_batch(generator, images=3, most=1 + number % 7)

@@ -250,7 +250,7 @@ def test_where_a_step_cannot_be_captured_training_says_so_and_ends_with_the_same
     for captures in (False, True):
         torch.manual_seed(0)
         spec = spec_of(128, name="tf_efficientdet_d0")  # which has drop paths: the random numbers count
-        trainer = make_trainer(build_network(spec), spec, {"workers": 0, "validate_every": 2, "epochs": 2})
+        trainer = make_trainer(build_network(spec), spec, {"workers": 0, "validate_every": 1, "epochs": 1})
         trainer.graphs = StepGraphs(trainer.add_gradients, trainer.network) if captures else None
         trained.append(weights_of(trainer.train(lambda average: {"bbox_mAP": 0.0}, lambda history: None)))
         trainer.checkpoints.remove()
