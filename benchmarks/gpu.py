@@ -122,7 +122,7 @@ def steps_of(trainer: Trainer) -> Callable[[Iterable], None]:
 
 def is_graph(trainer: Trainer) -> bool:
     """Tell whether a training's steps are CUDA graphs."""
-    return getattr(trainer, "graphs", None) is not None
+    return trainer.graphs is not None
 
 
 class Steps(NamedTuple):
