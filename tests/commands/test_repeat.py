@@ -25,26 +25,46 @@ def test_the_table_gives_mean_and_standard_deviation_and_leaves_out_what_has_no_
         "b": dict.fromkeys(AP_NAMES, 0.4) | {"bbox_mAP_s": -1.0},
         "c": dict.fromkeys(AP_NAMES, 0.6) | {"bbox_mAP_s": 0.5},
     }
-    *_, last = markdown_table(metrics).splitlines()
+    *_, last = markdown_table([metrics]).splitlines()
     cells = [cell.strip() for cell in last.strip("|").split("|")]
     assert cells[0] == "mean ± sd of 3"
     assert cells[1] == "0.400 ± 0.200"
     assert cells[1 + AP_NAMES.index("bbox_mAP_s")] == "0.500"
-    *_, row, last = markdown_table(metrics | {"d": {}}).splitlines()  # not evaluated
+    *_, row, last = markdown_table([metrics | {"d": {}}]).splitlines()  # not evaluated
     assert row.startswith("| d | not evaluated |")
     assert last.startswith("| mean ± sd of 3 | 0.400 ± 0.200 |")
+
+
+def test_pairs_give_the_mean_difference_and_its_standard_error():
+    """With 0.3, 0.5, 0.7 against 0.2, 0.5, 0.4: differences of 0.1, 0, 0.3, whose standard deviation is 0.1528."""
+    first, second = (
+        {
+            f"{name}{number}": dict.fromkeys(AP_NAMES, ap) | {"bbox_mAP_s": small}
+            for number, (ap, small) in enumerate(aps)
+        }
+        for name, aps in (("a", [(0.3, 0.2), (0.5, -1.0), (0.7, 0.2)]), ("b", [(0.2, 0.1), (0.5, 0.1), (0.4, -1.0)]))
+    )
+    lines = markdown_table([first, second]).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        *("| a0", "| a1", "| a2", "| mean ± sd of 3", "| b0", "| b1", "| b2", "| mean ± sd of 3"),
+        "| difference ± standard error of 3 pairs",
+    ]
+    cells = lines[-1].strip("| ").split(" | ")
+    assert cells[1] == "+0.133 ± 0.088"
+    assert cells[1 + AP_NAMES.index("bbox_mAP_s")] == "+0.100"  # of the only pair in which both have small objects
+    *_, last = markdown_table([first | {"a0": {}}, second]).splitlines()  # not evaluated
+    assert last.startswith("| difference ± standard error of 2 pairs | +0.150 ± 0.150 |")
 
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ([], "give either --seeds or --folds"),
-        (["--seeds", "2", "--folds", "2"], "give either --seeds or --folds"),
+        ([], "give --seeds, --folds or both"),
         (["--seeds", "0"], "Invalid value for '--seeds': 0 is not in the range"),
         (["--folds", "1"], "Invalid value for '--folds': 1 is not in the range"),
     ],
 )
-def test_either_seeds_or_folds_are_given_and_enough_of_them(arguments, error):
+def test_seeds_or_folds_are_given_and_enough_of_them(arguments, error):
     result = CliRunner().invoke(main, ["repeat", *arguments])
     assert result.exit_code == 2
     assert result.output.splitlines()[-1].startswith(f"Error: {error}")
@@ -73,6 +93,8 @@ def test_each_repetition_sets_its_seed_or_fold_last(project):
 
     assert [recipe.train.seed for recipe in recipes(2, None)] == [0, 1]
     assert [(recipe.convert.folds, recipe.convert.fold) for recipe in recipes(None, 3)] == [(3, 0), (3, 1), (3, 2)]
+    both = [(recipe.convert.fold, recipe.train.seed) for recipe in recipes(2, 2)]
+    assert both == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_a_diff_that_is_no_utf8_tells_code_apart_too():
@@ -103,8 +125,8 @@ def tracked(project):
     [
         ("recipe=samples", "params.yaml: recipe is 'samples', allowed is one of balloon, "),
         ("sample.train.lr=abc", "params.yaml: sample.train.lr is 'abc': input should be a valid number"),
-        ("sample.train.rate=1", "-S sample.train.rate=1: give KEY=VALUE, one value of a key in params.yaml"),
-        ("sample.train.lr=1,2", "-S sample.train.lr=1,2: give KEY=VALUE, one value of a key in params.yaml"),
+        ("sample.train.rate=1", "sample.train.rate=1: give KEY=VALUE, one value of a key in params.yaml"),
+        ("sample.train.lr=1,2", "sample.train.lr=1,2: give KEY=VALUE, one value of a key in params.yaml"),
         (
             "sample.model.init=mine/via.json",
             "sample.model.init is 'mine/via.json', but git does not track mine/via.json:",
@@ -189,15 +211,19 @@ def test_repetitions_are_run_once_and_leave_the_workspace_as_it_is(finished_clon
     clone = finished_clone.copy_to(tmp_path / "clone").with_identity()
 
     def run():
-        output = clone.run(sys.executable, "-m", "viadet", "repeat", "--seeds", "2")
-        return output, re.findall(r"^\| (?:repeat\S+|mean).*$", output, re.M)
+        output = clone.run(
+            sys.executable, "-m", "viadet", "repeat", "--seeds", "1", "--against", "sample.train.lr=0.03"
+        )
+        return output, re.findall(r"^\| (?:repeat\S+|mean|difference).*$", output, re.M)
 
     changes, model = clone.run("git", "diff"), clone.folder / "data/model/model.safetensors"
     weights = model.read_bytes()
     first, table = run()
-    assert running_stages(first) == ["train", "evaluate"]  # with seed 1, as the finished run has seed 0
-    assert len(table) == 3
-    assert table[0].split("|")[2:] != table[1].split("|")[2:]
+    assert running_stages(first) == ["train", "evaluate"]  # of the partner, as the finished run is the first one's
+    assert len(table) == 5
+    assert table[0].split("|")[2:] != table[2].split("|")[2:]
+    aps = [float(row.split("|")[2]) for row in (table[0], table[2], table[4])]
+    assert aps[2] == pytest.approx(aps[0] - aps[1], abs=0.0011)
     assert (clone.run("git", "diff"), model.read_bytes()) == (changes, weights)
 
     again, same_table = run()

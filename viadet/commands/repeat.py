@@ -1,7 +1,8 @@
-"""`viadet repeat`: train with several seeds or over folds; the AP of each run, mean and standard deviation."""
+"""`viadet repeat`: train with several seeds, over folds, in pairs; the AP of each run, means and differences."""
 
 import contextlib
 import hashlib
+import math
 import shlex
 import shutil
 from operator import attrgetter
@@ -21,8 +22,15 @@ from viadet.project.metric_names import AP_NAMES, EVALUATE_PATH
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Train with the seeds 0 to N - 1.")
 @click.option("--folds", type=click.IntRange(min=2), metavar="N", help="Cross-validate over N folds of all images.")
 @click.option("-S", "changes", multiple=True, metavar="KEY=VALUE", help="Change a param, as in `dvc exp run -S`.")
-def repeat(seeds: int | None, folds: int | None, changes: tuple[str, ...]) -> None:
-    """Repeat training with several seeds or over folds.
+@click.option(
+    "--against",
+    "other_changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Repeat all with this change, too, and give the differences of pairs.",
+)
+def repeat(seeds: int | None, folds: int | None, changes: tuple[str, ...], other_changes: tuple[str, ...]) -> None:
+    """Repeat training with several seeds, over folds, or over folds with several seeds each.
 
     \b
     Reads   params.yaml and the code as they are now
@@ -34,28 +42,41 @@ def repeat(seeds: int | None, folds: int | None, changes: tuple[str, ...]) -> No
     run before, from the same commit with the same changes, are not run again. After an interruption, run the same
     command again: it continues in the repetition that was interrupted.
 
+    With --against, each repetition has a partner with the same seed and fold, whose params differ in what --against
+    changes. The last row is the mean of the differences, and its standard error: most of what a seed and a fold do to
+    both is not in it. Below two standard errors a difference may be chance.
+
     \b
     Examples
       viadet repeat --seeds 3 -S recipe=sample
       viadet repeat --folds 5 -S balloon.train.epochs=60
+      viadet repeat --folds 5 -S balloon.train.epochs=60 --against balloon.train.box_loss=huber
     """
-    if (seeds is None) == (folds is None):
-        raise click.UsageError("give either --seeds or --folds")
+    if seeds is None and folds is None:
+        raise click.UsageError("give --seeds, --folds or both")
     from dvc.api import metrics_show
 
     enter_project()
     check_identity()
-    repetitions = plan_repetitions(
-        checked_recipe_name(changes), seeds, folds, changes, read_output("git", "diff", "HEAD")
-    )
+    compared = [changes, (*changes, *other_changes)] if other_changes else [changes]
+    recipes = [checked_recipe_name(side) for side in compared]
+    uncommitted = read_output("git", "diff", "HEAD")
+    sides = [
+        plan_repetitions(recipe, seeds, folds, side, uncommitted)
+        for recipe, side in zip(recipes, compared, strict=True)
+    ]
     finished = read_output("dvc", "exp", "list", "--name-only").split()
-    for experiment, params in repetitions.items():
-        if experiment not in finished:
-            options = [argument for param in params for argument in ("-S", param)]
-            run_visibly("dvc", "exp", "run", "--temp", "-n", experiment, *options, "evaluate")
-    outdated = outdated_outputs(repetitions, [EVALUATE_PATH])
-    metrics = {name: {} if outdated[name] else metrics_show(EVALUATE_PATH, rev=name) for name in repetitions}
-    print(markdown_table(metrics))
+    for pair in zip(
+        *(side.items() for side in sides), strict=True
+    ):  # side by side, so that each pair can be seen early
+        for experiment, params in pair:
+            if experiment not in finished:
+                options = [argument for param in params for argument in ("-S", param)]
+                run_visibly("dvc", "exp", "run", "--temp", "-n", experiment, *options, "evaluate")
+    names = [name for side in sides for name in side]
+    outdated = outdated_outputs(names, [EVALUATE_PATH])
+    metrics = {name: {} if outdated[name] else metrics_show(EVALUATE_PATH, rev=name) for name in names}
+    print(markdown_table([{name: metrics[name] for name in side} for side in sides]))
 
 
 def checked_recipe_name(changes: tuple[str, ...]) -> str:
@@ -76,7 +97,7 @@ def checked_recipe_name(changes: tuple[str, ...]) -> str:
             try:
                 apply_overrides(copy, [change])
             except DvcException:
-                raise UserError(f"-S {change}: give KEY=VALUE, one value of a key in {PARAMS_PATH}") from None
+                raise UserError(f"{change}: give KEY=VALUE, one value of a key in {PARAMS_PATH}") from None
         with contextlib.chdir(folder):
             name, recipe = read_recipe_name(), read_recipe()
     for key in ("fetch.source", "fetch.manifest", "model.init"):
@@ -121,33 +142,58 @@ def check_path(recipe: str, key: str, value: str | None) -> None:
 def plan_repetitions(
     recipe: str, seeds: int | None, folds: int | None, changes: tuple[str, ...], uncommitted: str
 ) -> dict[str, list[str]]:
-    """Name the experiment of each repetition, and the params that it changes, as KEY=VALUE.
+    """Name the experiment of each repetition, and the params that it changes, as KEY=VALUE; fold by fold.
 
     Other params or other code give other names; `uncommitted` is the output of `git diff HEAD`.
     """
     state = "\n".join([uncommitted, *changes])
     prefix = f"repeat-{hashlib.sha256(state.encode(errors='surrogateescape')).hexdigest()[:8]}"
+    planned = {prefix: list(changes)}
+    if folds is not None:
+        planned = {
+            f"{name}-fold-{k}-of-{folds}": [*params, f"{recipe}.convert.folds={folds}", f"{recipe}.convert.fold={k}"]
+            for name, params in planned.items()
+            for k in range(folds)
+        }
     if seeds is not None:
-        return {f"{prefix}-seed-{seed}": [*changes, f"{recipe}.train.seed={seed}"] for seed in range(seeds)}
-    return {
-        f"{prefix}-fold-{k}-of-{folds}": [*changes, f"{recipe}.convert.folds={folds}", f"{recipe}.convert.fold={k}"]
-        for k in range(folds or 0)
-    }
+        planned = {
+            f"{name}-seed-{seed}": [*params, f"{recipe}.train.seed={seed}"]
+            for name, params in planned.items()
+            for seed in range(seeds)
+        }
+    return planned
 
 
-def markdown_table(metrics_by_name: dict[str, dict[str, float]]) -> str:
-    """Format metrics as a Markdown table: a row for each repetition, then mean and sample standard deviation (n - 1).
+def markdown_table(sides: list[dict[str, dict[str, float]]]) -> str:
+    """Format the metrics of repetitions by name as a Markdown table; of two sides, the pairs are in the same order.
 
-    COCO's AP is -1 where there are no objects of that size: such a value does not count in mean and deviation, nor
-    does a repetition without metrics, which was not evaluated.
+    Each side has a row for each repetition, then mean and sample standard deviation (n - 1). Of two sides, the last row
+    has the mean of the differences, first side less second, and its standard error. COCO's AP is -1 where there are no
+    objects of that size: such a value does not count, nor does a repetition without metrics, which was not evaluated,
+    nor, in a difference, its partner.
     """
     rows = [["", *AP_NAMES], ["---", *("---:" for _ in AP_NAMES)]]
-    for name, metrics in metrics_by_name.items():
-        rows.append([name, *(f"{metrics[metric]:.3f}" if metrics else "not evaluated" for metric in AP_NAMES)])
-    evaluated = [metrics for metrics in metrics_by_name.values() if metrics]
-    summary = [f"mean ± sd of {len(evaluated)}"]
-    for metric in AP_NAMES:
-        values = [metrics[metric] for metrics in evaluated if metrics[metric] >= 0]
-        deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-        summary.append(f"{mean(values):.3f}{deviation}" if values else "none")
-    return "\n".join(f"| {' | '.join(row)} |" for row in [*rows, summary])
+    for side in sides:
+        for name, metrics in side.items():
+            rows.append([name, *(f"{metrics[metric]:.3f}" if metrics else "not evaluated" for metric in AP_NAMES)])
+        evaluated = [metrics for metrics in side.values() if metrics]
+        rows.append([f"mean ± sd of {len(evaluated)}", *(mean_and_deviation(evaluated, name) for name in AP_NAMES)])
+    if len(sides) == 2:
+        pairs = [pair for pair in zip(*(side.values() for side in sides), strict=True) if all(pair)]
+        cells = [mean_difference(pairs, name) for name in AP_NAMES]
+        rows.append([f"difference ± standard error of {len(pairs)} pairs", *cells])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def mean_and_deviation(evaluated: list[dict[str, float]], metric: str) -> str:
+    """Format mean and sample standard deviation of a metric over repetitions, without those that have none."""
+    values = [metrics[metric] for metrics in evaluated if metrics[metric] >= 0]
+    deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{mean(values):.3f}{deviation}" if values else "none"
+
+
+def mean_difference(pairs: list[tuple[dict[str, float], ...]], metric: str) -> str:
+    """Format the mean of a metric's differences, first less second, and its standard error over pairs."""
+    values = [first[metric] - second[metric] for first, second in pairs if min(first[metric], second[metric]) >= 0]
+    error = f" ± {stdev(values) / math.sqrt(len(values)):.3f}" if len(values) > 1 else ""
+    return f"{mean(values):+.3f}{error}" if values else "none"
