@@ -19,7 +19,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.project import ROOT, changed_recipe
-from viadet.annotations.coco import to_coco
+from viadet.annotations.coco import category_names, to_coco
 from viadet.annotations.convert import convert_data_set
 from viadet.augmentation.training_set import TrainingSet
 from viadet.detection.detector import Detector, detect_plain
@@ -87,7 +87,7 @@ def render(folder: Path, images: int, seed: int, recipe: Recipe) -> Images:
 def train_and_measure(work_dir: Path, annotated: dict, pool: Images, val: Images, recipe: Recipe) -> Trained:
     """Train on the annotated images of the pool, measure AP and how unsure the network is about each of the pool."""
     device = train_device(recipe.train)
-    categories = [category["name"] for category in annotated["categories"]]
+    categories = list(category_names(annotated).values())
     spec = make_spec(recipe.model, categories, start_normalisation(work_dir / "init"))
     torch.manual_seed(recipe.train.seed)
     network = build_network(spec)

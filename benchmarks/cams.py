@@ -14,6 +14,7 @@ import torch
 
 from benchmarks.images import Images, add_cpu_options, benchmark_images, describe_images
 from benchmarks.timing import Row, Seconds, alternate, cost_row, make_parser, write_results
+from viadet.annotations.coco import category_names
 from viadet.detection.detector import Detector
 from viadet.detection.settings import DetectSettings
 from viadet.explanation.cams import CHANNEL_METHODS, EIGEN_METHODS, GRAD_CAM_METHODS, class_activation_maps
@@ -57,7 +58,7 @@ def explaining(setting: Setting, images: Images) -> dict[str, Callable[[], objec
     torch.set_num_threads(setting.threads)
     model = ModelParams(name=setting.network, init="random", image_size=setting.size, test_size=None, anchor_scale=4.0)
     coco = read_json(images.coco)
-    categories = [category["name"] for category in coco["categories"]]
+    categories = list(category_names(coco).values())
     spec = make_spec(model, categories, backbone_normalisation(setting.network))
     torch.manual_seed(0)
     network = build_network(spec).eval()

@@ -30,7 +30,7 @@ from benchmarks.images import Images, add_cpu_options, benchmark_images, check_c
 from benchmarks.project import ROOT, changed_recipe
 from benchmarks.timing import Row, Seconds, alternate, cost_row, make_parser, rate_row, write_results
 from benchmarks.training import SINGLE_STEPS, make_trainer, make_training_set, untrained
-from viadet.annotations.coco import ConvertedImage, box_and_outline, to_coco
+from viadet.annotations.coco import ConvertedImage, box_and_outline, category_names, to_coco
 from viadet.detection.detector import Detector
 from viadet.network.build import NetworkSpec, build_network
 from viadet.network.device import keep_freed_memory, train_device
@@ -153,7 +153,7 @@ def crowd(images: Images, objects: int) -> Images:
         boxes = [box_and_outline([tuple(point) for point in outline.tolist()]) for outline in outlines]
         converted.append(ConvertedImage(image, [box | {"category_id": 1} for box in boxes]))
     path = images.work_dir / "crowded.json"
-    write_json(path, to_coco(converted, [category["name"] for category in coco["categories"]]))
+    write_json(path, to_coco(converted, list(category_names(coco).values())))
     return images._replace(coco=path)
 
 

@@ -18,7 +18,6 @@ that fails or does not end is a row that says so. `--tiny` only shows that it ru
 import gc
 import itertools
 import multiprocessing
-import os
 import sys
 import time
 import traceback
@@ -38,7 +37,7 @@ from benchmarks.training import SAME_WORK, SINGLE_STEPS, EffdetLoop, make_traine
 from viadet.detection.detector import SCORE_THRESHOLD, Detector
 from viadet.detection.settings import DetectSettings
 from viadet.network.build import build_network
-from viadet.network.device import describe_device, keep_freed_memory, train_device
+from viadet.network.device import describe_device, keep_freed_memory, train_device, usable_cores
 from viadet.project.files import read_json
 from viadet.project.params import Recipe
 from viadet.training.loader import make_loader
@@ -235,7 +234,7 @@ def timed(batches: Iterator, device: torch.device, waits: list[float]) -> Iterat
 
 def sample_rows(setting: Setting, images: Images) -> Iterator[Row]:
     """Make samples with some numbers of worker processes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     single = None
     trainer = make_trainer(recipe_for(setting, setting.size, {}), images)
     for workers in sorted({*(count for count in setting.workers if count < cores), cores}):

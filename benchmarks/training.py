@@ -40,7 +40,7 @@ def untrained(name: str, size: int) -> dict[str, object]:
 
 def network_spec(model: ModelParams, images: Images) -> NetworkSpec:
     """Describe a network for the categories of the images."""
-    categories = [category["name"] for category in read_json(images.coco)["categories"]]
+    categories = list(category_names(read_json(images.coco)).values())
     return make_spec(model, categories, backbone_normalisation(model.name))
 
 

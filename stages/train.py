@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from viadet.annotations.coco import category_names
 from viadet.augmentation.training_set import TrainingSet
 from viadet.detection.detector import Detector, detect_plain
 from viadet.evaluation.coco_metrics import evaluate_coco
@@ -69,7 +70,7 @@ def main() -> None:
     precision = str(pick_precision(params.precision, device)).removeprefix("torch.")
     group = join_group(device)
     train_coco, val_coco = (read_json(COCO_DIR / f"{split}.json") for split in ("train", "val"))
-    categories = [category["name"] for category in train_coco["categories"]]
+    categories = list(category_names(train_coco).values())
     spec = make_spec(recipe.model, categories, start_normalisation(INIT_DIR))
     torch.manual_seed(params.seed)
     network = build_network(spec)

@@ -17,7 +17,7 @@ BALLOONS_YXYX = [[10.0, 20.0, 60.0, 90.0], [70.0, 30.0, 120.0, 70.0]]
 @pytest.fixture(scope="module")
 def bench():
     """A bench for inputs of 128 x 192 px: rows and columns are not as many."""
-    return make_bench(build_network(spec_of([192, 128], ["balloon", "kite"])), "ciou")
+    return make_bench(build_network(spec_of([192, 128], ["balloon", "kite"])))
 
 
 def label_anchors(bench, boxes_yxyx, labels):
@@ -85,3 +85,53 @@ def test_padding_changes_no_label(bench):
     assert torch.equal(flat(plain[1]), flat(wide[1]))
     assert torch.equal(plain[2], wide[2])
     assert (flat(plain[0]) == IGNORED).any()
+
+
+def adaptive_labels(boxes_yxyx, labels, anchors):
+    """ATSS as its paper tells it, object by object: the class of each anchor of one image, -1 without an object.
+
+    As here, an object has its best anchor in any case.
+    """
+    classes, best_ious = torch.full((len(anchors.boxes),), -1.0), torch.full((len(anchors.boxes),), -1.0)
+    centres_yx = (anchors.boxes[:, :2] + anchors.boxes[:, 2:]) / 2
+    sizes_hw = anchors.feat_sizes[anchors.min_level : anchors.max_level + 1]
+    levels = torch.arange(len(anchors.boxes)).split([height * width * 9 for height, width in sizes_hw])
+    ious = box_iou(boxes_yxyx, anchors.boxes)
+    for box, label, object_ious in zip(boxes_yxyx, labels, ious, strict=True):
+        candidates = []
+        for level in levels:
+            distances = (centres_yx[level] - (box[:2] + box[2:]) / 2).norm(dim=1)
+            candidates.append(level[distances.sort(stable=True).indices[:81]])  # nine cells of nine anchors each
+        candidates = torch.cat(candidates)
+        least = object_ious[candidates].mean() + object_ious[candidates].std()
+        for anchor in candidates.tolist():
+            is_inside = bool((centres_yx[anchor] > box[:2]).all() and (centres_yx[anchor] < box[2:]).all())
+            if is_inside and object_ious[anchor] >= least and object_ious[anchor] > best_ious[anchor]:
+                classes[anchor], best_ious[anchor] = label - 1, object_ious[anchor]
+    for label, object_ious in zip(labels.flip(0), ious.flip(0), strict=True):  # of several, the first has it
+        classes[object_ious.argmax()] = label - 1
+    return classes
+
+
+def test_adaptive_assignment_is_that_of_the_paper():
+    bench = make_bench(build_network(spec_of([192, 128], ["balloon", "kite"])), assign="atss")
+    generator, counts = torch.Generator().manual_seed(0), []
+    for number in range(8):
+        boxes_yxyx, labels = random_batch(generator, images=2, most=1 + number % 4)
+        classes, _, count = bench.anchor_labeler.batch_label_anchors(boxes_yxyx, labels)
+        for image in range(2):
+            is_object = labels[image] > 0
+            expected = adaptive_labels(boxes_yxyx[image, is_object], labels[image, is_object], bench.anchors)
+            assert torch.equal(flat(classes)[image].float(), expected)
+            assert int(count[image]) == int((expected >= 0).sum())
+            counts.append(int(count[image]))
+    assert max(counts) > 50
+
+
+def test_adaptive_assignment_reaches_objects_that_no_anchor_overlaps_by_half():
+    """A slim box, for which the paper's threshold falls."""
+    slim = [[20.0, 30.0, 120.0, 44.0]]
+    network = build_network(spec_of([192, 128], ["balloon", "kite"]))
+    counts = [label_anchors(make_bench(network, assign=assign), slim, [1.0])[1] for assign in ("iou", "atss")]
+    assert counts[0] == 1  # its best one
+    assert counts[1] > 3

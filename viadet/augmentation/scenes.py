@@ -51,12 +51,16 @@ class Scenes(Sequence):
             for start in range(0, len(self), READ_AHEAD):
                 yield from pool.map(self.__getitem__, range(start, min(start + READ_AHEAD, len(self))))
 
-    def outlines(self, index: int) -> Outlines:
-        """Tell the size of a scene and its polygons without decoding it."""
+    def outlines(self) -> Iterator[Outlines]:
+        """Tell the size of each scene and its polygons without decoding it."""
+        for index in range(len(self)):
+            yield Outlines(self.size_wh(index), self.polygons(index, self.size_wh(index)))
+
+    def size_wh(self, index: int) -> tuple[int, int]:
+        """Tell the size of a scene without decoding it."""
         width, height = self.images[index]["width"], self.images[index]["height"]
         scale = min(1.0, self.max_side / max(width, height))
-        size_wh = (max(1, round(scale * width)), max(1, round(scale * height)))
-        return Outlines(size_wh, self.polygons(index, size_wh))
+        return max(1, round(scale * width)), max(1, round(scale * height))
 
     def polygons(self, index: int, size_wh: tuple[int, int]) -> list[torch.Tensor]:
         """Scale a scene's polygons, [points, 2] each, to an image of this size."""
@@ -126,7 +130,7 @@ def check_space(scenes: Scenes) -> None:
     Raises:
         UserError: it has not; names the params that need less.
     """
-    sizes_wh = (scenes.outlines(index).size_wh for index in range(len(scenes)))
+    sizes_wh = (scenes.size_wh(index) for index in range(len(scenes)))
     needed = sum(3 * width * height for width, height in sizes_wh)
     free = shutil.disk_usage(STORE_DIR).free
     if needed > free:

@@ -17,9 +17,8 @@ SMALL_SCALE = 2 / 3  # of the input's sides in the first epochs
 NO_OBJECT = -1.0  # label and box of padding; zeros would be taken for objects
 LARGEST_STRIDE = 128  # px of a small input, of P7: the levels of the neck are each half of the one before
 
-Targets = dict[
-    str, torch.Tensor
-]  # effdet's: "bbox" float32 [B, M, 4] as yxyx px, "cls" float32 [B, M] from 1 (-2: IGNORED, -1: none)
+# effdet's: "bbox" float32 [B, M, 4] as yxyx px, "cls" float32 [B, M] from 1 (-2: IGNORED, -1: none)
+Targets = dict[str, torch.Tensor]
 
 
 class TrainingSet(Dataset):
@@ -52,7 +51,7 @@ class TrainingSet(Dataset):
         if not scenes:
             raise UserError(f"{coco_path} has no images")
         self.scenes = scenes if owner is None else SceneStore(scenes, owner)
-        self.cut_outs = CutOuts(self.scenes, (scenes.outlines(index) for index in range(len(scenes))))
+        self.cut_outs = CutOuts(self.scenes, scenes.outlines())
         self.params, self.input_wh, self.fill_rgb = params, input_wh, fill_rgb
 
     def __len__(self) -> int:

@@ -147,8 +147,12 @@ def default_workers(device: torch.device, processes: int = 1) -> int:
     """
     if device.type == "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, (cores - 1) // max(processes, torch.cuda.device_count()))
+    return max(1, (usable_cores() - 1) // max(processes, torch.cuda.device_count()))
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe_device(device: torch.device) -> str:
