@@ -13,7 +13,7 @@ MAX_DETECTIONS = 100  # of an image, unless `evaluate.max_detections` says other
 CANDIDATES_PER_DETECTION = 50  # anchors that go into NMS: effdet's 5000 for 100 detections
 MAX_CANDIDATES = 50_000  # of an image: NMS compares each box that it keeps with all others
 NMS_IOU = 0.5  # effdet's number
-VOTE_IOU = 0.8  # chosen on held-out photographs, see docs/trials.md
+VOTE_IOU = 0.8  # chosen on held-out photographs, see docs/accuracy.md
 
 
 def candidates_for(max_detections: int) -> int:
