@@ -5,11 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-MIN_VISIBLE_SHARE = (
-    0.2  # of an object's area; what is left of a hidden or cut off one is background, see docs/accuracy.md
-)
+MIN_VISIBLE_SHARE = 0.2  # of an object's area; with less visible there is too little to learn from
 MIN_SIDE_PX = 3.0
-IGNORED = -2  # label of an object that is smaller in the sample: neither an object to learn nor background
+IGNORED = -2  # label of what is left of such an object: neither an object to learn nor background
 
 
 class Scene(NamedTuple):
@@ -57,9 +55,8 @@ def hide(below: Object, above: Object) -> None:
 
 
 def visible_box_xyxy(object_: Object) -> tuple[float, float, float, float] | None:
-    """Compute the box around the visible part of an object, or None if less than MIN_VISIBLE_SHARE is visible."""
-    pixels = np.count_nonzero(object_.mask)
-    if not pixels or pixels < MIN_VISIBLE_SHARE * object_.area:
+    """Compute the box around the visible part of an object, or None if nothing is visible."""
+    if not object_.mask.any():
         return None
     columns, rows = object_.mask.any(0).nonzero()[0].tolist(), object_.mask.any(1).nonzero()[0].tolist()
     (left, top), bounds_xyxy = object_.corner_xy, object_.bounds_xyxy
@@ -69,6 +66,8 @@ def visible_box_xyxy(object_: Object) -> tuple[float, float, float, float] | Non
 
 
 def label_in_sample(object_: Object, box_xyxy: tuple[float, float, float, float]) -> int:
-    """Give the label of an object with this box, or IGNORED if it is too small to learn from."""
+    """Give the label of an object with this box, or IGNORED if it is too small or too little of it is visible."""
     x0, y0, x1, y1 = box_xyxy
-    return IGNORED if min(x1 - x0, y1 - y0) < MIN_SIDE_PX else object_.label
+    is_small = min(x1 - x0, y1 - y0) < MIN_SIDE_PX
+    is_hidden = np.count_nonzero(object_.mask) < MIN_VISIBLE_SHARE * object_.area
+    return IGNORED if is_small or is_hidden else object_.label
