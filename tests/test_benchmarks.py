@@ -188,7 +188,7 @@ def test_cams_are_compared_with_detecting(tmp_path):
 
 
 def test_models_are_measured_alone_and_fused(sample, untrained_model, other_model, capsys):
-    """The ground truth is what the first model is surest of, so that alone it is perfect."""
+    """The ground truth is what the first model is surest of in each image, so that alone it is nearly perfect."""
     models = (untrained_model, other_model)
     path = Path("data/coco/val.json")
     coco, fused = read_json(path), viadet.load(models, "cpu")
@@ -205,13 +205,14 @@ def test_models_are_measured_alone_and_fused(sample, untrained_model, other_mode
     whose = ("model 1", "model 2", "mean of the models", "fused")
     assert list(figures) == [f"{who}, {kind}" for kind in kinds for who in whose]
     aps = {what: values["bbox_mAP"] for what, values in figures.items()}
-    assert aps["model 1, one view"] == 1 > figures["model 1, one view"]["bbox_mAP_ids_from_0"]
-    assert aps["mean of the models, one view"] == pytest.approx((1 + aps["model 2, one view"]) / 2, abs=1e-4)
+    assert aps["model 1, one view"] > max(0.99, figures["model 1, one view"]["bbox_mAP_ids_from_0"])
+    mean = (aps["model 1, one view"] + aps["model 2, one view"]) / 2
+    assert aps["mean of the models, one view"] == pytest.approx(mean, abs=1e-4)
     detections = detect_plain(fused, read_json(path), Path("data/raw"))
     assert aps["fused, one view"] == evaluate_coco(read_json(path), detections).stats["bbox_mAP"]
     assert len({aps[f"{who}, one view"] for who in whose}) == 4
     assert results["settings"] == {"models": 2, "views": 8, "data": "val.json"}
-    assert "| model 1, one view | 1.000 | 1.000 |" in capsys.readouterr().out
+    assert f"| fused, one view | {aps['fused, one view']:.3f} |" in capsys.readouterr().out
 
 
 @pytest.mark.needs("posix")
@@ -264,5 +265,6 @@ def test_a_table_shows_each_figure_with_its_machine_and_versions(tmp_path):
 def test_results_in_git_name_no_folders_and_have_ratios(path):
     text = path.read_text(encoding="utf-8")
     assert str(REPOSITORY) not in text
-    assert path.stem in TITLES
-    assert all(row["ratio"] is None or math.isfinite(row["ratio"]) for row in json.loads(text)["rows"])
+    assert path.stem in {*TITLES, "ensemble"}  # which is not about speed, and compares nothing by a ratio
+    ratios = [row.get("ratio") for row in json.loads(text)["rows"]]
+    assert all(ratio is None or math.isfinite(ratio) for ratio in ratios)

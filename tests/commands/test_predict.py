@@ -110,15 +110,15 @@ def test_the_least_sure_images_are_listed_and_in_a_via_project_of_their_own(phot
 
 def test_several_models_detect_together(photographs, model_dir, other_model):
     models = ("--model", model_dir, "--model", other_model)
-    code, output = predict("photographs", *models, "--threshold", 0.2, "--views", "--unsure", 1)
+    code, output = predict("photographs", *models, "--threshold", 0.2, "--unsure", 1)
     assert code == 0, output
-    for folder, sizes in ((model_dir, "128 x 128 px, 160 x 160 px"), (other_model, "160 x 128 px, 224 x 160 px")):
+    for folder, sizes in ((model_dir, "128 x 128 px"), (other_model, "160 x 128 px")):
         network = json.loads((folder / "model.json").read_text(encoding="utf-8"))["name"]
         assert f"{folder}: {network} at {sizes}" in output
     out = photographs.parent / "predictions"
     assert {path.name for path in out.iterdir()} == FILES | {"unsure.csv", "unsure_via_project.json"}
     assert len(list((out / "pictures").iterdir())) == 3
-    detector = viadet.load([model_dir, other_model], "cpu", views=True)
+    detector = viadet.load([model_dir, other_model], "cpu")
     names = ("b.jpg", "dot.png", "sub/a.jpg")
     expected = {name: detector(photographs / name, threshold=0.2) for name in names}
     assert len(expected["b.jpg"]) > 0
