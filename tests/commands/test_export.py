@@ -249,8 +249,7 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 
 def test_a_file_of_several_models_is_refused(untrained_model, other_model):
     result = invoke("--model", untrained_model, "--model", other_model)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "export: --model is given 2 times, but a file holds one model; name one\n"
+    assert_refused(result, "--model is given 2 times, but a file holds one model; name one")
 
 
 def test_an_output_that_cannot_be_written_ends_before_the_work(untrained_model, tmp_path):
