@@ -75,7 +75,8 @@ def render(rows: list[ApRow]) -> str:
     names = [name.removeprefix(f"{AP}_").replace("_", " ") for name in rows[0].figures]
     lines = [f"| | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
     for row in rows:
-        lines.append(f"| {row.what} | {' | '.join(f'{value:.3f}' for value in row.figures.values())} |")
+        cells = ["" if value < 0 else f"{value:.3f}" for value in row.figures.values()]  # -1: no objects of that size
+        lines.append(f"| {row.what} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
