@@ -124,7 +124,7 @@ def write_results(folder: Path, name: str, settings: dict[str, Any], rows: list[
     print(json.dumps(results["rows"], indent=1))
 
 
-def write_json_of(folder: Path, name: str, settings: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
+def write_json_of(folder: Path, name: str, settings: dict[str, Any], rows: list[NamedTuple]) -> dict[str, Any]:
     """Write `NAME.json` with figures, settings, machine and versions; returns its content."""
     machine = {"cores": os.cpu_count(), "cpu": cpu_model(), "system": platform.system()}
     versions = installed_versions(LIBRARIES) | {"python": platform.python_version()}

@@ -93,22 +93,31 @@ def finished_clone(finished_clones):
     return finished_clones[0]
 
 
-@pytest.fixture(scope="session")
-def untrained_model(tmp_path_factory):
-    """A model folder with an untrained network, biased so that it detects something; nobody changes it."""
+def save_untrained(folder, seed, spec):
+    """Save an untrained network, biased so that it detects something, as a model folder."""
     import torch
 
     from viadet.network.build import build_network
     from viadet.network.weights import save_network
 
-    torch.manual_seed(0)
-    spec = spec_of(128)
+    torch.manual_seed(seed)
     network = build_network(spec)
     with torch.no_grad():
         network.class_net.predict.conv_pw.bias.fill_(0.0)
-    folder = tmp_path_factory.mktemp("model")
     save_network(network, spec, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def untrained_model(tmp_path_factory):
+    """A model folder with an untrained network; nobody changes it."""
+    return save_untrained(tmp_path_factory.mktemp("model"), 0, spec_of(128))
+
+
+@pytest.fixture(scope="session")
+def other_model(tmp_path_factory):
+    """Another, of another network with inputs of another size; nobody changes it."""
+    return save_untrained(tmp_path_factory.mktemp("other_model"), 1, spec_of([160, 128], name="tf_efficientdet_d0"))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,12 +15,14 @@ from projects import REPOSITORY
 from torch.utils.data import DataLoader, Dataset
 
 import viadet
-from benchmarks import cams, earlier, gpu, inference, many_images, start_up, timing, training_step
+from benchmarks import cams, earlier, ensemble, gpu, inference, many_images, start_up, timing, training_step
 from benchmarks.images import benchmark_images
 from benchmarks.speed_table import BEGIN, END, PAGE, TITLES, render, with_table
 from benchmarks.training import in_turns
+from viadet.detection.detector import detect_plain
 from viadet.detection.settings import DetectSettings, write_settings
-from viadet.project.files import read_json
+from viadet.evaluation.coco_metrics import evaluate_coco
+from viadet.project.files import read_json, write_json
 
 TINY_ROUNDS = ("--rounds", "1", "--threads", "1")
 
@@ -184,6 +187,34 @@ def test_cams_are_compared_with_detecting(tmp_path):
     assert [row["what"] for row in results["rows"]] == expected
 
 
+def test_models_are_measured_alone_and_fused(sample, untrained_model, other_model, capsys):
+    """The ground truth is what the first model is surest of in each image, so that alone it is nearly perfect."""
+    models = (untrained_model, other_model)
+    path = Path("data/coco/val.json")
+    coco, fused = read_json(path), viadet.load(models, "cpu")
+    surest = detect_plain(viadet.load(untrained_model, "cpu"), coco, Path("data/raw"))
+    rows = [row for image_id, found in surest.items() for row in found.best(10).coco_rows(image_id)]
+    boxes = (
+        {"id": number, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0} for number, row in enumerate(rows, 1)
+    )
+    write_json(path, coco | {"annotations": [row | box for row, box in zip(rows, boxes, strict=True)]})
+    ensemble.main([*map(str, models), "--results", "results"])
+    results = read_json(Path("results/ensemble.json"))
+    figures = {row["what"]: row["figures"] for row in results["rows"]}
+    kinds = ("one view", "views merged")
+    whose = ("model 1", "model 2", "mean of the models", "fused")
+    assert list(figures) == [f"{who}, {kind}" for kind in kinds for who in whose]
+    aps = {what: values["bbox_mAP"] for what, values in figures.items()}
+    assert aps["model 1, one view"] > max(0.99, figures["model 1, one view"]["bbox_mAP_ids_from_0"])
+    mean = (aps["model 1, one view"] + aps["model 2, one view"]) / 2
+    assert aps["mean of the models, one view"] == pytest.approx(mean, abs=1e-4)
+    detections = detect_plain(fused, read_json(path), Path("data/raw"))
+    assert aps["fused, one view"] == evaluate_coco(read_json(path), detections).stats["bbox_mAP"]
+    assert len({aps[f"{who}, one view"] for who in whose}) == 4
+    assert results["settings"] == {"models": 2, "views": 8, "data": "val.json"}
+    assert f"| fused, one view | {aps['fused, one view']:.3f} |" in capsys.readouterr().out
+
+
 @pytest.mark.needs("posix")
 def test_start_up_measures_the_cpu_of_the_commands(tmp_path):
     commands = start_up.make_commands(tmp_path)
@@ -234,5 +265,6 @@ def test_a_table_shows_each_figure_with_its_machine_and_versions(tmp_path):
 def test_results_in_git_name_no_folders_and_have_ratios(path):
     text = path.read_text(encoding="utf-8")
     assert str(REPOSITORY) not in text
-    assert path.stem in TITLES
-    assert all(row["ratio"] is None or math.isfinite(row["ratio"]) for row in json.loads(text)["rows"])
+    assert path.stem in {*TITLES, "ensemble"}  # which is not about speed, and compares nothing by a ratio
+    ratios = [row.get("ratio") for row in json.loads(text)["rows"]]
+    assert all(ratio is None or math.isfinite(ratio) for ratio in ratios)

@@ -247,6 +247,11 @@ def test_a_folder_without_a_model_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_of_several_models_is_refused(untrained_model, other_model):
+    result = invoke("--model", untrained_model, "--model", other_model)
+    assert_refused(result, "--model is given 2 times, but a file holds one model; name one")
+
+
 def test_an_output_that_cannot_be_written_ends_before_the_work(untrained_model, tmp_path):
     (tmp_path / "file").touch()
     result = invoke("--model", untrained_model, "--out", tmp_path / "file/detector")

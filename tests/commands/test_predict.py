@@ -108,6 +108,33 @@ def test_the_least_sure_images_are_listed_and_in_a_via_project_of_their_own(phot
     assert shown == [name for name, _ in rows]
 
 
+def test_several_models_detect_together(photographs, model_dir, other_model):
+    models = ("--model", model_dir, "--model", other_model)
+    code, output = predict("photographs", *models, "--threshold", 0.2, "--unsure", 1)
+    assert code == 0, output
+    for folder, sizes in ((model_dir, "128 x 128 px"), (other_model, "160 x 128 px")):
+        network = json.loads((folder / "model.json").read_text(encoding="utf-8"))["name"]
+        assert f"{folder}: {network} at {sizes}" in output
+    out = photographs.parent / "predictions"
+    assert {path.name for path in out.iterdir()} == FILES | {"unsure.csv", "unsure_via_project.json"}
+    assert len(list((out / "pictures").iterdir())) == 3
+    detector = viadet.load([model_dir, other_model], "cpu")
+    names = ("b.jpg", "dot.png", "sub/a.jpg")
+    expected = {name: detector(photographs / name, threshold=0.2) for name in names}
+    assert len(expected["b.jpg"]) > 0
+    results = json.loads((out / "coco_results.json").read_text(encoding="utf-8"))
+    assert results == [row for number, name in enumerate(names, 1) for row in expected[name].coco_rows(number)]
+    project = json.loads((out / "via_project.json").read_text(encoding="utf-8"))
+    regions = {entry["filename"]: len(entry["regions"]) for entry in project["_via_img_metadata"].values()}
+    assert regions == {name: len(detections) for name, detections in expected.items()}
+
+
+def test_models_that_cannot_detect_together_leave_nothing(photographs, model_dir):
+    code, output = predict("photographs", "--model", model_dir, "--model", model_dir)
+    assert (code, last_line(output)) == (1, f"predict: the model folder {model_dir} is given twice; name each one once")
+    assert not (photographs.parent / "predictions").exists()
+
+
 def test_of_equally_unsure_images_the_first_comes_first(tmp_path):
     measures = (0.1, 3.0, 2.0, 3.0)
     records = [dataclasses.replace(RECORDS[0], file_name=f"{i}.png", unsureness=m) for i, m in enumerate(measures)]

@@ -108,7 +108,7 @@ def test_views_are_those_of_networks_of_their_own_and_merged(untrained_model, ph
     detector = Detector(*load_network(untrained_model, CPU, (128, 128)), settings)
     assert detector.views == [InputView((side, side), mirrored) for side in (128, 160) for mirrored in (False, True)]
     found, image = [], image_tensor(photograph)
-    for input_wh, mirrored in detector.views:
+    for input_wh, mirrored, _ in detector.views:
         sized = SizedNetwork(*load_network(untrained_model, CPU, input_wh))
         inputs = [sized.letterbox(image.flip(2) if mirrored else image)]
         found += sized.detect(inputs, mirrored=mirrored)

@@ -24,7 +24,7 @@ def test_the_sides_of_a_view_are_multiples_of_32():
 
 def test_each_scale_is_a_view_plain_and_mirrored():
     params = ViewsParams(scales=[1.0, 2.0], flip=True, merge="wbf")
-    both = [((128, 128), False), ((128, 128), True), ((256, 256), False), ((256, 256), True)]
+    both = [InputView((side, side), mirrored) for side in (128, 256) for mirrored in (False, True)]
     assert views_of(WH, params) == both
     assert views_of(WH, None) == [InputView(WH, mirrored=False)]
 
@@ -63,7 +63,7 @@ def test_each_distinct_input_passes_the_network_once_and_each_file_is_read_once(
     detect, open_image = SizedNetwork.detect, Detector.detect_ahead
 
     def counted_detect(self, inputs, max_detections, mirrored):
-        passed.extend([(self.spec.input_wh, mirrored)] * len(inputs))
+        passed.extend([InputView(self.spec.input_wh, mirrored)] * len(inputs))
         return detect(self, inputs, max_detections, mirrored)
 
     def counted_ahead(self, images, views, pool):
@@ -79,7 +79,7 @@ def test_each_distinct_input_passes_the_network_once_and_each_file_is_read_once(
     assert len(read) == images
     passed.clear()
     detect_plain(detector, coco, finished_sample / "data/raw")
-    assert passed == [(WH, False)] * images
+    assert passed == detector.plain * images
 
 
 def test_networks_for_several_sizes_share_their_weights_and_draw_no_random_numbers(untrained_model):

@@ -58,18 +58,20 @@ def test_results_come_in_order_and_a_damaged_image_is_an_error_in_its_place(dete
             assert str(image).startswith(f"{path} can't be read as an image")
         else:
             assert image.size_wh == SIZES_WH[number]
-            assert len(image.by_view[detector.plain]) > 0
+            assert len(detector.merge(image.by_view)) > 0
 
 
 @pytest.mark.slow
-def test_worker_processes_give_the_same(detector, paths):
+def test_worker_processes_give_the_same(untrained_model, other_model, paths):
+    detector = viadet.load([untrained_model, other_model], "cpu")
     in_threads, in_processes = (detected(detector, paths, workers) for workers in (0, 2))
     for number, (one, other) in enumerate(zip(in_threads, in_processes, strict=True)):
         if number in DAMAGED:
             assert str(one) == str(other)
         else:
             assert one.size_wh == other.size_wh
-            assert one.by_view[detector.plain].rows() == other.by_view[detector.plain].rows()
+            assert list(one.by_view) == list(other.by_view) == detector.plain
+            assert detector.merge(one.by_view).rows() == detector.merge(other.by_view).rows()
 
 
 def test_the_image_comes_back_reduced_to_be_drawn(detector, tmp_path):

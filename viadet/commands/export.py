@@ -15,7 +15,15 @@ ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # the extra `export`
 
 @click.command()
 @click.option("--format", "kind", type=click.Choice(["onnx"]), default="onnx", show_default=True)
-@click.option("--model", type=click.Path(path_type=Path), default="data/model", show_default=True, help="Model folder.")
+@click.option(
+    "--model",
+    "models",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    default=["data/model"],
+    show_default=True,
+    help="Model folder.",
+)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file.  [default: detector.FORMAT]")
 @click.option("--size", type=int, help="Longer side of the network's input, px.  [default: as evaluated, or trained]")
 @click.option("--threshold", type=click.FloatRange(0.001, 1), help="Least score.  [default: as evaluated, or 0.4]")
@@ -23,7 +31,12 @@ ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # the extra `export`
     "--images", multiple=True, metavar="IMAGE|FOLDER|GLOB", help="For the check.  [default: of data/coco/val.json]"
 )
 def export(
-    kind: str, model: Path, out: Path | None, size: int | None, threshold: float | None, images: tuple[str, ...]
+    kind: str,
+    models: tuple[Path, ...],
+    out: Path | None,
+    size: int | None,
+    threshold: float | None,
+    images: tuple[str, ...],
 ) -> None:
     """Write a detector as one ONNX file, with letterboxing, normalising, decoding and NMS inside.
 
@@ -41,6 +54,8 @@ def export(
       viadet export --format onnx
       viadet export --model data/model --out balloons.onnx --images photographs
     """
+    if len(models) > 1:
+        raise UserError(f"--model is given {len(models)} times, but a file holds one model; name one")
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"--format onnx needs {', '.join(missing)}; run `pip install {' '.join(missing)}`")
@@ -50,7 +65,7 @@ def export(
     from viadet.inference.export_check import check_file, find_checked_images
     from viadet.inference.onnx_export import open_onnx, write_onnx
 
-    detector = load_detector(model, "cpu", size)
+    detector = load_detector(models[0], "cpu", size)
     threshold = max(MIN_SCORE, detector.settings.score_threshold) if threshold is None else threshold
     checked = find_checked_images(images)
     path = out or Path(f"detector.{kind}")

@@ -1,4 +1,4 @@
-"""`viadet predict`: detect objects in images with a model folder alone."""
+"""`viadet predict`: detect objects in images with a model folder alone, or with several."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +35,15 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 @click.command(short_help="Detect objects in images.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE|FOLDER|GLOB...")
-@click.option("--model", type=click.Path(path_type=Path), default="data/model", show_default=True, help="Model folder.")
+@click.option(
+    "--model",
+    "models",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    default=["data/model"],
+    show_default=True,
+    help="Model folder; of several, each with its --model, the detections are fused.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default="predictions", show_default=True, help="New folder.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Least score.  [default: as evaluated, or 0.4]")
 @click.option("--size", type=int, help="Longer side of the network's input, px.  [default: as evaluated, or trained]")
@@ -46,7 +54,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 @click.option("--workers", type=click.IntRange(0, 64), help="Processes that decode and draw.  [default: by device]")
 def predict(
     images: tuple[str, ...],
-    model: Path,
+    models: tuple[Path, ...],
     out: Path,
     threshold: float | None,
     size: int | None,
@@ -59,7 +67,7 @@ def predict(
     """Detect objects in images; a folder stands for all images in it, at any depth.
 
     \b
-    Reads   the model folder and the images
+    Reads   the model folders and the images
     Writes  into OUT, for detections of at least the threshold:
             pictures/, detections.csv, coco_results.json (and coco_images.json),
             via_project.json and via_regions.json, which VIA 2 opens;
@@ -69,6 +77,7 @@ def predict(
     Examples
       viadet predict photographs --model data/model
       viadet predict 'photographs/**/*.jpg' --views --unsure 50 --out to_correct
+      viadet predict photographs --model seed_0 --model seed_1 --model seed_2
     """
     from viadet.detection.detector import load_detector
     from viadet.inference.image_files import PICTURES_NAME, find_image_files
@@ -83,10 +92,9 @@ def predict(
         print(f"left out: {files.unread}")
     chosen = pick_device(device)
     keep_freed_memory()
-    detector = load_detector(model, chosen, size, views)
+    detector = load_detector(models, chosen, size, views)
     categories = list(detector.categories)
-    sizes = ", ".join(dict.fromkeys(f"{width} x {height} px" for (width, height), _ in detector.views))
-    print(f"{detector.plain_network.spec.name} at {sizes} on {chosen}, classes: {', '.join(categories)}")
+    print(f"{describe_models(models, detector)} on {chosen}, classes: {', '.join(categories)}")
     threshold = detector.settings.score_threshold if threshold is None else threshold
     attribute = class_attribute(categories, attribute)
     workers = workers_for(len(files.names), detector.device) if workers is None else workers
@@ -95,6 +103,16 @@ def predict(
         place = write_results(out, files, results, categories, attribute, unsure)
     end_with(results, len(files.names), place)
     print(f"{place}; VIA 2 opens {out / 'via_project.json'}")
+
+
+def describe_models(folders: Sequence[Path], detector: Detector) -> str:
+    """Name each model folder, its network and the sizes of its inputs."""
+    described = []
+    for number, (folder, network) in enumerate(zip(folders, detector.models, strict=True)):
+        inputs_wh = dict.fromkeys(view.input_wh for view in detector.views if view.model == number)
+        sizes = ", ".join(f"{width} x {height} px" for width, height in inputs_wh)
+        described.append(f"{folder}: {network.spec.name} at {sizes}")
+    return "; ".join(described)
 
 
 @contextlib.contextmanager

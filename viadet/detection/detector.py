@@ -2,13 +2,12 @@
 
 import viadet
 
-detector = viadet.load("data/model")
+detector = viadet.load("data/model")  # or several folders, whose detections are fused
 detections = detector("photograph.jpg")  # or a Pillow image, an array, a list of these
 detections.boxes_xyxy, detections.scores, detections.names
 """
 
 import math
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -31,8 +30,9 @@ from viadet.images.decoding import upright_rgb
 from viadet.images.letterbox import InputImage, letterbox_image, letterbox_of
 from viadet.images.pixels import read_image
 from viadet.network.build import NetworkSpec
-from viadet.network.device import find_device
+from viadet.network.device import find_device, usable_cores
 from viadet.network.weights import SPEC_NAME, WEIGHTS_NAME, load_network, read_spec
+from viadet.project.counting import first_names
 from viadet.project.errors import UserError
 from viadet.project.params import SIDE_PX, ViewsParams
 
@@ -41,14 +41,23 @@ VIEWS = ViewsParams(scales=[1.0, 1.3333], flip=True, merge="wbf")  # likewise; a
 BATCHES_AHEAD = 2  # decoded while the network works
 
 ImageLike = str | PathLike[str] | Image.Image | np.ndarray
+Folder = str | PathLike[str]
 ByView = dict[InputView, Detections]  # what was detected in each view of one image
 
 
+class Canvas(NamedTuple):
+    """An input into which an image is letterboxed; the views of models that take the same one share it."""
+
+    input_wh: tuple[int, int]  # px
+    mirrored: bool
+    fill_rgb: tuple[int, int, int]  # colour beside the photograph
+
+
 class PreparedImage(NamedTuple):
-    """An image as the network needs it, light enough to come from another process."""
+    """An image as the networks need it, light enough to come from another process."""
 
     size_wh: tuple[int, int]  # px of the upright image
-    canvases: list[np.ndarray]  # uint8 [3, H, W], one for each view
+    canvases: dict[Canvas, np.ndarray]  # uint8 [3, H, W]
     shown: np.ndarray | None  # uint8 [3, H, W], reduced to be drawn
 
 
@@ -61,24 +70,46 @@ class DetectedImage(NamedTuple):
 
 
 class Detector:
-    """A detector; `load_detector` makes one of a model folder."""
+    """A detector; `load_detector` makes one of a model folder, or of several."""
 
-    def __init__(self, network: nn.Module, spec: NetworkSpec, settings: DetectSettings | None = None) -> None:
-        """Take a network.
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: NetworkSpec,
+        settings: DetectSettings | None = None,
+        others: Sequence[tuple[nn.Module, NetworkSpec]] = (),
+    ) -> None:
+        """Take a network, or several.
 
         Args:
             network: in eval mode, on the device where it shall run.
             spec: what it was built from.
             settings: how to detect; None: in plain images at the spec's size.
+            others: more networks with their specs, of the same categories and on the same device, whose detections are
+                fused with the first one's. Each detects at its spec's size, and otherwise as the settings say.
         """
         self.settings = settings or DetectSettings(spec.input_wh, SCORE_THRESHOLD, MAX_DETECTIONS, None)
-        self.plain = InputView(self.settings.test_wh, mirrored=False)
-        self.views = views_of(self.settings.test_wh, self.settings.views)
-        self.plain_network = SizedNetwork(network, spec)
-        self.device = self.plain_network.device
+        self.models = [SizedNetwork(*model) for model in ((network, spec), *others)]
+        sizes = [self.settings.test_wh, *(other_spec.input_wh for _, other_spec in others)]
+        self.plain = [InputView(input_wh, mirrored=False, model=number) for number, input_wh in enumerate(sizes)]
+        self.views = [
+            view for number, input_wh in enumerate(sizes) for view in views_of(input_wh, self.settings.views, number)
+        ]
+        self.device = self.models[0].device
         self.categories = tuple(spec.categories)
-        self.batch_size = inputs_at_once(spec.input_wh, self.device)  # images
-        self._networks = {spec.input_wh: self.plain_network}
+        self.batch_size = min(inputs_at_once(model.spec.input_wh, self.device) for model in self.models)  # images
+        self._networks = {(number, model.spec.input_wh): model for number, model in enumerate(self.models)}
+
+    @property
+    def plain_network(self) -> SizedNetwork:
+        """The network of a detector with one model, at the size of plain images.
+
+        Raises:
+            UserError: it has several, and who asks for its network is not made for that.
+        """
+        if len(self.models) > 1:
+            raise UserError(f"only one model can be exported or explained, not {len(self.models)}; load one folder")
+        return self.models[0]
 
     @overload
     def __call__(self, images: ImageLike, threshold: float | None = ...) -> Detections: ...
@@ -109,9 +140,15 @@ class Detector:
     def merge(self, by_view: ByView) -> Detections:
         """Merge the detections of an image in `self.views`; without several views, give the plain ones."""
         if self.settings.views is None:
-            return by_view[self.plain]
+            return self.merge_plain(by_view)
         found = [by_view[view] for view in self.views]
-        return merge_views(found, self.settings.views.merge, self.settings.max_detections)
+        merge = self.settings.views.merge if len(self.models) == 1 else "wbf"
+        return merge_views(found, merge, self.settings.max_detections)
+
+    def merge_plain(self, by_view: ByView) -> Detections:
+        """Fuse what the models detected in the plain image; give the detections of a single one as they are."""
+        found = [by_view[view] for view in self.plain]
+        return found[0] if len(found) == 1 else merge_views(found, "wbf", self.settings.max_detections)
 
     def detect_all(self, images: Sequence[ImageLike], views: Sequence[InputView] | None = None) -> Iterator[ByView]:
         """Detect objects as `detect_ahead` does, decoding in threads; an image that can't be read ends it.
@@ -120,7 +157,7 @@ class Detector:
             UserError: an image is missing, damaged, or of another type.
         """
         # as many photographs as there are cores are in memory at once
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             for result in self.detect_ahead(images, views or self.views, pool):
                 if isinstance(result, UserError):
                     raise result
@@ -132,21 +169,21 @@ class Detector:
         """Detect objects in any number of images, in their order; an image that can't be read gives its error.
 
         Memory stays bounded: the pool decodes BATCHES_AHEAD batches while the network works, and of a photograph only
-        what the network needs is kept.
+        what the networks need is kept.
 
         Args:
             images: as `__call__` takes them.
-            views: in which to detect; each is shown to the network once.
+            views: in which to detect; each is shown to its network once.
             pool: of threads, or of processes if all images are paths.
             shown_side: px; each result has its image, too, reduced until its longer side is no longer. None: without.
         """
         batches = in_batches(len(images), self.batch_size)
         waiting: deque[list[Future[PreparedImage | UserError]]] = deque()
-        fill_rgb = self.plain_network.spec.fill_rgb
+        canvases = list(dict.fromkeys(map(self._canvas_of, views)))
         for number in range(len(batches) + BATCHES_AHEAD):
             if number < len(batches):
                 batch = images[batches[number]]
-                task = (prepare_image, list(views), fill_rgb, shown_side)
+                task = (prepare_image, canvases, shown_side)
                 waiting.append([pool.submit(*task, image) for image in batch])
             if number >= BATCHES_AHEAD:
                 prepared = [future.result() for future in waiting.popleft()]
@@ -160,10 +197,10 @@ class Detector:
     def detect(self, batch: list[PreparedImage], views: Sequence[InputView]) -> list[ByView]:
         """Detect objects in a batch that was prepared for these views."""
         detections: list[ByView] = [{} for _ in batch]
-        for number, view in enumerate(views):
-            network = self._network_for(view.input_wh)
+        for view in views:
+            network, canvas = self._network_for(view), self._canvas_of(view)
             inputs = [
-                InputImage(torch.from_numpy(image.canvases[number]), letterbox_of(*image.size_wh, view.input_wh))
+                InputImage(torch.from_numpy(image.canvases[canvas]), letterbox_of(*image.size_wh, view.input_wh))
                 for image in batch
             ]
             found = []
@@ -173,10 +210,14 @@ class Detector:
                 by_view[view] = image_detections
         return detections
 
-    def _network_for(self, input_wh: tuple[int, int]) -> SizedNetwork:
-        if input_wh not in self._networks:
-            self._networks[input_wh] = self.plain_network.resized(input_wh)
-        return self._networks[input_wh]
+    def _canvas_of(self, view: InputView) -> Canvas:
+        return Canvas(view.input_wh, view.mirrored, self.models[view.model].spec.fill_rgb)
+
+    def _network_for(self, view: InputView) -> SizedNetwork:
+        key = view.model, view.input_wh
+        if key not in self._networks:
+            self._networks[key] = self.models[view.model].resized(view.input_wh)
+        return self._networks[key]
 
 
 def in_batches(count: int, batch_size: int) -> list[slice]:
@@ -189,34 +230,92 @@ def in_batches(count: int, batch_size: int) -> list[slice]:
 
 
 def load_detector(
-    folder: str | PathLike[str], device: str | torch.device = "auto", size: int | None = None, views: bool = False
+    folder: Folder | Sequence[Folder],
+    device: str | torch.device = "auto",
+    size: int | None = None,
+    views: bool = False,
 ) -> Detector:
     """Load a trained detector; `viadet.load` is the same.
 
+    Several models detect together: what they find is fused by weighted boxes fusion, each model counting as a view, or
+    with `views` each view of each model. A box has the mean of its scores, so that one that a single model of three
+    finds has a third of its score. Each model detects at its own size. All else is as in the first folder's
+    detect.json: the views around each size, the most detections, and the least score. That is not adapted: it stays a
+    mean score, and leaves out what few models find; a lower `threshold` brings it back.
+
     Args:
         folder: what training and evaluation wrote: model.safetensors, model.json, and detect.json, if it was evaluated.
+            Or a list of such folders, of models with the same categories in the same order.
         device: where the network runs: "auto" (a GPU if there is one, else the CPU), "cpu", "cuda", "mps", or a torch
             device.
-        size: px of the longer side of the network's input; each side is rounded to a multiple of 32. None: as in the
-            evaluation, or without it as in training.
+        size: px of the longer side of the networks' inputs; each side is rounded to a multiple of 32. None: as in each
+            one's evaluation, or without it as in training.
         views: test-time augmentation: detect at several scales, plain and mirrored, and merge, as in the evaluation.
 
     Raises:
-        UserError: the folder is not a model folder or of another version, the device is not there, or the size is bad.
+        UserError: a folder is not a model folder or of another version, or is there twice, the models' categories
+            differ, the device is not there, or the size is bad.
     """
-    folder = Path(folder)
-    missing = [name for name in (SPEC_NAME, WEIGHTS_NAME) if not (folder / name).is_file()]
-    if missing:
-        raise UserError(f"{folder} is not a model folder: {missing[0]} is missing; name the folder that training wrote")
+    folders = [Path(folder)] if isinstance(folder, str | PathLike) else [Path(name) for name in folder]
+    check_folders(folders)
     device = find_device(str(device))
+    settings = [settings_of(folder, size) for folder in folders]
+    first, *others = (load_network(folder, device, own.test_wh) for folder, own in zip(folders, settings, strict=True))
+    chosen_views = (settings[0].views or VIEWS) if views else None
+    return Detector(*first, settings[0]._replace(views=chosen_views), others)
+
+
+def settings_of(folder: Path, size: int | None) -> DetectSettings:
+    """Give the settings of a model folder, or of one that was not evaluated, with another size if it is given, px.
+
+    Raises:
+        UserError: another version of viadet wrote them, or the size is bad.
+    """
     settings = read_settings(folder)
     settings = settings or DetectSettings(read_spec(folder).input_wh, SCORE_THRESHOLD, MAX_DETECTIONS, VIEWS)
-    if size is not None:
-        settings = settings._replace(test_wh=wh_of_longer_side(settings.test_wh, size))
-    return Detector(
-        *load_network(folder, device, settings.test_wh),
-        settings._replace(views=(settings.views or VIEWS) if views else None),
-    )
+    return settings if size is None else settings._replace(test_wh=wh_of_longer_side(settings.test_wh, size))
+
+
+def check_folders(folders: list[Path]) -> None:
+    """Check that these are model folders whose models can detect together.
+
+    Raises:
+        UserError: names the folder and what is wrong.
+    """
+    if not folders:
+        raise UserError("there is no model folder in the list; name the one that training wrote")
+    for folder in folders:
+        missing = [name for name in (SPEC_NAME, WEIGHTS_NAME) if not (folder / name).is_file()]
+        if missing:
+            reason = f"{missing[0]} is missing; name the folder that training wrote"
+            raise UserError(f"{folder} is not a model folder: {reason}")
+    places = [folder.resolve() for folder in folders]
+    first, *others = folders
+    for number, other in enumerate(others, start=1):
+        if places[number] in places[:number]:
+            raise UserError(f"the model folder {other} is given twice; name each one once")
+        check_categories(first, other)
+
+
+def check_categories(first: Path, other: Path) -> None:
+    """Check that two model folders have the same categories in the same order.
+
+    Raises:
+        UserError: names those that differ.
+    """
+    categories, other_categories = read_spec(first).categories, read_spec(other).categories
+    if categories == other_categories:
+        return
+    only = [name for name in categories if name not in other_categories]
+    only_other = [name for name in other_categories if name not in categories]
+    parts = [
+        f"only {folder} has {first_names(names)}" for folder, names in ((first, only), (other, only_other)) if names
+    ]
+    if not parts:
+        moved = [name for name, there in zip(categories, other_categories, strict=True) if name != there]
+        parts = [f"both have {first_names(moved)}, but in another order"]
+    advice = "name models that were trained with the same convert.categories"
+    raise UserError(f"{first} and {other} can't detect together: {', '.join(parts)}; {advice}")
 
 
 def wh_of_longer_side(input_wh: tuple[int, int], longer_side: int) -> tuple[int, int]:
@@ -234,8 +333,8 @@ def wh_of_longer_side(input_wh: tuple[int, int], longer_side: int) -> tuple[int,
 def detect_plain(detector: Detector, coco: dict, image_dir: Path) -> dict[int, Detections]:
     """Detect objects in all images of a COCO data set, in plain images only; arguments as for `detect_data_set`."""
     paths = [image_dir / image["file_name"] for image in coco["images"]]
-    found = detector.detect_all(paths, [detector.plain])
-    return {image["id"]: by_view[detector.plain] for image, by_view in zip(coco["images"], found, strict=True)}
+    found = detector.detect_all(paths, detector.plain)
+    return {image["id"]: detector.merge_plain(by_view) for image, by_view in zip(coco["images"], found, strict=True)}
 
 
 def detect_data_set(
@@ -252,18 +351,16 @@ def detect_data_set(
         By image id the plain detections, and those of the merged views; if the detector merges none, both are the same.
     """
     paths = [image_dir / image["file_name"] for image in coco["images"]]
-    views = list(dict.fromkeys([detector.plain, *detector.views]))
+    views = list(dict.fromkeys([*detector.plain, *detector.views]))
     plain, merged = {}, {}
     for image, by_view in zip(coco["images"], detector.detect_all(paths, views), strict=True):
-        plain[image["id"]] = by_view[detector.plain]
+        plain[image["id"]] = detector.merge_plain(by_view)
         merged[image["id"]] = detector.merge(by_view)
     return plain, merged
 
 
-def prepare_image(
-    views: Sequence[InputView], fill_rgb: tuple[int, int, int], shown_side: int | None, image: ImageLike
-) -> PreparedImage | UserError:
-    """Read an image and letterbox it for each view, padded by a colour; one that can't be read gives its error.
+def prepare_image(canvases: Sequence[Canvas], shown_side: int | None, image: ImageLike) -> PreparedImage | UserError:
+    """Read an image once and letterbox it into each canvas; one that can't be read gives its error.
 
     `shown_side` is that of `Detector.detect_ahead`.
     """
@@ -271,13 +368,13 @@ def prepare_image(
         photograph = image_tensor(image)
     except UserError as error:
         return error
-    canvases = []
-    for view in views:
-        turned = photograph.flip(2) if view.mirrored else photograph
-        canvases.append(letterbox_image(turned, view.input_wh, fill_rgb).canvas.numpy())
+    filled = {}
+    for canvas in canvases:
+        turned = photograph.flip(2) if canvas.mirrored else photograph
+        filled[canvas] = letterbox_image(turned, canvas.input_wh, canvas.fill_rgb).canvas.numpy()
     _, height, width = photograph.shape
     shown = None if shown_side is None else _reduced(photograph, shown_side).numpy()
-    return PreparedImage((width, height), canvases, shown)
+    return PreparedImage((width, height), filled, shown)
 
 
 def _reduced(photograph: torch.Tensor, max_side: int) -> torch.Tensor:

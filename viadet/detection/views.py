@@ -1,6 +1,7 @@
 """Test-time augmentation (TTA): several scaled and mirrored views of each image, and merging what they find.
 
-Two ways of merging: NMS over all views, as mmdetection's DetTTAModel does, or weighted boxes fusion.
+Two ways of merging: NMS over all views, as mmdetection's DetTTAModel does, or weighted boxes fusion. What several
+models find is fused in the same way, a view being one of a model.
 """
 
 from typing import Literal, NamedTuple
@@ -18,18 +19,19 @@ FUSION_IOU = 0.55  # the number of the authors of weighted boxes fusion
 
 
 class InputView(NamedTuple):
-    """What the network is shown of an image."""
+    """What a network is shown of an image."""
 
     input_wh: tuple[int, int]  # px, into which the image is letterboxed
     mirrored: bool
+    model: int = 0  # number of the network among the detector's, from 0
 
 
-def views_of(test_wh: tuple[int, int], params: ViewsParams | None) -> list[InputView]:
-    """List the views that params ask for around an input of `test_wh` px; None: the plain one."""
+def views_of(test_wh: tuple[int, int], params: ViewsParams | None, model: int = 0) -> list[InputView]:
+    """List the views of a model that params ask for around an input of `test_wh` px; None: the plain one."""
     if params is None:
-        return [InputView(test_wh, mirrored=False)]
+        return [InputView(test_wh, mirrored=False, model=model)]
     flips = (False, True) if params.flip else (False,)
-    return [InputView(scaled_wh(test_wh, scale), mirrored) for scale in params.scales for mirrored in flips]
+    return [InputView(scaled_wh(test_wh, scale), mirrored, model) for scale in params.scales for mirrored in flips]
 
 
 def scaled_wh(input_wh: tuple[int, int], scale: float) -> tuple[int, int]:
