@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from benchmarks.timing import make_parser, write_json_of
 from viadet.detection.detections import Detections
-from viadet.detection.detector import ByView, Detector, load_detector
+from viadet.detection.detector import ByView, Detector
+from viadet.detection.loading import load_detector
 from viadet.detection.views import merge_views
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.evaluation.summary import map_with_ids_from_0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from viadet.detection.decoding import MIN_SCORE
 from viadet.detection.detections import Detections, read_detections
-from viadet.detection.detector import load_detector
+from viadet.detection.loading import load_detector
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.images.pixels import read_image
 from viadet.inference.export_check import ExportedDetector

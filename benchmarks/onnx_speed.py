@@ -13,7 +13,8 @@ import numpy as np
 import onnxruntime
 import torch
 
-from viadet.detection.detector import SCORE_THRESHOLD, load_detector
+from viadet.detection.detector import SCORE_THRESHOLD
+from viadet.detection.loading import load_detector
 from viadet.images.pixels import read_image
 from viadet.inference.onnx_export import write_onnx
 from viadet.network.device import keep_freed_memory

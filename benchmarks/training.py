@@ -18,6 +18,7 @@ from effdet.data.transforms import transforms_coco_train
 from torch.utils.data import DataLoader
 
 from benchmarks.images import Images
+from viadet.annotations.coco import category_names
 from viadet.augmentation.training_set import TrainingSet
 from viadet.network.build import NetworkSpec, backbone_normalisation, build_network, make_spec
 from viadet.network.device import keep_freed_memory, pick_precision, train_device

@@ -14,7 +14,7 @@ def load(
     size: int | None = None,
     views: bool = False,
 ) -> "Detector":
-    """Load a trained detector from a model folder; see `viadet.detection.detector` for the arguments and results.
+    """Load a trained detector from a model folder; see `viadet.detection.loading` for the arguments, `detector` for results.
 
     Of several folders, the models detect together: each at its own size, a box has the mean of the scores that they
     give it, and the least score, the views and the most detections are those of the first folder.
@@ -23,6 +23,6 @@ def load(
         >>> detections = viadet.load("data/model")("photograph.jpg")  # doctest: +SKIP
         >>> detections = viadet.load(["seed_0", "seed_1", "seed_2"])("photograph.jpg")  # doctest: +SKIP
     """
-    from viadet.detection.detector import load_detector  # torch is imported only here
+    from viadet.detection.loading import load_detector  # torch is imported only here
 
     return load_detector(folder, device, size, views)

@@ -17,7 +17,8 @@ from projects import REPOSITORY, spec_of
 
 from viadet.commands.app import main
 from viadet.detection.detections import Detections
-from viadet.detection.detector import Detector, load_detector
+from viadet.detection.detector import Detector
+from viadet.detection.loading import load_detector
 from viadet.detection.settings import DetectSettings, write_settings
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.images.pixels import read_image

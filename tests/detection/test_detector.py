@@ -13,7 +13,8 @@ from projects import REPOSITORY, SMALL, evaluated_project, read
 
 import viadet
 from viadet.detection.detections import Detections
-from viadet.detection.detector import Detector, detect_data_set, image_tensor, wh_of_longer_side
+from viadet.detection.detector import Detector, detect_data_set, image_tensor
+from viadet.detection.loading import wh_of_longer_side
 from viadet.detection.settings import DetectSettings, write_settings
 from viadet.detection.sized_network import SizedNetwork
 from viadet.detection.views import InputView, merge_views

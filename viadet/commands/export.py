@@ -61,7 +61,7 @@ def export(
         raise UserError(f"--format onnx needs {', '.join(missing)}; run `pip install {' '.join(missing)}`")
 
     from viadet.detection.decoding import MIN_SCORE
-    from viadet.detection.detector import load_detector
+    from viadet.detection.loading import load_detector
     from viadet.inference.export_check import check_file, find_checked_images
     from viadet.inference.onnx_export import open_onnx, write_onnx
 

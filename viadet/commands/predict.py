@@ -79,7 +79,7 @@ def predict(
       viadet predict 'photographs/**/*.jpg' --views --unsure 50 --out to_correct
       viadet predict photographs --model seed_0 --model seed_1 --model seed_2
     """
-    from viadet.detection.detector import load_detector
+    from viadet.detection.loading import load_detector
     from viadet.inference.image_files import PICTURES_NAME, find_image_files
     from viadet.inference.via_files import class_attribute
     from viadet.inference.worker_pool import workers_for
