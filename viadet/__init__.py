@@ -14,7 +14,7 @@ def load(
     size: int | None = None,
     views: bool = False,
 ) -> "Detector":
-    """Load a trained detector from a model folder; see `viadet.detection.loading` for the arguments, `detector` for results.
+    """Load a trained detector from a model folder; see `load_detector` in `viadet.detection.loading` for the arguments.
 
     Of several folders, the models detect together: each at its own size, a box has the mean of the scores that they
     give it, and the least score, the views and the most detections are those of the first folder.
