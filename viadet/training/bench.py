@@ -20,7 +20,7 @@ from viadet.network.effdet_parts import (
     one_hot,
 )
 from viadet.project.errors import UserError
-from viadet.training.labels import Assignment, BatchLabeler
+from viadet.training.labels import BatchLabeler
 
 BOX_WEIGHT = 2.0  # of the box loss against the class loss, as in ATSS (Zhang et al. 2020)
 MAX_GROWTH = math.log(1000 / 16)  # of an anchor into a box, as in torchvision: keeps `exp` finite
@@ -155,12 +155,10 @@ def complete_iou_losses(boxes_xyxy: torch.Tensor, true_boxes_xyxy: torch.Tensor)
     return 1 - iou + distance / diagonal + weight * shape, iou
 
 
-def make_bench(
-    network: nn.Module, assign: Assignment = "iou", class_loss: ClassLoss = "focal", box_loss: str = "ciou"
-) -> DetBenchTrain:
+def make_bench(network: nn.Module, class_loss: ClassLoss = "focal", box_loss: str = "ciou") -> DetBenchTrain:
     """Put a network together with its loss; arguments as in the section `train`, `huber` for effdet's own loss."""
     bench = DetBenchTrain(network, create_labeler=False)
-    bench.anchor_labeler = BatchLabeler(bench.anchors, assign)
+    bench.anchor_labeler = BatchLabeler(bench.anchors)
     if box_loss == "ciou":
         bench.loss_fn = CompleteIoULoss(bench, class_loss)
     return bench
@@ -191,7 +189,7 @@ def set_input_size(bench: nn.Module, spec: NetworkSpec, input_wh: tuple[int, int
             if hasattr(sized_modules[name], step):
                 resample.add_module(step, getattr(sized_modules[name], step))
     bench.anchors = Anchors.from_config(sized.config).to(bench.anchors.boxes.device)
-    bench.anchor_labeler = BatchLabeler(bench.anchors, bench.anchor_labeler.assign)
+    bench.anchor_labeler = BatchLabeler(bench.anchors)
     for module in bench.modules():
         if isinstance(module, CompleteIoULoss):
             module.anchors = bench.anchors

@@ -1,7 +1,5 @@
 """The labels of a batch's anchors: which object each has, computed with the same operations for any objects."""
 
-from typing import Literal
-
 import torch
 
 from viadet.augmentation.objects import IGNORED
@@ -9,10 +7,7 @@ from viadet.network.effdet_parts import Anchors, BoxList, FasterRcnnBoxCoder
 
 MATCH_IOU = 0.5  # of an anchor with an object, as in effdet
 TIED = 0.99  # anchors with this share of the best anchor's IoU are as good as it
-NEAREST = 9  # cells of each level whose anchors may be labelled with an object, in adaptive assignment
 MAX_PAIRS = 2**25  # of anchors and objects at once; a tensor of their IoUs takes four times as many bytes
-
-Assignment = Literal["iou", "atss"]
 
 
 class BatchLabeler:
@@ -27,9 +22,9 @@ class BatchLabeler:
     has them.
     """
 
-    def __init__(self, anchors: Anchors, assign: Assignment) -> None:
-        """Take the anchors of one size of inputs, and the way in which they get their objects."""
-        self.anchors, self.assign = anchors, assign
+    def __init__(self, anchors: Anchors) -> None:
+        """Take the anchors of one size of inputs."""
+        self.anchors = anchors
         self.sizes_hw = anchors.feat_sizes[anchors.min_level : anchors.max_level + 1]
         self.anchors_per_level = [
             height * width * anchors.get_anchors_per_location() for height, width in self.sizes_hw
@@ -67,8 +62,8 @@ class BatchLabeler:
     def label(self, boxes_yxyx: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Label the anchors of some images; arguments as for `batch_label_anchors`.
 
-        Each object has the anchor that it overlaps most; of several objects with the same one, the first. Which others
-        it has is a matter of the assignment.
+        As effdet does, after RetinaNet: an anchor has the object that it overlaps most, if by MATCH_IOU, and each
+        object has the anchor that it overlaps most; of several objects with the same one, the first.
 
         Returns:
             Classes [B, A] and codes [B, A, 4].
@@ -77,9 +72,8 @@ class BatchLabeler:
         is_object = labels > -1
         ious = self.ious(boxes_yxyx)
         object_ious = torch.where(is_object[..., None], ious, -1.0)
-        match = (
-            self.match_by_iou(object_ious) if self.assign == "iou" else self.match_adaptively(object_ious, boxes_yxyx)
-        )
+        best_iou, best_object = object_ious.max(1)
+        match = torch.where(best_iou >= MATCH_IOU, best_object, -1)
 
         # The column behind the last anchor takes what padding and ignored objects would own.
         best_anchor = torch.where(is_object, object_ious.argmax(2), ious.shape[2])
@@ -93,51 +87,6 @@ class BatchLabeler:
         classes = torch.where(~has_object & self.is_ignored(ious, labels == IGNORED), IGNORED, classes)
         codes = self.encode(boxes_yxyx.gather(1, row[..., None].expand(-1, -1, 4)))
         return classes, torch.where(has_object[..., None], codes, 0.0)
-
-    def match_by_iou(self, ious: torch.Tensor) -> torch.Tensor:
-        """Match an anchor with the object that it overlaps most, if by MATCH_IOU, as effdet does, after RetinaNet.
-
-        Args:
-            ious: [B, M, A], -1 for what is no object.
-
-        Returns:
-            The number of each anchor's object, [B, A], or -1.
-        """
-        best_iou, best_object = ious.max(1)
-        return torch.where(best_iou >= MATCH_IOU, best_object, -1)
-
-    def match_adaptively(self, ious: torch.Tensor, boxes_yxyx: torch.Tensor) -> torch.Tensor:
-        """Match anchors by a threshold that each object has for itself: ATSS (Zhang et al. 2020).
-
-        Candidates are the anchors of the NEAREST cells of each level; those of them with their centre in the object
-        and an IoU of at least the candidates' mean and standard deviation, added, have it. Of several objects, an
-        anchor has the one that it overlaps most. Arguments and result as for `match_by_iou`; boxes are [B, M, 4].
-        """
-        candidates = self.candidates(boxes_yxyx)
-        candidate_ious = ious.gather(2, candidates)
-        least = candidate_ious.mean(2) + candidate_ious.std(2)
-        y, x = (
-            centre[candidates] for centre in ((self.anchors.boxes[:, :2] + self.anchors.boxes[:, 2:]) / 2).unbind(1)
-        )
-        top, left, bottom, right = (edge[..., None] for edge in boxes_yxyx.unbind(2))
-        is_inside = (y > top) & (y < bottom) & (x > left) & (x < right)
-        is_match = is_inside & (candidate_ious >= least[..., None])
-        chosen = torch.where(is_match, candidate_ious, -1.0)
-        best_iou, best_object = torch.full_like(ious, -1.0).scatter(2, candidates, chosen).max(1)
-        return torch.where(best_iou >= 0, best_object, -1)
-
-    def candidates(self, boxes_yxyx: torch.Tensor) -> torch.Tensor:
-        """Number the anchors of the NEAREST cells of each level around each box [B, M, 4], [B, M, C]."""
-        centre_yx = (boxes_yxyx[..., :2] + boxes_yxyx[..., 2:]) / 2
-        per_cell, first, candidates = self.anchors.get_anchors_per_location(), 0, []
-        for level in self.anchors.boxes.split(self.anchors_per_level):
-            cells_yx = (level[::per_cell, :2] + level[::per_cell, 2:]) / 2
-            distances = (centre_yx[:, :, None] - cells_yx).square().sum(3)
-            cells = distances.topk(min(NEAREST, len(cells_yx)), largest=False).indices
-            anchors = first + per_cell * cells[..., None] + torch.arange(per_cell, device=cells.device)
-            candidates.append(anchors.flatten(2))
-            first += len(level)
-        return torch.cat(candidates, 2)
 
     def ious(self, boxes_yxyx: torch.Tensor) -> torch.Tensor:
         """Compute the IoU of boxes [B, M, 4] with all anchors, [B, M, A], to the bit as effdet does.
