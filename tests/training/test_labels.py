@@ -17,7 +17,7 @@ BALLOONS_YXYX = [[10.0, 20.0, 60.0, 90.0], [70.0, 30.0, 120.0, 70.0]]
 @pytest.fixture(scope="module")
 def bench():
     """A bench for inputs of 128 x 192 px: rows and columns are not as many."""
-    return make_bench(build_network(spec_of([192, 128], ["balloon", "kite"])))
+    return make_bench(build_network(spec_of([192, 128], ["balloon", "kite"])), "ciou")
 
 
 def label_anchors(bench, boxes_yxyx, labels):

@@ -38,7 +38,7 @@ def targets_of(counts, device="cpu"):
 def test_a_step_reads_nothing_from_the_device_and_does_the_same_for_any_number_of_objects(name, box_loss):
     """A meta tensor has no values, so that reading one, or a shape that depends on one, is an error."""
     operations = []
-    bench = make_bench(build_network(spec_of(128, name=name)), box_loss=box_loss).train().to("meta")
+    bench = make_bench(build_network(spec_of(128, name=name)), box_loss).train().to("meta")
     with torch.device("meta"):
         for counts in ([3, 0], [40, 1]):
             with Operations() as listed:

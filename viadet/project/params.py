@@ -177,7 +177,6 @@ class TrainParams(Section):
     backbone_lr: Annotated[float, Field(gt=0, le=1)]  # share of lr
     frozen_stages: Annotated[int, Field(ge=0)]  # of the backbone, from its stem on
     freeze_batch_norm: bool  # of the backbone
-    class_loss: Literal["focal", "quality", "varifocal"]
     box_loss: Literal["ciou", "huber"]
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_epochs: Annotated[float, Field(ge=0)]

@@ -1,11 +1,9 @@
 """The network with its loss, as effdet's bench: box loss by IoU, inputs of several sizes, torch.compile."""
 
 import math
-from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.parallel import DistributedDataParallel
 
 from viadet.augmentation.objects import IGNORED
@@ -26,8 +24,6 @@ BOX_WEIGHT = 2.0  # of the box loss against the class loss, as in ATSS (Zhang et
 MAX_GROWTH = math.log(1000 / 16)  # of an anchor into a box, as in torchvision: keeps `exp` finite
 SMALLEST = 1e-7  # added to what is divided by, as in torchvision
 
-ClassLoss = Literal["focal", "quality", "varifocal"]
-
 
 class CompleteIoULoss(nn.Module):
     """effdet's class loss, and the complete IoU loss of the boxes (Zheng et al. 2020) of all anchors with an object.
@@ -36,10 +32,9 @@ class CompleteIoULoss(nn.Module):
     this one grows with what AP at high IoUs counts.
     """
 
-    def __init__(self, bench: DetBenchTrain, class_loss: ClassLoss = "focal") -> None:
-        """Take the anchors of effdet's bench, the constants of its class loss, and which class loss to use instead."""
+    def __init__(self, bench: DetBenchTrain) -> None:
+        """Take the anchors of effdet's bench, and the constants of its class loss."""
         super().__init__()
-        self.class_loss = class_loss
         self.anchors, self.num_classes = bench.anchors, bench.num_classes
         self.alpha, self.gamma = bench.config.alpha, bench.config.gamma
 
@@ -65,72 +60,39 @@ class CompleteIoULoss(nn.Module):
         true_codes = torch.cat([level.flatten(1).unflatten(1, (-1, 4)) for level in box_targets], 1)
         normaliser = num_positives.sum() + 1
         of_class = one_hot(classes, self.num_classes)
+        class_losses = new_focal_loss(logits.float(), of_class, self.alpha, self.gamma, normaliser, label_smoothing=0.0)
+        class_loss = (class_losses * (classes != IGNORED)[..., None]).sum()
 
         has_object = (classes >= 0).flatten()
         anchors_yxyx = self.anchors.boxes.repeat(len(classes), 1)
         rows = [codes.float().flatten(0, 1), true_codes.flatten(0, 1), anchors_yxyx, has_object]
         if has_object.device.type == "cpu":  # a GPU would have to wait for their number
             rows = [values[has_object] for values in rows]
-        box_losses, ious = losses_and_ious(*rows)
-        box_loss = box_losses.sum() / normaliser
-
-        logits = logits.float()
-        if self.class_loss == "focal":
-            class_losses = new_focal_loss(logits, of_class, self.alpha, self.gamma, normaliser, label_smoothing=0.0)
-        else:
-            if ious.shape != has_object.shape:
-                ious = torch.zeros_like(has_object, dtype=ious.dtype).masked_scatter(has_object, ious)
-            losses_of = {"quality": quality_focal_losses, "varifocal": varifocal_losses}[self.class_loss]
-            class_losses = losses_of(logits, of_class * ious.view_as(classes)[..., None]) / normaliser
-        class_loss = (class_losses * (classes != IGNORED)[..., None]).sum()
+        box_loss = sum_of_box_losses(*rows) / normaliser
         return class_loss + BOX_WEIGHT * box_loss, class_loss, box_loss
 
 
-def quality_focal_losses(logits: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
-    """Compute the quality focal loss (Li et al. 2020, Generalized Focal Loss, equation 6, with a beta of 2).
-
-    The score of an anchor's class is to be the IoU of its box, so that the best boxes come first.
-
-    Args:
-        logits: [B, A, K].
-        quality: likewise; the IoU of the box with its object in the object's class, 0 elsewhere.
-    """
-    distance = (quality - logits.sigmoid()).square()
-    return distance * binary_cross_entropy_with_logits(logits, quality, reduction="none")
-
-
-def varifocal_losses(logits: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
-    """Compute the varifocal loss (Zhang et al. 2021, VarifocalNet, equation 2, alpha 0.75, gamma 2).
-
-    Like the quality focal loss, but what has an object counts by its IoU, not by how far the score is from it.
-    Arguments as for `quality_focal_losses`.
-    """
-    weight = torch.where(quality > 0, quality, 0.75 * logits.sigmoid().square())
-    return weight * binary_cross_entropy_with_logits(logits, quality, reduction="none")
-
-
-def losses_and_ious(
+def sum_of_box_losses(
     codes: torch.Tensor, true_codes: torch.Tensor, anchors_yxyx: torch.Tensor, has_object: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the complete IoU loss and the IoU of each anchor, [N]; 0 without an object, and without a gradient.
+) -> torch.Tensor:
+    """Add up the complete IoU losses of the anchors that have an object.
 
     Args:
         codes: [N, 4], what the network gives.
         true_codes: [N, 4].
         anchors_yxyx: [N, 4].
-        has_object: bool [N].
+        has_object: bool [N]; the other anchors have no part in the sum, nor a gradient.
     """
     # masked before decoding, too: the gradient of what is masked afterwards could be 0 times infinity
     codes = torch.where(has_object[:, None], codes.clamp(max=MAX_GROWTH), 0.0)
     boxes_xyxy, true_boxes_xyxy = (
         decode_box_outputs(values, anchors_yxyx, output_xyxy=True) for values in (codes, true_codes)
     )
-    losses, ious = complete_iou_losses(boxes_xyxy, true_boxes_xyxy)
-    return torch.where(has_object, losses, 0.0), torch.where(has_object, ious.detach(), 0.0)
+    return torch.where(has_object, complete_iou_losses(boxes_xyxy, true_boxes_xyxy), 0.0).sum()
 
 
-def complete_iou_losses(boxes_xyxy: torch.Tensor, true_boxes_xyxy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the complete IoU loss (Zheng et al. 2020) of boxes [N, 4] with their true ones, and the IoUs, each [N].
+def complete_iou_losses(boxes_xyxy: torch.Tensor, true_boxes_xyxy: torch.Tensor) -> torch.Tensor:
+    """Compute the complete IoU loss (Zheng et al. 2020) of each of some boxes [N, 4] with its true one, [N].
 
     As torchvision's `complete_box_iou_loss`, which picks the boxes that overlap, so that a GPU waits for their number.
     """
@@ -146,21 +108,20 @@ def complete_iou_losses(boxes_xyxy: torch.Tensor, true_boxes_xyxy: torch.Tensor)
     hull_width = torch.maximum(right, true_right) - torch.minimum(left, true_left)
     hull_height = torch.maximum(bottom, true_bottom) - torch.minimum(top, true_top)
     diagonal = hull_width.square() + hull_height.square() + SMALLEST  # squared, as the distance of the centres
-    twice_across = left + right - true_left - true_right
-    twice_down = top + bottom - true_top - true_bottom
+    twice_across, twice_down = left + right - true_left - true_right, top + bottom - true_top - true_bottom
     distance = twice_across.square() / 4 + twice_down.square() / 4
     shape = (4 / math.pi**2) * (torch.atan(true_width / true_height) - torch.atan(width / height)).square()
     with torch.no_grad():
         weight = shape / (1 - iou + shape + SMALLEST)
-    return 1 - iou + distance / diagonal + weight * shape, iou
+    return 1 - iou + distance / diagonal + weight * shape
 
 
-def make_bench(network: nn.Module, class_loss: ClassLoss = "focal", box_loss: str = "ciou") -> DetBenchTrain:
-    """Put a network together with its loss; arguments as in the section `train`, `huber` for effdet's own loss."""
+def make_bench(network: nn.Module, box_loss: str) -> DetBenchTrain:
+    """Put a network together with its loss; `box_loss` is ciou, or huber for effdet's own."""
     bench = DetBenchTrain(network, create_labeler=False)
     bench.anchor_labeler = BatchLabeler(bench.anchors)
     if box_loss == "ciou":
-        bench.loss_fn = CompleteIoULoss(bench, class_loss)
+        bench.loss_fn = CompleteIoULoss(bench)
     return bench
 
 

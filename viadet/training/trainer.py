@@ -83,7 +83,7 @@ class Trainer:
         self.checkpoints, self.group, self.history = checkpoints, group, History()
         self.schedule = make_schedule(len(images), params)
         self.pace = Pace(self.schedule, images.input_wh_by_epoch(), device.type)
-        self.bench = make_bench(network, params.class_loss, params.box_loss).to(device).train()
+        self.bench = make_bench(network, params.box_loss).to(device).train()
         freeze(network, params)
         self.average = WeightAverage(network, params.ema_decay)
         fold_batch_norms(network.backbone)
