@@ -399,7 +399,7 @@ def test_memory_does_not_grow_with_the_number_of_images(photographs, model_dir, 
     At most three batches of eight are decoded ahead, and as many pictures are behind as PICTURES_BEHIND says.
     """
     decoded = watched(monkeypatch, detector_module, "read_image", lambda image: [image])
-    canvases = watched(monkeypatch, detector_module, "prepare_image", lambda prepared: prepared.canvases)
+    canvases = watched(monkeypatch, detector_module, "prepare_image", lambda prepared: prepared.canvases.values())
     shown = watched(monkeypatch, detector_module, "prepare_image", lambda prepared: [prepared.shown])
     drawn = watched(monkeypatch, pictures_module, "cell_wh_inches", lambda _: [])
     for number in range(120):
