@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from viadet.commands.options import model_option
 from viadet.project.counting import counted
 from viadet.project.errors import UserError
 from viadet.project.files import replaced_file
@@ -15,15 +16,7 @@ ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")  # the extra `export`
 
 @click.command()
 @click.option("--format", "kind", type=click.Choice(["onnx"]), default="onnx", show_default=True)
-@click.option(
-    "--model",
-    "models",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    default=["data/model"],
-    show_default=True,
-    help="Model folder.",
-)
+@model_option("Model folder.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file.  [default: detector.FORMAT]")
 @click.option("--size", type=int, help="Longer side of the network's input, px.  [default: as evaluated, or trained]")
 @click.option("--threshold", type=click.FloatRange(0.001, 1), help="Least score.  [default: as evaluated, or 0.4]")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from viadet.commands.interrupts import interrupts_handled
+from viadet.commands.options import model_option
 from viadet.project.counting import counted, first_names
 from viadet.project.errors import INTERRUPTED, UserError, os_error_reason
 from viadet.project.files import replaced_file
@@ -35,15 +36,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 @click.command(short_help="Detect objects in images.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE|FOLDER|GLOB...")
-@click.option(
-    "--model",
-    "models",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    default=["data/model"],
-    show_default=True,
-    help="Model folder; of several, each with its --model, the detections are fused.",
-)
+@model_option("Model folder; of several, each with its --model, the detections are fused.")
 @click.option("--out", type=click.Path(path_type=Path), default="predictions", show_default=True, help="New folder.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Least score.  [default: as evaluated, or 0.4]")
 @click.option("--size", type=int, help="Longer side of the network's input, px.  [default: as evaluated, or trained]")

@@ -66,9 +66,8 @@ def repeat(seeds: int | None, folds: int | None, changes: tuple[str, ...], other
         for recipe, side in zip(recipes, compared, strict=True)
     ]
     finished = read_output("dvc", "exp", "list", "--name-only").split()
-    for pair in zip(
-        *(side.items() for side in sides), strict=True
-    ):  # side by side, so that each pair can be seen early
+    pairs = zip(*(side.items() for side in sides), strict=True)
+    for pair in pairs:  # one after the other, so that an interrupted command leaves whole pairs
         for experiment, params in pair:
             if experiment not in finished:
                 options = [argument for param in params for argument in ("-S", param)]
