@@ -3,7 +3,7 @@
 from annotations.via_files import SQUARE, convert_params
 
 from viadet.annotations.faults import group_faults
-from viadet.annotations.merging import merge_annotations
+from viadet.annotations.merging import AnnotatedImage, merge_annotations
 from viadet.via.images import ViaImage
 
 ONE, TWO, THREE = "one.json", "two.csv", "three.json"
@@ -18,25 +18,36 @@ OTHER = {"shape_attributes": SQUARE, "region_attributes": {"kind": "balloon"}}
 
 def test_images_of_all_files_are_sorted_and_know_their_file():
     merged = merge_annotations({TWO: [ViaImage("b.png", [REGION])], ONE: [ViaImage("a.png", [OTHER, REGION])]})
-    assert merged == ([("a.png", [OTHER, REGION], ONE, False), ("b.png", [REGION], TWO, False)], [])
+    assert merged == ([AnnotatedImage("a.png", [OTHER, REGION], ONE), AnnotatedImage("b.png", [REGION], TWO)], [])
 
 
 def test_identical_entries_count_once_in_several_files_and_in_one():
     entry = ViaImage("a.png", [REGION], 5)
     copy = ViaImage("a.png", [REGION | {"region_attributes": {"kind": "kite"}}])
-    assert merge_annotations({ONE: [entry, entry], TWO: [copy]}) == ([("a.png", [REGION], ONE, False)], [])
+    assert merge_annotations({ONE: [entry, entry], TWO: [copy]}) == ([AnnotatedImage("a.png", [REGION], ONE)], [])
 
 
 def test_an_entry_without_regions_gives_way_and_is_reported():
     empty, filled = ViaImage("a.png", []), ViaImage("a.png", [REGION])
     files = {ONE: [empty], TWO: [filled], THREE: [empty]}
-    assert merge_annotations(files) == ([("a.png", [REGION], TWO, True)], [])
-    assert merge_annotations({ONE: [empty], TWO: [empty]}) == ([("a.png", [], ONE, False)], [])
+    assert merge_annotations(files) == ([AnnotatedImage("a.png", [REGION], TWO, has_empty_entry=True)], [])
+    assert merge_annotations({ONE: [empty], TWO: [empty]}) == ([AnnotatedImage("a.png", [], ONE)], [])
+
+
+def test_the_latest_review_of_an_image_replaces_all_other_entries_though_it_has_no_regions():
+    plain = ViaImage("a.png", [REGION])
+    first = ViaImage("a.png", [OTHER], file_attributes={"review": "9"})
+    second = ViaImage("a.png", [], file_attributes={"review": "10"})
+    expected = [AnnotatedImage("a.png", [], THREE, False, {"review": "10"}, (ONE, TWO))]
+    assert merge_annotations({ONE: [plain], TWO: [first], THREE: [second]}) == (expected, [])
+    merged, faults = merge_annotations({ONE: [first], TWO: [first._replace(regions=[REGION])], THREE: [plain]})
+    assert merged == [AnnotatedImage("a.png", [OTHER], ONE, False, {"review": "9"}, (THREE,))]
+    assert "one.json and two.csv, which share 1 image: 1 in attributes only" in faults[0].reason
 
 
 def test_entries_with_the_same_regions_in_another_order_do_not_contradict():
     files = {ONE: [ViaImage("a.png", [REGION, OTHER])], TWO: [ViaImage("a.png", [OTHER, REGION])]}
-    assert merge_annotations(files) == ([("a.png", [REGION, OTHER], ONE, False)], [])
+    assert merge_annotations(files) == ([AnnotatedImage("a.png", [REGION, OTHER], ONE)], [])
 
 
 def test_of_each_image_with_contradicting_entries_the_region_that_one_lacks_is_named():

@@ -12,7 +12,7 @@ from projects import via_entry
 from viadet.annotations.convert import convert_data_set
 from viadet.detection.detections import Detections
 from viadet.inference.records import ImageRecord
-from viadet.inference.via_files import class_attribute, via_project, via_regions
+from viadet.inference.via_files import class_attribute, predictions_project, via_regions
 from viadet.via.annotation_files import read_annotation_file
 
 CATEGORIES = ["cat", "dog"]
@@ -35,7 +35,7 @@ RECORDS = [
 def write_both(folder: Path, categories: list[str], attribute: str | None) -> list[Path]:
     regions = via_regions(RECORDS, attribute)
     documents = {
-        "via_project.json": via_project("project", folder / "my images/ä", regions, categories, attribute),
+        "via_project.json": predictions_project("project", folder / "my images/ä", regions, categories, attribute),
         "via_regions.json": regions,
     }
     for name, document in documents.items():
@@ -67,9 +67,9 @@ def test_one_category_needs_no_attribute_unless_it_is_asked_for(tmp_path):
     project, _ = write_both(tmp_path, CATEGORIES, None)
     metadata = json.loads(project.read_text(encoding="utf-8"))["_via_img_metadata"]
     assert metadata["sub/b.png7"]["regions"][0]["region_attributes"] == {"score": "0.988"}
-    project = via_project("project", tmp_path, via_regions(RECORDS[2:], "kind"), ["cat"], "kind")  # new boxes are cats
+    project = predictions_project("project", tmp_path, via_regions(RECORDS[2:], "kind"), ["cat"], "kind")
     kind = project["_via_attributes"]["region"]["kind"]
-    assert kind["default_options"] == {"cat": True}
+    assert kind["default_options"] == {"cat": True}  # new boxes are cats
 
 
 def test_both_files_are_annotation_files_with_the_same_images(tmp_path):
@@ -89,7 +89,7 @@ def test_corrected_detections_go_back_in_as_one_more_annotation_file(attribute, 
     old = {name: via_entry(name, rect, attributes=own) for name in ("old 1.png", "old 2.png")}
     (tmp_path / "old.json").write_text(json.dumps(old), encoding="utf-8")
     corrected = tmp_path / "corrected.json"
-    data = via_project("corrected", tmp_path, via_regions(RECORDS, attribute), CATEGORIES, attribute)
+    data = predictions_project("corrected", tmp_path, via_regions(RECORDS, attribute), CATEGORIES, attribute)
     regions = data["_via_img_metadata"]["sub/b.png7"]["regions"]
     regions[0]["shape_attributes"]["x"] = 20
     del regions[1]

@@ -7,6 +7,7 @@ from annotations.via_files import SQUARE, Drawn, problem_of, via2_project, via_j
 from projects import via_entry
 
 from viadet.via.annotation_files import read_annotation_file
+from viadet.via.images import ViaImage
 
 DRAWN = [Drawn("b.png", [(SQUARE, {"kind": "kite"}), (SQUARE, {})]), Drawn("a.png", [])]
 
@@ -17,7 +18,7 @@ def test_regions_as_an_object_as_a_list_and_in_a_project_give_the_same(tmp_path,
     for text in (via_json(DRAWN), via_json(DRAWN, as_object=True), as_list, via2_project(DRAWN)):
         (tmp_path / "via.json").write_bytes(mark + text.encode())
         assert read_annotation_file(tmp_path / "via.json") == [
-            (
+            ViaImage(
                 "b.png",
                 [
                     {"shape_attributes": SQUARE, "region_attributes": {"kind": "kite"}},
@@ -25,7 +26,7 @@ def test_regions_as_an_object_as_a_list_and_in_a_project_give_the_same(tmp_path,
                 ],
                 1000,
             ),
-            ("a.png", [], 1000),
+            ViaImage("a.png", [], 1000),
         ]
 
 

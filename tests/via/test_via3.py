@@ -7,6 +7,7 @@ from annotations.via_files import SQUARE, Drawn, dump, problem_of, via3_csv, via
 from projects import polygon
 
 from viadet.via.annotation_files import read_annotation_file
+from viadet.via.images import ViaImage
 from viadet.via.shapes import outline_of
 
 SHAPES = [
@@ -51,7 +52,7 @@ def test_an_image_without_regions_is_in_the_project(tmp_path):
     project = project_of(
         metadata={"1_note": {"vid": 1, "z": [], "xy": [], "av": {"1": "a caption of the whole image"}}}
     )
-    assert read(tmp_path, project) == [("a.png", [], None)]
+    assert read(tmp_path, project) == [ViaImage("a.png", [])]
 
 
 @pytest.mark.parametrize(

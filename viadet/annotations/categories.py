@@ -9,6 +9,7 @@ from viadet.project.counting import first_names
 from viadet.project.errors import UserError
 from viadet.project.params import ConvertParams
 from viadet.via.images import UnusableError, short_repr
+from viadet.via.reviews import SUSPECT_ATTRIBUTE, SUSPICION
 
 ONLY_CATEGORY = "object"  # of regions without attributes
 MIN_SHARE = 0.5  # of the regions that have a value of an attribute which holds the category
@@ -121,9 +122,10 @@ def category_of(region: dict, categories: Categories) -> int:
 
 def _choose_attribute(regions: list[Any], values: Values, categories: list[str] | str) -> str | None:
     """Choose the only attribute that most regions have, and whose values repeat or are the categories."""
-    if all(isinstance(value, str) and SCORE.fullmatch(value) for value in values.get(SCORE_ATTRIBUTE, ())):
-        values = {attribute: counts for attribute, counts in values.items() if attribute != SCORE_ATTRIBUTE}
-    if not values:  # but the score, a part of corrected detections
+    for ours, form in ((SCORE_ATTRIBUTE, SCORE), (SUSPECT_ATTRIBUTE, SUSPICION)):
+        if all(isinstance(value, str) and form.fullmatch(value) for value in values.get(ours, ())):
+            values = {attribute: counts for attribute, counts in values.items() if attribute != ours}
+    if not values:  # but what we wrote into corrected detections or reviewed annotations
         return None
     _check_classes_share_an_attribute(regions, values)
     if categories == "auto":

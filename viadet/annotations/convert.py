@@ -1,5 +1,6 @@
 """Converting a folder with annotation files and images to COCO annotations."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ from viadet.project.params import ConvertParams
 from viadet.via.annotation_files import AnnotationFiles, read_annotation_files
 from viadet.via.data_files import is_image_file
 from viadet.via.images import UnusableError, ViaImage
+from viadet.via.reviews import is_suggestion
 from viadet.via.shapes import Points, Polyline, clip_outline, outline_of
 
 DAMAGED_FILE = "annotation file"  # the reason of faults
@@ -45,6 +47,8 @@ class Conversion(NamedTuple):
     image: ConvertedImage | None
     faults: list[Fault]
     polylines: int = 0  # taken as outlines
+    suggestions: int = 0  # of a review, that nobody accepted
+    regions: Sequence[int] = ()  # the number of each annotation's region, counted from 0
 
 
 class ResolvedImages(NamedTuple):
@@ -60,11 +64,13 @@ class DataSet(NamedTuple):
 
     origin: str  # the folder, as the user knows it
     annotation_files: list[str]  # as the user knows them
-    annotated: int  # images that they name, the missing ones too
+    entries: list[AnnotatedImage]  # all images that are there, sorted by file name
+    annotated: int  # images that the files name, the missing ones too
     other_files: list[str]  # .json and .csv files that VIA did not write, and what they are
     categories: Categories
     values: Values  # how often each region attribute has which value
     images: list[ConvertedImage]  # sorted by file name
+    regions: dict[str, Sequence[int]]  # by file name, the number of each annotation's region
     emptied: list[str]  # images whose regions were all left out
     left_out: dict[str, list[Fault]]  # faults of each of those; and of the others that have no box, by likely places
     unlisted: list[str]  # images without an entry in any annotation file
@@ -72,6 +78,8 @@ class DataSet(NamedTuple):
     changed: list[str]  # images with regions that have other bytes than VIA noted, each with both sizes
     turned: list[str]  # if some image's regions were drawn before EXIF turned it: those where nothing tells
     polylines: list[str]  # images with polylines that were taken as outlines, once for each
+    suggestions: list[str]  # images with a review's suggestions that nobody accepted, once for each
+    replaced: dict[str, list[str]]  # images as a review has them, by "FILE instead of OTHER FILE"
     faults: list[Fault]  # what was left out, or is an error
 
     @property
@@ -104,7 +112,7 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
     resolved = _resolve_images(files, index, origin)
     annotated, contradictions = merge_annotations(resolved.images)
     faults = [*_damaged_files(files, origin), *resolved.faults, *contradictions]
-    regions = [region for image in annotated for region in image.regions]
+    regions = [region for image in annotated for region in image.regions if not is_suggestion(region)]
     values = count_values(regions)
     try:
         categories = choose_categories(regions, values, params)
@@ -127,22 +135,22 @@ def convert_data_set(folder: Path, origin: str, params: ConvertParams) -> DataSe
     return DataSet(
         origin=origin,
         annotation_files=[user_path(origin, name) for name in files.images],
+        entries=annotated,
         annotated=len(annotated) + len(resolved.faults),
         other_files=other_files,
         categories=categories,
         values=values,
         images=images,
+        regions={entry.file_name: conversion.regions for entry, conversion in zip(annotated, converted, strict=True)},
         emptied=[image.file_name for image in emptied],
         left_out=left_out,
         unlisted=[name for name in image_names if name not in listed],
         filled=[image.file_name for image in annotated if image.has_empty_entry],
         changed=[text for image in annotated if (text := resolved.changed.get((image.source, image.file_name)))],
         turned=_doubtful_images(images, folder) if any(fault.reason == UNTURNED for fault in faults) else [],
-        polylines=[
-            entry.file_name
-            for entry, conversion in zip(annotated, converted, strict=True)
-            for _ in range(conversion.polylines)
-        ],
+        polylines=_once_for_each(annotated, [conversion.polylines for conversion in converted]),
+        suggestions=_once_for_each(annotated, [conversion.suggestions for conversion in converted]),
+        replaced=_replaced_entries(annotated),
         faults=faults,
     )
 
@@ -235,8 +243,11 @@ def _convert_image(
     if unturned := find_unturned(outlines, path, (width, height)):
         return Conversion(None, [_unturned_fault(entry, unturned)])
     annotations: dict[str, dict] = {}
-    faults, clipped_regions, polylines = [], 0, 0
+    numbers, faults, clipped_regions, polylines, suggestions = [], [], 0, 0, 0
     for number, (region, outline) in enumerate(zip(entry.regions, outlines, strict=True)):
+        if is_suggestion(region):
+            suggestions += 1
+            continue
         try:
             if isinstance(outline, UnusableError):
                 raise outline
@@ -246,7 +257,9 @@ def _convert_image(
             places = (entry.file_name, f"region {number}")
             faults.append(Fault("region", error.reason, entry.source, str(error), error.param, places))
         else:
-            annotations.setdefault(str(annotation), annotation)  # equal regions once
+            if str(annotation) not in annotations:  # equal regions once
+                annotations[str(annotation)] = annotation
+                numbers.append(number)
             clipped_regions += clipped != outline
             polylines += region["shape_attributes"]["name"] == "polyline"
     image = ConvertedImage(
@@ -254,10 +267,23 @@ def _convert_image(
         list(annotations.values()),
         skipped_regions=len(faults),
         clipped_regions=clipped_regions,
-        duplicate_regions=len(entry.regions) - len(faults) - len(annotations),
+        duplicate_regions=len(entry.regions) - suggestions - len(faults) - len(annotations),
         sha256=digest,
     )
-    return Conversion(image, faults, polylines)
+    return Conversion(image, faults, polylines, suggestions, numbers)
+
+
+def _once_for_each(annotated: list[AnnotatedImage], counts: list[int]) -> list[str]:
+    """Name each image as often as it has something."""
+    return [entry.file_name for entry, count in zip(annotated, counts, strict=True) for _ in range(count)]
+
+
+def _replaced_entries(annotated: list[AnnotatedImage]) -> dict[str, list[str]]:
+    replaced: dict[str, list[str]] = {}
+    for entry in annotated:
+        for source in entry.replaced:
+            replaced.setdefault(f"{entry.source} instead of {source}", []).append(entry.file_name)
+    return replaced
 
 
 def _outline_or_error(region: Any, polyline: Polyline) -> Points | UnusableError:

@@ -19,6 +19,8 @@ class AnnotatedImage(NamedTuple):
     regions: list[Any]  # as in VIA 2, unchecked
     source: str  # the annotation file that the regions come from
     has_empty_entry: bool = False  # beside this one, which has regions
+    file_attributes: Any = None  # of VIA 2, unchecked; None: there are none
+    replaced: tuple[str, ...] = ()  # other files, whose entries do not count: this one is of a later review
 
 
 class Difference(NamedTuple):
@@ -34,27 +36,33 @@ def merge_annotations(files: dict[str, list[ViaImage]]) -> tuple[list[AnnotatedI
     """Merge annotation files, whose file names must be resolved before: different names may mean the same image.
 
     Entries with the same regions count once. An entry without regions gives way to one with some: those who share the
-    work often load all images, and annotate only theirs.
+    work often load all images, and annotate only theirs. An entry of a review replaces those that it reviewed: all that
+    are of no review, or of an earlier one.
 
     Returns:
         The images, sorted by file name, and for each image whose entries have different regions a fault with the
         first difference; that image has the regions of its first entry. All such images of two files have the same
         reason, which counts them.
     """
-    entries: dict[str, list[Entry]] = {}
+    by_name: dict[str, list[tuple[str, ViaImage]]] = {}
     for source, images in files.items():
         for image in images:
-            entries.setdefault(image.file_name, []).append((source, image.regions))
+            by_name.setdefault(image.file_name, []).append((source, image))
     merged, differences = [], []
     filled_in: dict[str, set[str]] = {source: set() for source in files}  # images with regions
-    for name in sorted(entries):
-        filled = [entry for entry in entries[name] if entry[1]]
-        source, regions = (filled or entries[name])[0]
-        merged.append(AnnotatedImage(name, regions, source, 0 < len(filled) < len(entries[name])))
+    for name, images in sorted(by_name.items()):
+        latest = max(image.review for _, image in images)
+        entries = [(source, image) for source, image in images if image.review == latest]
+        replaced = tuple(dict.fromkeys(source for source, image in images if image.review != latest))
+        with_regions = [(source, image) for source, image in entries if image.regions]
+        source, first = (with_regions or entries)[0]
+        is_filled = 0 < len(with_regions) < len(entries)
+        merged.append(AnnotatedImage(name, first.regions, source, is_filled, first.file_attributes, replaced))
+        filled: list[Entry] = [(source, image.regions) for source, image in with_regions]
         for file, _ in filled:
             filled_in[file].add(name)
         for other in filled[1:]:
-            if kind := _kind_of_difference(regions, other[1]):
+            if kind := _kind_of_difference(first.regions, other[1]):
                 differences.append(Difference(name, filled[0], other, kind))
     return merged, _contradictions(differences, filled_in)
 

@@ -109,6 +109,8 @@ class Report:
             "images_with_equal_regions": Counter(self.duplicates),
             "images_with_clipped_regions": Counter(self.clipped),
             "images_with_polylines_as_outlines": Counter(self.data_set.polylines),
+            "images_with_suggestions": Counter(self.data_set.suggestions),
+            "images_of_reviews": self.data_set.replaced,
             "warnings": self.warnings,
         }
 
@@ -139,6 +141,9 @@ class Report:
         lines += _region_line("left out: {} equal to another one of the same image", self.duplicates)
         lines += _region_line("clipped: {} that reached beyond the edge of the image", self.clipped)
         lines += _region_line("taken as outlines by convert.polyline: {}", data_set.polylines, "polyline")
+        lines += _region_line("left out: {} of a review that nobody accepted", data_set.suggestions, "suggestion")
+        for files, names in data_set.replaced.items():
+            lines += _name_line(f"{{}} as reviewed in {files}", names)
         return lines + [f"warning: {line}" for line in self.warnings] + found_params(data_set.categories, self.params)
 
 

@@ -7,6 +7,7 @@ from viadet.commands.experiments import experiments
 from viadet.commands.export import export
 from viadet.commands.predict import predict
 from viadet.commands.repeat import repeat
+from viadet.commands.review import review
 from viadet.project.errors import escape_unprintable, one_line_errors
 
 
@@ -19,5 +20,5 @@ def main(context: click.Context) -> None:
     context.with_resource(one_line_errors(context.invoked_subcommand, "run the same command again"))
 
 
-for command in (compare, experiments, export, predict, repeat):
+for command in (compare, experiments, export, predict, repeat, review):
     main.add_command(command)

@@ -286,7 +286,7 @@ def write_tables(
 ) -> None:
     """Write all but the pictures; `root` is the folder of the images."""
     from viadet.inference.records import coco_images, coco_results, write_detections_csv, write_unsure_csv
-    from viadet.inference.via_files import via_project, via_regions
+    from viadet.inference.via_files import predictions_project, via_regions
 
     def write(name: str, document: dict | list) -> None:
         with replaced_file(out / name) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
@@ -298,9 +298,10 @@ def write_tables(
     write_detections_csv(out / "detections.csv", records)
     regions = via_regions(records, attribute)
     write("via_regions.json", regions)
-    write("via_project.json", via_project("via_project", root, regions, categories, attribute))
+    write("via_project.json", predictions_project("via_project", root, regions, categories, attribute))
     if unsure:
         least_sure = sorted(records, key=lambda record: record.unsureness, reverse=True)[:unsure]
         write_unsure_csv(out / "unsure.csv", least_sure)
         regions = via_regions(least_sure, attribute)
-        write("unsure_via_project.json", via_project("unsure_via_project", root, regions, categories, attribute))
+        name = "unsure_via_project"
+        write(f"{name}.json", predictions_project(name, root, regions, categories, attribute))

@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from viadet.commands.programs import check_identity, enter_project, read_output,
 from viadet.commands.revisions import outdated_outputs
 from viadet.project.errors import UserError
 from viadet.project.metric_names import AP_NAMES, EVALUATE_PATH
+
+if TYPE_CHECKING:
+    from viadet.project.params import Recipe
 
 
 @click.command()
@@ -59,27 +63,35 @@ def repeat(seeds: int | None, folds: int | None, changes: tuple[str, ...], other
     enter_project()
     check_identity()
     compared = [changes, (*changes, *other_changes)] if other_changes else [changes]
-    recipes = [checked_recipe_name(side) for side in compared]
+    recipes = [checked_recipe(side)[0] for side in compared]
     uncommitted = read_output("git", "diff", "HEAD")
     sides = [
         plan_repetitions(recipe, seeds, folds, side, uncommitted)
         for recipe, side in zip(recipes, compared, strict=True)
     ]
-    finished = read_output("dvc", "exp", "list", "--name-only").split()
     pairs = zip(*(side.items() for side in sides), strict=True)
-    for pair in pairs:  # one after the other, so that an interrupted command leaves whole pairs
-        for experiment, params in pair:
-            if experiment not in finished:
-                options = [argument for param in params for argument in ("-S", param)]
-                run_visibly("dvc", "exp", "run", "--temp", "-n", experiment, *options, "evaluate")
+    run_repetitions(dict(one for pair in pairs for one in pair))  # an interrupted command leaves whole pairs
     names = [name for side in sides for name in side]
     outdated = outdated_outputs(names, [EVALUATE_PATH])
     metrics = {name: {} if outdated[name] else metrics_show(EVALUATE_PATH, rev=name) for name in names}
     print(markdown_table([{name: metrics[name] for name in side} for side in sides]))
 
 
-def checked_recipe_name(changes: tuple[str, ...]) -> str:
-    """Apply changes to a copy of params.yaml as DVC will, and check the recipe that will run; its name.
+def run_repetitions(planned: dict[str, list[str]]) -> None:
+    """Run the experiments, each with its params, one after the other, but not those that were run before.
+
+    Raises:
+        UserError: one fails.
+    """
+    finished = read_output("dvc", "exp", "list", "--name-only").split()
+    for experiment, params in planned.items():
+        if experiment not in finished:
+            options = [argument for param in params for argument in ("-S", param)]
+            run_visibly("dvc", "exp", "run", "--temp", "-n", experiment, *options, "evaluate")
+
+
+def checked_recipe(changes: tuple[str, ...]) -> tuple[str, "Recipe"]:
+    """Apply changes to a copy of params.yaml as DVC will, and check the recipe that will run; its name, and itself.
 
     Raises:
         UserError: a change that is not KEY=VALUE of a known key, no such recipe, or a value that is not allowed.
@@ -101,7 +113,7 @@ def checked_recipe_name(changes: tuple[str, ...]) -> str:
             name, recipe = read_recipe_name(), read_recipe()
     for key in ("fetch.source", "fetch.manifest", "model.init"):
         check_path(name, key, attrgetter(key)(recipe))
-    return name
+    return name, recipe
 
 
 def check_path(recipe: str, key: str, value: str | None) -> None:

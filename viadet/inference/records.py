@@ -55,15 +55,16 @@ def write_detections_csv(path: Path, records: Sequence[ImageRecord]) -> None:
             x, y, width, height = result["bbox"]
             corners = [round(value, 2) for value in (x, y, x + width, y + height)]
             rows.append([record.file_name, category, result["score"], *corners])
-    _write_rows(path, rows)
+    write_rows(path, rows)
 
 
 def write_unsure_csv(path: Path, records: Sequence[ImageRecord]) -> None:
     """Write the images with their unsureness."""
-    _write_rows(path, [["file_name", "unsureness"], *([r.file_name, format(r.unsureness, ".6g")] for r in records)])
+    write_rows(path, [["file_name", "unsureness"], *([r.file_name, format(r.unsureness, ".6g")] for r in records)])
 
 
-def _write_rows(path: Path, rows: Iterable[Sequence]) -> None:
+def write_rows(path: Path, rows: Iterable[Sequence]) -> None:
+    """Write a table as CSV."""
     # file names may have bytes that are not UTF-8
     with replaced_file(path) as new, new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)

@@ -6,11 +6,9 @@ from pathlib import Path
 from viadet.annotations.categories import SCORE_ATTRIBUTE
 from viadet.inference.records import ImageRecord
 from viadet.project.errors import UserError
+from viadet.via.project_files import choice_attribute, text_attribute, via_entries, via_project
 
 CLASS_ATTRIBUTE = "category"
-# Signs that VIA would take for parts of a URL, and bytes of a name that are not UTF-8, which a URL can have.
-URL_SIGNS = {ord(sign): f"%{ord(sign):02X}" for sign in "%#?"}
-URL_SIGNS |= {0xDC00 + byte: f"%{byte:02X}" for byte in range(128, 256)}
 
 
 def class_attribute(categories: Sequence[str], attribute: str | None) -> str | None:
@@ -28,7 +26,7 @@ def class_attribute(categories: Sequence[str], attribute: str | None) -> str | N
 
 def via_regions(records: Iterable[ImageRecord], attribute: str | None) -> dict[str, dict]:
     """Make annotations as VIA 2 exports and imports them: an entry for each image, a rectangle for each detection."""
-    entries = {}
+    images = []
     for record in records:
         regions = []
         for category, result in zip(record.detections.names, record.detections.rows(), strict=True):
@@ -37,18 +35,14 @@ def via_regions(records: Iterable[ImageRecord], attribute: str | None) -> dict[s
             values = {attribute: category} if attribute else {}
             values[SCORE_ATTRIBUTE] = f"{result['score']:.3f}"
             regions.append({"shape_attributes": shape, "region_attributes": values})
-        name = record.file_name.translate(URL_SIGNS)
-        entry = {"filename": name, "size": record.bytes, "regions": regions, "file_attributes": {}}
-        entries[f"{name}{record.bytes}"] = entry
-    return entries
+        images.append((record.file_name, record.bytes, regions, {}))
+    return via_entries(images)
 
 
-def via_project(
+def predictions_project(
     name: str, root: Path, regions: dict[str, dict], categories: Sequence[str], attribute: str | None
 ) -> dict:
-    """Make a project of VIA 2, which finds its images wherever VIA's page lies on this computer.
-
-    A box that is drawn in it gets the category by itself if there is only one.
+    """Make a project of VIA 2 of predictions; a box that is drawn in it gets the category if there is only one.
 
     Args:
         name: of the project.
@@ -57,26 +51,7 @@ def via_project(
         categories: names, in order of their ids.
         attribute: as of `class_attribute`.
     """
-    image = {"region_label": attribute or SCORE_ATTRIBUTE}  # what is drawn at each box
-    attributes: dict[str, dict] = {}
-    if attribute:
-        default = {categories[0]: True} if len(categories) == 1 else {}
-        options = dict.fromkeys(categories, "")
-        attributes[attribute] = {
-            "type": "dropdown",
-            "description": "",
-            "options": options,
-            "default_options": default,
-        }
-        if len(categories) > 1:
-            image["region_color"] = attribute
-    description = "the detector's, 0 to 1; empty for boxes drawn by hand"
-    attributes[SCORE_ATTRIBUTE] = {"type": "text", "description": description, "default_value": ""}
-    folder = root.as_uri().rstrip("/") + "/"  # a path would be taken as relative on Windows
-    return {
-        "_via_settings": {"ui": {"image": image}, "core": {"default_filepath": folder}, "project": {"name": name}},
-        "_via_img_metadata": regions,
-        "_via_attributes": {"region": attributes, "file": {}},
-        "_via_data_format_version": "2.0.10",
-        "_via_image_id_list": list(regions),
-    }
+    attributes = {attribute: choice_attribute(categories)} if attribute else {}
+    attributes[SCORE_ATTRIBUTE] = text_attribute("the detector's, 0 to 1; empty for boxes drawn by hand")
+    colour = attribute if len(categories) > 1 else None
+    return via_project(name, root, regions, attributes, {}, attribute or SCORE_ATTRIBUTE, colour)

@@ -11,6 +11,7 @@ from viadet.via.images import DamagedFileError, ViaImage, checked_file_name, rea
 from viadet.via.json_files import parse_json, size_of
 
 COLUMNS = ("filename", "file_size", "region_count", "region_shape_attributes", "region_attributes")
+FILE_ATTRIBUTES = "file_attributes"  # a column that may be missing
 UNDEFINED = re.compile(r'("(?:[^"\\]|\\.)*")|\bundefined\b')  # a string, or JavaScript's undefined outside of one
 SEPARATOR_LINE = re.compile(r"""\s*"?sep=([;,|\t]).*(?:\r\n?|\n)""", re.IGNORECASE)
 
@@ -33,10 +34,14 @@ def images_of_csv(text: str) -> list[ViaImage]:
     if missing:
         raise DamagedFileError(f"is not a VIA file: the first row lacks the columns {', '.join(missing)}")
     images: dict[tuple[str, str], list[Any]] = {}
+    attributes: dict[tuple[str, str], dict] = {}
     places = ((f"row {number}", row) for number, row in enumerate(rows, start=2 if content == text else 3))
-    for name, size, region in read_all(places, lambda row: _region_of(row, header)):
+    for name, size, file_attributes, region in read_all(places, lambda row: _region_of(row, header)):
         images.setdefault((name, size), []).extend(region)
-    return [ViaImage(name, regions, _size(size)) for (name, size), regions in images.items()]
+        attributes.setdefault((name, size), {}).update(file_attributes)
+    return [
+        ViaImage(name, regions, _size(size), attributes[name, size] or None) for (name, size), regions in images.items()
+    ]
 
 
 def separator_and_rest(text: str) -> tuple[str | None, str]:
@@ -94,8 +99,8 @@ def json_cell(cells: dict[str, str], column: str, kind: type[dict] | type[list])
     return value
 
 
-def _region_of(row: list[str], header: list[str]) -> tuple[str, str, list[dict]]:
-    """Give a row's file name, file size, and region in a list, which is empty for an image without regions."""
+def _region_of(row: list[str], header: list[str]) -> tuple[str, str, dict, list[dict]]:
+    """Give a row's file name, file size, file attributes, and region in a list, empty for an image without any."""
     if len(row) > len(header) and header[0] == "filename":  # VIA does not quote a file name with commas
         surplus = len(row) - len(header)
         row = [",".join(row[: surplus + 1]), *row[surplus + 1 :]]
@@ -106,7 +111,8 @@ def _region_of(row: list[str], header: list[str]) -> tuple[str, str, list[dict]]
         "region_attributes": json_cell(cells, "region_attributes", dict),
     }
     is_region = any(region.values()) or cells["region_count"].strip() not in ("0", "")
-    return name, cells["file_size"].strip(), [region] if is_region else []
+    attributes = json_cell(cells, FILE_ATTRIBUTES, dict) if FILE_ATTRIBUTES in header else {}
+    return name, cells["file_size"].strip(), attributes, [region] if is_region else []
 
 
 def _size(cell: str) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from viadet.project.counting import counted
+from viadet.via.reviews import review_of
 
 LINE_BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories that a message of one line can't show
 
@@ -18,6 +19,12 @@ class ViaImage(NamedTuple):
     file_name: str  # as in the file: a name, a path of any system, or a URL
     regions: list[Any]  # as in VIA 2: {"shape_attributes": {…}, "region_attributes": {…}}, but unchecked
     size: int | None = None  # bytes of the image file, where VIA knew it
+    file_attributes: Any = None  # of VIA 2, unchecked; None: there are none
+
+    @property
+    def review(self) -> int:
+        """Number of the review that the entry comes from, 0: of none."""
+        return review_of(self.file_attributes)
 
 
 class DamagedFileError(Exception):

@@ -55,4 +55,5 @@ def _image_of(entry: Any) -> ViaImage:
     name, regions = checked_file_name(entry["filename"]), entry["regions"]
     if not isinstance(regions, list | dict):
         raise DamagedFileError(f"has {short_repr(regions)} in regions, expected a list or an object", short_repr(name))
-    return ViaImage(name, list(regions.values()) if isinstance(regions, dict) else regions, size_of(entry.get("size")))
+    regions = list(regions.values()) if isinstance(regions, dict) else regions
+    return ViaImage(name, regions, size_of(entry.get("size")), entry.get("file_attributes") or None)
