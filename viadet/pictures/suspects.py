@@ -34,7 +34,7 @@ class ShownSuspect(NamedTuple):
 
 
 def render_suspects(origin: str, summary: str, suspects: Sequence[ShownSuspect]) -> str:
-    """Render the page as HTML; each image is decoded once if its suspects are given one after another, or else again.
+    """Render the page as HTML; each image is decoded once.
 
     Raises:
         FileError: an image can't be read any more.

@@ -16,7 +16,10 @@ from viadet.via.shapes import outline_of
 
 SUGGESTED_KINDS = ("missing", "loose")  # of which the detector's box is a region of its own
 VIA2_SHAPES = ("rect", "circle", "ellipse", "polygon", "polyline", "point")
-NOT_BY_HAND = "written by `viadet review`; delete it to accept a suggested box"
+DESCRIPTIONS = {
+    SUSPECT_ATTRIBUTE: "written by `viadet review`; delete it to accept a suggested box",
+    REVIEW_ATTRIBUTE: "written by `viadet review`; keep it, the latest review of an image counts",
+}
 
 
 class ReviewProject(NamedTuple):
@@ -134,8 +137,7 @@ def describe_attributes(values: Iterable[dict], categories: Categories) -> dict[
             ticks = sorted({option for value in own if isinstance(value, dict) for option in value})
             described[attribute] = choice_attribute(ticks, "checkbox")
         else:
-            ours = attribute in (SUSPECT_ATTRIBUTE, REVIEW_ATTRIBUTE)
-            described[attribute] = text_attribute(NOT_BY_HAND if ours else "")
+            described[attribute] = text_attribute(DESCRIPTIONS.get(attribute, ""))
     return described
 
 

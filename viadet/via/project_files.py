@@ -32,18 +32,17 @@ def text_attribute(description: str = "") -> dict:
     return {"type": "text", "description": description, "default_value": ""}
 
 
-def choice_attribute(options: Sequence[str], kind: str = "dropdown", description: str = "") -> dict:
+def choice_attribute(options: Sequence[str], kind: str = "dropdown") -> dict:
     """Describe an attribute with these values, of which a new region gets the only one by itself.
 
     Args:
         options: the values.
         kind: dropdown, or checkbox for several of them.
-        description: shown beside its name.
     """
     default = {options[0]: True} if len(options) == 1 and kind == "dropdown" else {}
     return {
         "type": kind,
-        "description": description,
+        "description": "",
         "options": dict.fromkeys(options, ""),
         "default_options": default,
     }
