@@ -14,15 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from annotations.via_files import convert_params
 from click.testing import CliRunner
 from inference.test_via_files import RECORDS
 from PIL import Image
 from pycocotools.coco import COCO
 
 import viadet
+from viadet.annotations.convert import convert_data_set
 from viadet.commands.app import main
-from viadet.commands.predict import Results, detect_all, end_with, write_tables
+from viadet.commands.predict import Results, detect_all, end_with, write_results, write_tables
 from viadet.detection import detector as detector_module
+from viadet.inference import via_files
 from viadet.inference.image_files import find_image_files
 from viadet.pictures import detections as pictures_module
 
@@ -106,6 +109,67 @@ def test_the_least_sure_images_are_listed_and_in_a_via_project_of_their_own(phot
     project = json.loads((out / "unsure_via_project.json").read_text(encoding="utf-8"))
     shown = [project["_via_img_metadata"][key]["filename"] for key in project["_via_image_id_list"]]
     assert shown == [name for name, _ in rows]
+
+
+def images_below(folder):
+    return {name: data for name, data in contents(folder).items() if name.suffix in (".jpg", ".png")}
+
+
+def test_the_least_sure_images_are_moved_and_go_with_their_corrected_project_into_the_data_set(photographs, model_dir):
+    images = images_below(photographs)
+    code, output = predict("photographs", "--model", model_dir, "--unsure", 2, "--move", "--out", "round_1")
+    assert code == 0, output
+    end = f"; 2 images moved into {Path('round_1/unsure')}; VIA 2 opens {Path('round_1/unsure_via_project.json')}"
+    assert last_line(output).endswith(end)
+    moved, left = images_below(Path("round_1/unsure")), images_below(photographs)
+    assert len(moved) == 2 and len(left) == 1
+    assert moved | left == images
+    rows = Path("round_1/unsure.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert {row.rsplit(",", 1)[0] for row in rows} == {path.as_posix() for path in moved}
+
+    project = json.loads(Path("round_1/unsure_via_project.json").read_text(encoding="utf-8"))
+    assert project["_via_settings"]["core"]["default_filepath"] == Path("round_1/unsure").absolute().as_uri() + "/"
+    [kept, emptied] = project["_via_img_metadata"].values()  # corrected: a box is left in one of them
+    kept["regions"], emptied["regions"] = kept["regions"][:1], []
+    Path("round_1/unsure/unsure_via_project.json").write_text(json.dumps(project), encoding="utf-8")
+    Path("data/own").mkdir(parents=True)
+    photographs.rename("data/own/new")
+    Path("round_1/unsure").rename("data/own/round_1")
+    data_set = convert_data_set(Path("data/own"), "data/own", convert_params(attribute="auto"))
+    assert not data_set.faults
+    boxes = {image.image["file_name"]: len(image.annotations) for image in data_set.images}
+    assert boxes == {f"round_1/{kept['filename']}": 1, f"round_1/{emptied['filename']}": 0}
+    assert data_set.unlisted == [f"new/{path.as_posix()}" for path in left]
+
+
+@pytest.mark.parametrize("more", [[], ["--out", "photographs/sub/round_1"]])
+def test_if_the_project_cannot_be_written_all_images_are_back(photographs, model_dir, monkeypatch, more):
+    images, moved = images_below(photographs), []
+
+    def fail(*_):
+        moved.extend(path for path in photographs.parent.rglob("unsure/**/*.*"))
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(via_files, "predictions_project", lambda name, *rest: {} if name == "via_project" else fail())
+    code, output = predict("photographs", "--model", model_dir, "--unsure", 2, "--move", *more)
+    assert code == 1 and len(moved) == 2
+    assert last_line(output).endswith(" keeps what was written before, and no image was moved")
+    assert images.items() <= images_below(photographs).items()
+    assert not list(photographs.parent.rglob("unsure"))
+
+
+@pytest.mark.needs("symlinks")
+def test_links_are_not_moved_and_without_a_number_nothing_is(photographs, model_dir):
+    (photographs / "link.jpg").symlink_to(photographs / "b.jpg")
+    good = ["photographs", "--model", model_dir, "--move"]
+    for arguments, reason in [
+        (good, "--move moves the images of --unsure; say how many, such as --unsure 50"),
+        ([*good, "--unsure", 1], f"1 image is a link, which --move can't move: {photographs / 'link.jpg'}; put "),
+    ]:
+        before = contents(photographs.parent)
+        code, output = predict(*arguments)
+        assert (code, last_line(output)[: len(reason) + 9]) == (1, f"predict: {reason}")
+        assert contents(photographs.parent) == before
 
 
 def test_several_models_detect_together(photographs, model_dir, other_model):
@@ -303,6 +367,16 @@ def test_an_image_that_vanishes_after_it_was_read_is_left_out_alone(photographs,
     assert results.errors == [f"{photographs / 'dot.png'} is gone since it was read; check its name and place"]
     assert [record.file_name for record in results.records] == ["b.jpg", "sub/a.jpg"]
     assert {path.name for path in Path("predictions/pictures").iterdir()} == {"b.jpg", "sub_a.jpg"}
+
+
+def test_if_not_all_images_were_looked_at_none_is_moved(photographs, model_dir):
+    results = detect_with(model_dir, lambda: True, "photographs")
+    images = images_below(photographs)
+    place = write_results(Path("predictions"), find_image_files(["photographs"]), results, ["balloon"], None, 2, True)
+    assert place == "predictions has the detections of 1 of 3 images; none was moved"
+    assert images_below(photographs) == images
+    project = json.loads(Path("predictions/unsure_via_project.json").read_text(encoding="utf-8"))
+    assert project["_via_settings"]["core"]["default_filepath"] == photographs.as_uri() + "/"
 
 
 def test_an_error_that_nobody_expected_is_raised_after_what_is_done_is_written(photographs, model_dir, capsys):

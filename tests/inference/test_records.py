@@ -4,11 +4,9 @@ import csv
 import dataclasses
 import json
 import os
-import shutil
 
 import pytest
 from inference.test_via_files import CATEGORIES, RECORDS
-from projects import REPOSITORY
 from pycocotools.coco import COCO
 
 from viadet.inference.records import coco_images, coco_results, unsureness, write_detections_csv, write_unsure_csv
@@ -63,29 +61,3 @@ def test_names_like_formulas_stay_names(tmp_path):
 def test_the_least_sure_images_are_listed_in_the_given_order(tmp_path):
     write_unsure_csv(tmp_path / "unsure.csv", [RECORDS[2], RECORDS[0]])
     assert rows_of(tmp_path / "unsure.csv") == [["file_name", "unsureness"], ["a.png", "0"], ["sub/b.png", "0"]]
-
-
-@pytest.mark.parametrize("document", ["README.md", "docs/predict.md"])
-def test_the_documented_line_moves_the_listed_images_and_replaces_none(document, tmp_path, monkeypatch):
-    lines = (REPOSITORY / document).read_text(encoding="utf-8").splitlines()
-    [program] = [line.split("'")[1] for line in lines if line.startswith("python -c 'import csv, shutil;")]
-    monkeypatch.chdir(tmp_path)
-    records = [*RECORDS, renamed(RECORDS[2], 'ä, "b".png')]
-    names = [record.file_name for record in records]
-    for name in (*names, "other.png"):
-        path = tmp_path / "data/own/new" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name, encoding="utf-8")
-    (tmp_path / "data/own/round_1").mkdir()
-    (tmp_path / "to_correct").mkdir()
-    write_unsure_csv(tmp_path / "to_correct/unsure.csv", records)
-    exec(program, {})
-    moved = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "data/own/round_1").iterdir()}
-    assert moved == {name.rpartition("/")[2]: name for name in names}
-    assert [path.name for path in (tmp_path / "data/own/new").rglob("*.png")] == ["other.png"]
-
-    (tmp_path / "data/own/new/a.png").write_text("another image", encoding="utf-8")
-    write_unsure_csv(tmp_path / "to_correct/unsure.csv", [RECORDS[2]])
-    with pytest.raises(shutil.Error, match="already exists"):
-        exec(program, {})
-    assert (tmp_path / "data/own/round_1/a.png").read_text(encoding="utf-8") == "a.png"

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 PICTURES_BEHIND = 16  # that are not drawn yet when the network goes on
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+UNSURE_PROJECT = "unsure_via_project"
+UNSURE_DIR = "unsure"  # with the images of that project, if they are moved
 
 
 @click.command(short_help="Detect objects in images.")
@@ -42,6 +44,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 @click.option("--size", type=int, help="Longer side of the network's input, px.  [default: as evaluated, or trained]")
 @click.option("--views", is_flag=True, help="Merge several scales, plain and mirrored: slower, more accurate.")
 @click.option("--unsure", type=click.IntRange(1), help="Also list this many images, the least sure first.")
+@click.option("--move", is_flag=True, help="Move the images of --unsure into OUT/unsure.")
 @click.option("--attribute", help="VIA's attribute for the category.  [default: category; none if there is only one]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @click.option("--workers", type=click.IntRange(0, 64), help="Processes that decode and draw.  [default: by device]")
@@ -53,6 +56,7 @@ def predict(
     size: int | None,
     views: bool,
     unsure: int | None,
+    move: bool,
     attribute: str | None,
     device: str,
     workers: int | None,
@@ -64,21 +68,28 @@ def predict(
     Writes  into OUT, for detections of at least the threshold:
             pictures/, detections.csv, coco_results.json (and coco_images.json),
             via_project.json and via_regions.json, which VIA 2 opens;
-            with --unsure: unsure.csv and unsure_via_project.json
+            with --unsure: unsure.csv and unsure_via_project.json;
+            with --move: unsure/, the images of that project, which leave
+            their folder. Save the corrected project there, and move unsure/
+            into data/own: it is annotated then, and is not chosen again.
 
     \b
     Examples
       viadet predict photographs --model data/model
-      viadet predict 'photographs/**/*.jpg' --views --unsure 50 --out to_correct
+      viadet predict data/own/new --views --unsure 50 --move --out round_1
       viadet predict photographs --model seed_0 --model seed_1 --model seed_2
     """
     from viadet.detection.loading import load_detector
-    from viadet.inference.image_files import PICTURES_NAME, find_image_files
+    from viadet.inference.image_files import PICTURES_NAME, check_movable, find_image_files
     from viadet.inference.via_files import class_attribute
     from viadet.inference.worker_pool import workers_for
     from viadet.network.device import keep_freed_memory, pick_device
 
+    if move and not unsure:
+        raise UserError("--move moves the images of --unsure; say how many, such as --unsure 50")
     files = find_image_files(images)
+    if move:
+        check_movable(files.paths)
     if files.left_out:
         print(f"left out {counted(files.left_out, 'picture')} of earlier predictions")
     if files.unread:
@@ -93,9 +104,9 @@ def predict(
     workers = workers_for(len(files.names), detector.device) if workers is None else workers
     with deferred_interrupt() as interrupt, new_folder(out):
         results = detect_all(detector, files, threshold, out / PICTURES_NAME, workers, interrupt)
-        place = write_results(out, files, results, categories, attribute, unsure)
+        place = write_results(out, files, results, categories, attribute, unsure, move)
     end_with(results, len(files.names), place)
-    print(f"{place}; VIA 2 opens {out / 'via_project.json'}")
+    print(f"{place}; VIA 2 opens {out / (f'{UNSURE_PROJECT}.json' if unsure else 'via_project.json')}")
 
 
 def describe_models(folders: Sequence[Path], detector: Detector) -> str:
@@ -142,6 +153,10 @@ class Results:
     records: list[ImageRecord] = field(default_factory=list)  # of images with a picture
     errors: list[str] = field(default_factory=list)  # of images that were left out
     stopped: Exception | None = None  # what ended it early, such as a full disk; an interrupt is none
+
+    def looked_at_all(self, images: int) -> bool:
+        """Whether nothing ended it before the last of so many images."""
+        return self.stopped is None and len(self.records) + len(self.errors) == images
 
     def leave_out(self, problem: UserError | str) -> None:
         """Note that an image is left out, and say so at once."""
@@ -227,9 +242,17 @@ def bytes_of(path: Path) -> int | None:
 
 
 def write_results(
-    out: Path, files: ImageFiles, results: Results, categories: list[str], attribute: str | None, unsure: int | None
+    out: Path,
+    files: ImageFiles,
+    results: Results,
+    categories: list[str],
+    attribute: str | None,
+    unsure: int | None,
+    move: bool,
 ) -> str:
     """Write the tables, if need be instead of the pictures, as all the time was spent on what they hold.
+
+    Images are moved only if all were looked at: others may be less sure.
 
     Returns:
         What is there now.
@@ -243,7 +266,8 @@ def write_results(
     if not done:
         return "nothing was written"
     place = f"{out} has the detections of {done} of {counted(len(files.names), 'image')}"
-    tables = (out, files.root, results.records, categories, attribute, unsure)
+    move_to = out / UNSURE_DIR if move and results.looked_at_all(len(files.names)) else None
+    tables = (out, files.root, results.records, categories, attribute, unsure, move_to)
     try:
         try:
             write_tables(*tables)
@@ -255,7 +279,10 @@ def write_results(
             results.stopped = error
             place += ", but no pictures: they were deleted to make room for the tables"
     except OSError as error:
-        raise UserError(f"{os_error_reason(error)}; {out} keeps what was written before") from None
+        unmoved = ", and no image was moved" if move else ""
+        raise UserError(f"{os_error_reason(error)}; {out} keeps what was written before{unmoved}") from None
+    if move:
+        place += f"; {counted(min(unsure or 0, done), 'image')} moved into {move_to}" if move_to else "; none was moved"
     return place
 
 
@@ -274,7 +301,7 @@ def end_with(results: Results, images: int, place: str) -> None:
     if stopped is not None:
         print(f"predict: stopped by an error; {place}", file=sys.stderr)
         raise stopped
-    if len(results.records) + len(errors) < images:
+    if not results.looked_at_all(images):
         print(f"predict: interrupted; {place}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     if errors:
@@ -282,9 +309,16 @@ def end_with(results: Results, images: int, place: str) -> None:
 
 
 def write_tables(
-    out: Path, root: Path, records: list[ImageRecord], categories: list[str], attribute: str | None, unsure: int | None
+    out: Path,
+    root: Path,
+    records: list[ImageRecord],
+    categories: list[str],
+    attribute: str | None,
+    unsure: int | None,
+    move_to: Path | None = None,
 ) -> None:
-    """Write all but the pictures; `root` is the folder of the images."""
+    """Write all but the pictures; `root` is the folder of the images, `move_to` the one that the least sure go to."""
+    from viadet.inference.image_files import moved_files
     from viadet.inference.records import coco_images, coco_results, write_detections_csv, write_unsure_csv
     from viadet.inference.via_files import predictions_project, via_regions
 
@@ -301,7 +335,9 @@ def write_tables(
     write("via_project.json", predictions_project("via_project", root, regions, categories, attribute))
     if unsure:
         least_sure = sorted(records, key=lambda record: record.unsureness, reverse=True)[:unsure]
-        write_unsure_csv(out / "unsure.csv", least_sure)
-        regions = via_regions(least_sure, attribute)
-        name = "unsure_via_project"
-        write(f"{name}.json", predictions_project(name, root, regions, categories, attribute))
+        names = [record.file_name for record in least_sure]
+        with moved_files(root, names, move_to) if move_to else contextlib.nullcontext():
+            write_unsure_csv(out / "unsure.csv", least_sure)
+            regions = via_regions(least_sure, attribute)
+            project = predictions_project(UNSURE_PROJECT, (move_to or root).absolute(), regions, categories, attribute)
+            write(f"{UNSURE_PROJECT}.json", project)

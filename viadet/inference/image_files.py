@@ -1,13 +1,15 @@
 """The image files that arguments of the command line stand for: files, folders, glob patterns."""
 
+import contextlib
 import glob
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from viadet.images.decoding import SUFFIXES
-from viadet.project.counting import counted
+from viadet.project.counting import counted, first_names
 from viadet.project.errors import UserError
 from viadet.via.data_files import describe_unread, files_below, is_image_file
 
@@ -74,6 +76,46 @@ def find_image_files(arguments: Sequence[str]) -> ImageFiles:
         raise UserError("the images are on several drives; name those of one drive at a time") from None
     names = [path.relative_to(root).as_posix() for path in paths]
     return ImageFiles(root, names, len(pictures - set(paths)), describe_unread(others.keys() - paths.keys()))
+
+
+def check_movable(paths: Sequence[Path]) -> None:
+    """Check that images are files themselves.
+
+    Raises:
+        UserError: some are links, which may lead nowhere from another folder; names the first.
+    """
+    links = [str(path) for path in paths if path.is_symlink()]
+    if links:
+        are = "is a link" if len(links) == 1 else "are links"
+        raise UserError(
+            f"{counted(len(links), 'image')} {are}, which --move can't move: {first_names(links)}; put the images "
+            "themselves there"
+        )
+
+
+@contextlib.contextmanager
+def moved_files(root: Path, names: Sequence[str], folder: Path) -> Iterator[None]:
+    """Move files from `root` to the same places below a new `folder`; all go back if the block ends with an error.
+
+    Args:
+        root: the folder that the names are relative to.
+        names: of the files.
+        folder: must not exist.
+
+    Raises:
+        OSError: a file can't be moved; none is then.
+    """
+    try:
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(root / name, folder / name)  # also to another disk
+        yield
+    except BaseException:
+        for name in names:
+            if not (root / name).exists():
+                shutil.move(folder / name, root / name)
+        shutil.rmtree(folder, ignore_errors=True)  # empty folders, and the copy of a file that can't be deleted
+        raise
 
 
 def _files_of(argument: str, place: Path) -> list[Path]:
