@@ -82,6 +82,8 @@ def main() -> None:
             COCO_DIR / "train.json", IMAGE_DIR, params, spec.input_wh, spec.fill_rgb, owner=f"train_{group.rank}"
         )
     )
+    if params.repeat_threshold is not None:
+        print(images.describe_repeats())
 
     def validate(average: nn.Module) -> dict[str, float]:
         return evaluate_coco(val_coco, detect_plain(Detector(average, spec), val_coco, IMAGE_DIR)).stats

@@ -1,6 +1,7 @@
 """Show the training set: as annotated, as the network sees it, and its boxes against the anchors.
 
-Warns of objects that the network's sizes, the augmentation and evaluate.max_detections leave out.
+Warns of objects that the network's sizes, the augmentation and evaluate.max_detections leave out, and of starting
+weights that were made for other anchors.
 
 Reads   data/coco/{train,val}.json (and test.json, for the warnings), data/raw/ (the training images),
         data/init/start.json
@@ -17,9 +18,9 @@ from viadet.augmentation.scenes import Scenes
 from viadet.augmentation.training_set import TrainingSet
 from viadet.network.build import build_network, make_spec
 from viadet.network.device import pick_device
-from viadet.network.weights import start_normalisation
+from viadet.network.weights import START_NAME, start_normalisation
 from viadet.pictures.box_sizes import anchor_sizes_wh, box_sizes_wh, draw_box_sizes, size_rows
-from viadet.pictures.box_warnings import crowded_images, ignored_boxes, unfitting_boxes
+from viadet.pictures.box_warnings import crowded_images, ignored_boxes, other_anchors, unfitting_boxes
 from viadet.pictures.drawing import save_figure
 from viadet.pictures.training_set import COLUMNS, ROWS, draw_augmented, draw_training_set
 from viadet.project.counting import counted
@@ -39,8 +40,9 @@ DRAWN_SIDE_PX = 800  # larger photographs are reduced
 
 
 def find_warnings(cocos: list[dict], recipe: Recipe) -> list[str]:
-    """Warn of images with too many objects, and of boxes without a fitting anchor."""
-    return crowded_images(cocos, recipe.evaluate.max_detections) + unfitting_boxes(cocos, recipe.model)
+    """Warn of images with too many objects, boxes without a fitting anchor, starting weights for other anchors."""
+    lines = crowded_images(cocos, recipe.evaluate.max_detections) + unfitting_boxes(cocos, recipe.model)
+    return lines + other_anchors(read_json(INIT_DIR / START_NAME), recipe.model)
 
 
 def describe_samples(samples: list[Sample]) -> str:

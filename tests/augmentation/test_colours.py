@@ -79,7 +79,7 @@ generator = torch.Generator().manual_seed(0)
 image = torch.randint(256, (3, 170, 230), dtype=torch.uint8, generator=generator)
 outline = torch.tensor([[20.0, 20.0], [150.0, 30.0], [140.5, 120.0], [30.0, 100.0]])
 scene = Scene(image, [outline], [1])
-cut_outs = CutOuts([scene], [((230, 170), [outline])])
+cut_outs = CutOuts([scene], [((230, 170), [outline], [1])])
 digest = hashlib.sha256()
 for seed in range(12):
     torch.manual_seed(seed)

@@ -27,6 +27,7 @@ from viadet.pictures.box_warnings import (
     crowded_images,
     ignored_boxes,
     ignored_shares,
+    other_anchors,
     unfitting_boxes,
 )
 from viadet.project.files import write_json
@@ -198,6 +199,16 @@ def test_a_few_boxes_without_an_anchor_are_told_and_boxes_with_one_are_not():
     assert line.startswith("1 of 100 boxes has no anchor with an IoU of 0.5") and line.endswith("learns each")
 
 
+def test_starting_weights_for_other_anchors_are_told_with_the_scale_that_they_were_made_for():
+    start = {"init": "coco", "file": "lite0.pth", "anchor_scale": 3.0}
+    assert other_anchors(start, model_of(768, 4.0)) == [
+        "lite0.pth was trained with model.anchor_scale 3, not 4: at first its boxes are 1.33 times as large as the "
+        "objects; with 3 they fit at once"
+    ]
+    assert other_anchors(start, model_of(768, 3.0)) == []
+    assert other_anchors({"init": "imagenet", "file": "lite0.pth"}, model_of(768, 3.0)) == []
+
+
 @given(
     st.sampled_from(["tf_efficientdet_lite0", "tf_efficientdet_d7x"]),
     st.tuples(*[st.sampled_from([128, 160, 320])] * 2),
@@ -249,8 +260,11 @@ def test_the_stage_prints_and_writes_warnings_also_of_the_test_split(sample, cap
     coco["images"] = [image | {"file_name": f"test/{image['id']}.jpg"} for image in coco["images"]]
     write_json(Path("data/coco/test.json"), coco)
     write_params(SMALL | {"evaluate.max_detections": 10})
+    start = read("data/init/start.json")
+    write_json(Path("data/init/start.json"), start | {"file": "mine.pth", "anchor_scale": 2.0})
     visualise.main()
     warnings = read("plots/visualise/warnings.json")
     assert warnings[0].startswith("1 image with more objects than evaluate.max_detections (10), up to 11: test/")
     assert "boxes have no anchor with an IoU of 0.5 in the input of 128 x 128 px" in warnings[1]
+    assert warnings[2].startswith("mine.pth was trained with model.anchor_scale 2, not 4: ")
     assert capsys.readouterr().out.splitlines()[-2:] == [f"warning: {line}" for line in warnings]

@@ -1,7 +1,7 @@
 """Warnings about a data set that can be used: a line each, with what to do."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from difflib import get_close_matches
 
 from viadet.annotations.coco import ConvertedImage
@@ -19,6 +19,22 @@ def missing_categories(splits: Splits, categories: list[str]) -> list[str]:
             effect = "learnt" if split == "train" else "measured"
             lines.append(f"{split} has no boxes of {first_names(missing)}, which can't be {effect}")
     return lines
+
+
+FEW_OBJECTS = 10  # for training; with fewer, a category is learnt badly
+NAMED_CATEGORIES = 10  # of those
+
+
+def rarely_seen_categories(splits: Splits, categories: list[str]) -> list[str]:
+    """Name the categories with few objects to learn from, the rarest first; those without any are named elsewhere."""
+    annotations = [annotation for image in splits.get("train", []) for annotation in image.annotations]
+    counts = Counter(annotation["category_id"] for annotation in annotations)
+    rare = sorted((counts[number], name) for number, name in enumerate(categories, start=1) if counts[number])
+    few = [f"{name} ({count})" for count, name in rare if count < FEW_OBJECTS]
+    repeat = "; train.repeat_threshold can repeat those that there are" if len(categories) > 1 else ""
+    advice = f"annotate more images with such objects{repeat}"
+    names = first_names(few, NAMED_CATEGORIES)
+    return [f"train has fewer than {FEW_OBJECTS} objects of {names}; {advice}"] if few else []
 
 
 FEW_BOXES = 2  # of a category that may be misspelt

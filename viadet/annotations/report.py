@@ -18,6 +18,7 @@ from viadet.annotations.data_warnings import (
     images_without_boxes,
     missing_categories,
     rare_categories,
+    rarely_seen_categories,
 )
 from viadet.annotations.faults import LISTED_PLACES, PRINTED_REASONS, group_faults
 from viadet.annotations.splits import Splits
@@ -56,6 +57,7 @@ class Report:
         self.warnings = [
             *missing_categories(splits, names),
             *rare_categories(splits, names),
+            *rarely_seen_categories(splits, names),
             *contradicting_boxes(splits),
             *equal_images(splits),
             *images_without_boxes(splits),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from viadet.augmentation.colours import random_distortion
-from viadet.augmentation.copy_paste import CutOut, copy_paste
+from viadet.augmentation.copy_paste import CutOuts, copy_paste
 from viadet.augmentation.objects import Object, Sample, Scene, label_in_sample, visible_box_xyxy
 from viadet.augmentation.randomness import uniform
 from viadet.images.pixels import blank_canvas, resize
@@ -25,7 +25,7 @@ MOSAIC_CENTRE = (0.3, 0.7)  # where the four views of a mosaic meet, as a share 
 def augment(
     scenes: Sequence[Scene],
     index: int,
-    cut_outs: Sequence[CutOut],
+    cut_outs: CutOuts,
     params: AugmentParams,
     input_wh: tuple[int, int],
     fill_rgb: tuple[int, int, int],

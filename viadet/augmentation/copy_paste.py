@@ -1,7 +1,9 @@
 """Objects cut out along their polygons and pasted into other photographs."""
 
 import math
+from bisect import bisect
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -43,12 +45,15 @@ class CutOuts(Sequence):
     def __init__(self, scenes: Sequence[Scene], outlines: Iterable[Outlines]) -> None:
         """Choose the objects by the scenes' outlines, for which no photograph need be decoded."""
         self.scenes, self.places = scenes, []  # an object's place: its scene and its polygon there
-        for number, ((width, height), polygons) in enumerate(outlines):
-            for index, polygon in enumerate(polygons):
+        numbers: dict[int, list[int]] = {}  # of the objects, by label
+        for number, ((width, height), polygons, labels) in enumerate(outlines):
+            for index, (polygon, label) in enumerate(zip(polygons, labels, strict=True)):
                 left, top, right, bottom = _surroundings(polygon)
                 inside = left >= 0 and top >= 0 and right <= width and bottom <= height
                 if inside and min(right - left, bottom - top) >= MIN_CUT_OUT_PX:
+                    numbers.setdefault(label, []).append(len(self.places))
                     self.places.append((number, index))
+        self.classes = list(numbers.values())  # the objects' numbers, by class
 
     def __len__(self) -> int:
         """Count the objects."""
@@ -65,10 +70,21 @@ class CutOuts(Sequence):
         image = scene.image[:, top:bottom, left:right]
         return CutOut(image, 255 * mask.to(torch.uint8), scene.labels[index])
 
+    def random_number(self) -> int:
+        """Choose an object by the inverse square root of how many its class has, so that rare classes occur more often.
 
-def copy_paste(
-    image: torch.Tensor, objects: list[Object], cut_outs: Sequence[CutOut], params: AugmentParams
-) -> list[Object]:
+        A class of n objects then has a share of sqrt(n) in what is pasted: square-root sampling (Kang et al. 2020),
+        half-way between the objects as they come and all classes alike, where the few objects of a rare class would
+        be pasted again and again. Of a single class, one number is drawn, and each object is as likely.
+        """
+        members = self.classes[0]
+        if len(self.classes) > 1:
+            bounds = list(accumulate(math.sqrt(len(numbers)) for numbers in self.classes))
+            members = self.classes[bisect(bounds, uniform(0, bounds[-1]))]
+        return members[int(torch.randint(len(members), ()))]
+
+
+def copy_paste(image: torch.Tensor, objects: list[Object], cut_outs: CutOuts, params: AugmentParams) -> list[Object]:
     """Paste a random number of cut-outs over an image, some of them in clusters; objects underneath lose pixels.
 
     After Dwibedi et al. 2017 and Ghiasi et al. 2021.
@@ -80,7 +96,7 @@ def copy_paste(
     shorter_side, before, pasted = min(height, width), None, []
     hue = ANY_HUE if params.channels else SIMILAR_HUE  # where channels are not permuted, colours may tell the category
     for _ in range(int(torch.randint(params.copy_paste + 1, ()))):
-        chosen = int(torch.randint(len(cut_outs), ()))
+        chosen = cut_outs.random_number()
         if before is not None and uniform(0, 1) < params.cluster:
             centre_xy, side = before
             side *= uniform(*CLUSTER_SCALE)

@@ -19,10 +19,11 @@ class Scene(NamedTuple):
 
 
 class Outlines(NamedTuple):
-    """The size and the polygons of a photograph, which are known before it is decoded."""
+    """The size of a photograph and its objects, which are known before it is decoded."""
 
     size_wh: tuple[int, int]
     polygons: list[torch.Tensor]  # float32 [points, 2], x and y
+    labels: list[int]  # from 1
 
 
 class Sample(NamedTuple):

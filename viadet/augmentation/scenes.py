@@ -43,7 +43,7 @@ class Scenes(Sequence):
         """Decode one."""
         image = read_image(self.image_dir / self.images[index]["file_name"], self.max_side)
         polygons = self.polygons(index, (image.shape[2], image.shape[1]))
-        return Scene(image, polygons, [o["category_id"] for o in self.objects[index]])
+        return Scene(image, polygons, self.labels(index))
 
     def read_ahead(self) -> Iterator[Scene]:
         """Decode all, in the order of the COCO file, a few at a time."""
@@ -52,15 +52,19 @@ class Scenes(Sequence):
                 yield from pool.map(self.__getitem__, range(start, min(start + READ_AHEAD, len(self))))
 
     def outlines(self) -> Iterator[Outlines]:
-        """Tell the size of each scene and its polygons without decoding it."""
+        """Tell the size of each scene, its polygons and labels without decoding it."""
         for index in range(len(self)):
-            yield Outlines(self.size_wh(index), self.polygons(index, self.size_wh(index)))
+            yield Outlines(self.size_wh(index), self.polygons(index, self.size_wh(index)), self.labels(index))
 
     def size_wh(self, index: int) -> tuple[int, int]:
         """Tell the size of a scene without decoding it."""
         width, height = self.images[index]["width"], self.images[index]["height"]
         scale = min(1.0, self.max_side / max(width, height))
         return max(1, round(scale * width)), max(1, round(scale * height))
+
+    def labels(self, index: int) -> list[int]:
+        """Tell the label of each of a scene's objects, from 1."""
+        return [o["category_id"] for o in self.objects[index]]
 
     def polygons(self, index: int, size_wh: tuple[int, int]) -> list[torch.Tensor]:
         """Scale a scene's polygons, [points, 2] each, to an image of this size."""

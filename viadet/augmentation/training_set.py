@@ -1,5 +1,8 @@
-"""The training set: samples by (epoch, image), and the batches of an epoch."""
+"""The training set: samples by (epoch, image), images that occur more often than others, the batches of an epoch."""
 
+import math
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,12 +13,14 @@ from viadet.augmentation.copy_paste import CutOuts
 from viadet.augmentation.objects import Sample
 from viadet.augmentation.randomness import seed_of
 from viadet.augmentation.scenes import Scenes, SceneStore
+from viadet.project.counting import counted
 from viadet.project.errors import UserError
 from viadet.project.params import TrainParams
 
 SMALL_SCALE = 2 / 3  # of the input's sides in the first epochs
 NO_OBJECT = -1.0  # label and box of padding; zeros would be taken for objects
 LARGEST_STRIDE = 128  # px of a small input, of P7: the levels of the neck are each half of the one before
+SEEDS = 2**63  # there are that many seeds of `seed_of`
 
 # effdet's: "bbox" float32 [B, M, 4] as yxyx px, "cls" float32 [B, M] from 1 (-2: IGNORED, -1: none)
 Targets = dict[str, torch.Tensor]
@@ -52,6 +57,8 @@ class TrainingSet(Dataset):
             raise UserError(f"{coco_path} has no images")
         self.scenes = scenes if owner is None else SceneStore(scenes, owner)
         self.cut_outs = CutOuts(self.scenes, scenes.outlines())
+        labels = [scenes.labels(index) for index in range(len(scenes))]
+        self.repeat_factors = repeat_factors(labels, params.repeat_threshold)
         self.params, self.input_wh, self.fill_rgb = params, input_wh, fill_rgb
 
     def __len__(self) -> int:
@@ -73,7 +80,10 @@ class TrainingSet(Dataset):
         return [self.input_wh_in(epoch) for epoch in range(self.params.epochs)]
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """Make the sample of (epoch, image)."""
+        """Make the sample of (epoch, image).
+
+        An image's number plus once or several times the number of all images is a repetition of it: another sample.
+        """
         epoch, index = key
         params = self.params.augment
         if epoch >= self.params.epochs - params.plain_epochs:
@@ -81,19 +91,60 @@ class TrainingSet(Dataset):
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: without workers it would seed CUDA's generators as well.
             torch.default_generator.manual_seed(seed_of(self.params.seed, epoch, index))
-            return augment(self.scenes, index, self.cut_outs, params, self.input_wh_in(epoch), self.fill_rgb)
+            scene = index % len(self)
+            return augment(self.scenes, scene, self.cut_outs, params, self.input_wh_in(epoch), self.fill_rgb)
+
+    def describe_repeats(self) -> str:
+        """Tell for people how many images `repeat_threshold` repeats, and how often."""
+        count, images = sum(factor > 1 for factor in self.repeat_factors), counted(len(self), "image")
+        what = f"{count} of {images}, the rarest {max(self.repeat_factors):.1f} times an epoch"
+        what = what if count else f"none of {images}, as each class is in a larger share of them"
+        return f"train.repeat_threshold {self.params.repeat_threshold} repeats {what}"
 
 
-def epoch_batches(images: int, batch_size: int, accumulate: int, epoch: int, seed: int) -> list[list[tuple[int, int]]]:
+def repeat_factors(labels: Sequence[Sequence[int]], threshold: float | None) -> list[float]:
+    """Compute how often each image occurs, so that rare classes do more often (Gupta et al. 2019, LVIS).
+
+    A class in a share f of the images has the factor max(1, sqrt(threshold / f)), an image the largest of its classes'.
+
+    Args:
+        labels: of each image's objects.
+        threshold: share of the images from which on a class is not rare; None: no class is.
+
+    Returns:
+        A factor by image, at least 1.
+    """
+    images_with = Counter(label for of_image in labels for label in set(of_image))
+    threshold = threshold or 0.0
+    factors = {label: max(1.0, math.sqrt(threshold * len(labels) / count)) for label, count in images_with.items()}
+    return [max((factors[label] for label in of_image), default=1.0) for of_image in labels]
+
+
+def occurrences(factor: float, *numbers: int) -> int:
+    """Round a repeat factor up or down at random, by (seed, epoch, image): the mean over epochs is the factor."""
+    whole = int(factor)
+    rest = factor - whole
+    return whole + (rest > 0 and seed_of(*numbers) < rest * SEEDS)
+
+
+def epoch_batches(
+    images: int, batch_size: int, accumulate: int, epoch: int, seed: int, factors: Sequence[float] = ()
+) -> list[list[tuple[int, int]]]:
     """Shuffle an epoch into full batches of (epoch, image), and full steps of `accumulate` batches.
 
     The remainder is left out, other images each time: batch norm works poorly on small batches. An epoch with too
     few batches for a step of `accumulate` is a single step of all of them.
+
+    Repeated images, by their factors if there are any, make an epoch no longer: more of the others are left out. So
+    they change neither the number of steps nor the time of a training, as in LVIS, which counts iterations.
     """
     size = min(batch_size, images)
     count = images // size
     count -= count % min(accumulate, count)
-    order = torch.randperm(images, generator=torch.Generator().manual_seed(seed_of(seed, epoch))).tolist()
+    repeats = [occurrences(factor, seed, epoch, index) for index, factor in enumerate(factors)] or [1] * images
+    numbers = [index + images * repeat for index, times in enumerate(repeats) for repeat in range(times)]
+    generator = torch.Generator().manual_seed(seed_of(seed, epoch))
+    order = [numbers[place] for place in torch.randperm(len(numbers), generator=generator).tolist()]
     return [[(epoch, index) for index in order[start : start + size]] for start in range(0, count * size, size)]
 
 

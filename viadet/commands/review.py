@@ -171,8 +171,9 @@ def write_review(out: Path, reviewed: Reviewed, least: float) -> None:
     summary = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     summary = f"{counted(len(suspects), 'suspect')} of a score of at least {least:g}: {summary}"
     out.mkdir(parents=True, exist_ok=True)
-    write_suspects_csv(out / "suspects.csv", reviewed, suspects)
-    shown = [shown_suspect(reviewed, suspect) for suspect in suspects[:SHOWN_SUSPECTS]]
+    placed = [(suspect, place_of(reviewed, suspect)) for suspect in suspects]
+    write_suspects_csv(out / "suspects.csv", placed)
+    shown = [shown_suspect(reviewed, suspect, place) for suspect, place in placed[:SHOWN_SUSPECTS]]
     page = render_suspects(reviewed.data_set.origin, summary, shown)
     write_text(out / "suspects.html", page)
     made = review_project("review", reviewed.root, reviewed.data_set, suspects, reviewed.image_ids)
@@ -184,13 +185,12 @@ def write_review(out: Path, reviewed: Reviewed, least: float) -> None:
     print(f"{out}: look at suspects.html, correct in VIA 2 (Project, Load: review.json)")
 
 
-def write_suspects_csv(path: Path, reviewed: Reviewed, suspects: Sequence[Suspect]) -> None:
+def write_suspects_csv(path: Path, placed: Sequence[tuple[Suspect, Place]]) -> None:
     """Write a row for each suspect, the worst first; the box is what the detector sees, or else what is annotated."""
     from viadet.inference.records import write_rows
 
     rows: list[list[Any]] = [COLUMNS]
-    for suspect in suspects:
-        place = place_of(reviewed, suspect)
+    for suspect, place in placed:
         box_xyxy = suspect.box_xyxy or place.annotated or ()
         corners = [round(value, 2) for value in box_xyxy]
         names = [place.file_name, place.region, place.category, place.seen]
@@ -225,11 +225,10 @@ def place_of(reviewed: Reviewed, suspect: Suspect) -> Place:
     return Place(image.file_name, region, category, seen, annotated, boxes_xyxy)
 
 
-def shown_suspect(reviewed: Reviewed, suspect: Suspect) -> ShownSuspect:
+def shown_suspect(reviewed: Reviewed, suspect: Suspect, place: Place) -> ShownSuspect:
     """Describe a suspect for the page."""
     from viadet.pictures.suspects import ShownSuspect
 
-    place = place_of(reviewed, suspect)
     several = len(reviewed.data_set.categories.names) > 1
     text = ADVICE[suspect.kind]
     if several:

@@ -1,4 +1,4 @@
-"""Warnings of objects that the detector will miss or hardly learn, with params that would help."""
+"""Warnings of objects that the detector will miss or learn late, with params that would help."""
 
 import math
 from collections import Counter
@@ -87,6 +87,23 @@ def unfitting_boxes(cocos: list[dict], model: ModelParams) -> list[str]:
     if not share or round(share * count) <= fitted:
         return [f"{line}; no model.image_size or model.anchor_scale and no tiles fit more"]
     return [f"{line}; {best.text()} would fit {math.floor(100 * share)}%"]
+
+
+def other_anchors(start: dict, model: ModelParams) -> list[str]:
+    """Warn, in at most one line, that training starts from a detector that learnt its boxes by anchors of another size.
+
+    Args:
+        start: start.json of the starting weights; without "anchor_scale" where that is not known, or where there are
+            no boxes yet, as in a backbone.
+        model: the `model` section.
+    """
+    learnt = start.get("anchor_scale", model.anchor_scale)
+    if learnt == model.anchor_scale:
+        return []
+    return [
+        f"{start['file']} was trained with model.anchor_scale {learnt:g}, not {model.anchor_scale:g}: at first its "
+        f"boxes are {model.anchor_scale / learnt:.2f} times as large as the objects; with {learnt:g} they fit at once"
+    ]
 
 
 def proposals(input_wh: tuple[int, int]) -> list[Proposal]:

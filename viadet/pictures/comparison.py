@@ -1,7 +1,5 @@
 """The page that compares two revisions: HTML that needs no network, drawn from what DVC says of them."""
 
-import base64
-import hashlib
 import json
 import mimetypes
 from collections import defaultdict
@@ -10,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import vl_convert
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
+
+from viadet.pictures.pages import picture_uri, render_template
 
 COLOURS = {"old": "#0072b2", "new": "#d55e00"}  # Okabe and Ito's: told apart by all eyes, on white and on black
 TEXT_COLOUR = "#010203"  # stands for the page's own text colour, which differs between a light and a dark page
@@ -47,10 +46,9 @@ def render_page(
     ]
     notes = [*left_out, *_missing_notes(names, metrics, with_curves, pictures), *sorted({*draw_errors, *read_errors})]
     metric_tables = _value_tables(metrics)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.get_template("comparison.html").render(
+    page = render_template(
+        "comparison.html",
+        SCRIPT,
         revisions=revisions,
         colours=COLOURS,
         notes=notes,
@@ -59,8 +57,6 @@ def render_page(
         params=_value_tables(params),
         curves=curves,
         pictures=pictures,
-        script=Markup(SCRIPT),
-        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode(),
     )
     return page, notes
 
@@ -148,7 +144,7 @@ def _draw_curve(spec: dict, colours: dict[str, str]) -> Markup:
 
 def _picture_uri(path: Path) -> str:
     kind = mimetypes.guess_type(path.name)[0] or "image/png"
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return picture_uri(path.read_bytes(), kind)
 
 
 def _missing_notes(names: dict[str, str], metrics: dict, with_curves: set[str], pictures: dict) -> list[str]:

@@ -1,15 +1,14 @@
 """The page of suspects: a crop of each with what is annotated and what the detector sees; it needs no network."""
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader
 from PIL import Image, ImageDraw
 
 from viadet.images.decoding import decode_image
+from viadet.pictures.pages import picture_uri, render_template
 
 ANNOTATION, DETECTION = "#00d000", "#ff8c00"  # as in other pictures
 CROP_PX = 320  # side of a crop
@@ -39,14 +38,12 @@ def render_suspects(origin: str, summary: str, suspects: Sequence[ShownSuspect])
     Raises:
         FileError: an image can't be read any more.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     uris: dict[int, str] = {}
     for path in dict.fromkeys(suspect.path for suspect in suspects):
         image = decode_image(path)
         uris |= {place: draw_crop(image, own) for place, own in enumerate(suspects) if own.path == path}
-    return environment.get_template("suspects.html").render(
+    return render_template(
+        "suspects.html",
         origin=origin,
         summary=summary,
         colours={"annotation": ANNOTATION, "detection": DETECTION},
@@ -85,4 +82,4 @@ def draw_crop(image: Image.Image, suspect: ShownSuspect) -> str:
         outline(suspect.detected, DETECTION, 3)
     file = io.BytesIO()
     crop.save(file, "JPEG", quality=JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return picture_uri(file.getvalue(), "image/jpeg")

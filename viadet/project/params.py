@@ -172,6 +172,7 @@ class TrainParams(Section):
     small_share: Fraction  # of the epochs, the first ones: small inputs
     batch_size: Positive
     accumulate: Positive  # batches that make one step
+    repeat_threshold: Annotated[float, Field(gt=0, le=1)] | None  # share of the images, see repeat_factors; None: off
     optimizer: Literal["adamw", "sgd"]
     lr: Annotated[float, Field(gt=0)]
     backbone_lr: Annotated[float, Field(gt=0, le=1)]  # share of lr

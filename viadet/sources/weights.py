@@ -2,9 +2,9 @@
 
 import re
 import shutil
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from viadet.project.errors import UserError
 from viadet.project.experiments import missing_in_experiment
@@ -13,8 +13,6 @@ from viadet.project.params import ModelParams
 from viadet.sources.download import fetch_file
 
 # effdet and timm are imported inside functions: they import torch, which takes seconds.
-if TYPE_CHECKING:
-    from viadet.network.build import Normalisation
 
 # timm's names of weights that it has on the hub alone, without a checksum
 UNPINNED = ("efficientnet_b1.ra4_e3600_r240_in1k", "efficientnet_b5.sw_in12k_ft_in1k")
@@ -31,19 +29,20 @@ def fetch_initial_weights(init: str, network_name: str, folder: Path) -> str:
         UserError: effdet has no such network; the weights do not exist, can't be downloaded, have another checksum, or
             are no weights.
     """
-    from viadet.network.build import backbone_normalisation, detector_normalisation
+    from viadet.network.build import backbone_normalisation, detector_normalisation, effdet_config
 
-    normalisation = backbone_normalisation(network_name)
+    made_for = backbone_normalisation(network_name)._asdict()
     path, remark = None, ""
     if init == "coco":
-        path, normalisation = _fetch_coco_weights(network_name, folder), detector_normalisation(network_name)
+        path, made_for = _fetch_coco_weights(network_name, folder), detector_normalisation(network_name)._asdict()
+        made_for["anchor_scale"] = effdet_config(network_name).anchor_scale
     elif init == "imagenet":
         path = _fetch_imagenet_weights(network_name, folder)
         if path.stem in UNPINNED:
             remark = f" ({path.name}, of which no checksum is known here: its sha256 is {sha256_of(path)})"
     elif init != "random":
-        path, normalisation = _copy_checkpoint(Path(init), network_name, folder)
-    start = {"init": init if path is None or init in ("coco", "imagenet") else "path"} | normalisation._asdict()
+        path, made_for = _copy_checkpoint(Path(init), network_name, folder)
+    start = {"init": init if path is None or init in ("coco", "imagenet") else "path"} | made_for
     if path is not None:
         start |= {"file": path.name, "sha256": sha256_of(path)}
     write_json(folder / "start.json", start)
@@ -66,12 +65,13 @@ def check_start(model: ModelParams, folder: Path) -> None:
     fitting_weights(network, folder)
 
 
-def _copy_checkpoint(path: Path, network_name: str, folder: Path) -> "tuple[Path, Normalisation]":
+def _copy_checkpoint(path: Path, network_name: str, folder: Path) -> tuple[Path, dict]:
     """Copy a checkpoint file, or the model.safetensors of a model folder such as data/model.
 
-    A model folder says what its weights were made for; of others only their kind is known, detector or classifier.
+    A model folder says what its weights were made for: normalisation and anchors. Of others only their kind is known,
+    detector or classifier.
     """
-    from viadet.network.build import Normalisation, backbone_normalisation, detector_normalisation
+    from viadet.network.build import backbone_normalisation, detector_normalisation
     from viadet.network.weights import SPEC_NAME, WEIGHTS_NAME, is_detector, read_spec, read_weights
 
     file = path / WEIGHTS_NAME if path.is_dir() else path
@@ -83,19 +83,24 @@ def _copy_checkpoint(path: Path, network_name: str, folder: Path) -> "tuple[Path
     weights = read_weights(file)
     if file.name == WEIGHTS_NAME and (file.parent / SPEC_NAME).is_file():
         spec = read_spec(file.parent)
-        normalisation = Normalisation(spec.mean, spec.std)
+        made_for = {"mean": spec.mean, "std": spec.std, "anchor_scale": spec.anchor_scale}
     else:
-        normalisation = (detector_normalisation if is_detector(weights) else backbone_normalisation)(network_name)
-    return Path(shutil.copy(file, folder)), normalisation
+        kind = detector_normalisation if is_detector(weights) else backbone_normalisation
+        made_for = kind(network_name)._asdict()
+    return Path(shutil.copy(file, folder)), made_for
 
 
 def _fetch_coco_weights(network_name: str, folder: Path) -> Path:
     from viadet.network.build import effdet_config
+    from viadet.network.effdet_parts import efficientdet_model_param_dict
 
     url = effdet_config(network_name).url
     if not url:
+        names = [name for name, params in efficientdet_model_param_dict.items() if params.get("url")]
+        (similar,) = get_close_matches(f"tf_{network_name}", names, n=1, cutoff=0)  # Google's weights are tf_'s
         raise UserError(
-            f"model.init is coco, but effdet has no COCO weights for {network_name}; use imagenet or random"
+            f"model.init is coco, but effdet has no COCO weights for {network_name}; use imagenet or random, or for "
+            f"example {similar}, which has some"
         )
     return _fetch_release(url, folder)
 

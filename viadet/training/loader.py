@@ -24,7 +24,9 @@ def make_loader(
     batches = (
         group.share_of(batch)
         for epoch in range(first_epoch, params.epochs)
-        for batch in epoch_batches(len(images), params.batch_size, params.accumulate, epoch, params.seed)
+        for batch in epoch_batches(
+            len(images), params.batch_size, params.accumulate, epoch, params.seed, images.repeat_factors
+        )
     )
     workers = default_workers(device, group.local_count) if params.workers == "auto" else params.workers
     return DataLoader(
