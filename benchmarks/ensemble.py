@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from benchmarks.timing import make_parser, write_json_of
 from viadet.detection.detections import Detections
-from viadet.detection.detector import ByView, Detector
+from viadet.detection.detector import DetectedImage, Detector
 from viadet.detection.loading import load_detector
 from viadet.detection.views import merge_views
 from viadet.evaluation.coco_metrics import evaluate_coco
@@ -27,7 +27,7 @@ from viadet.project.params import read_recipe
 
 COCO_PATH, IMAGE_DIR = Path("data/coco/val.json"), Path("data/raw")
 IDS_FROM_0 = f"{AP}_ids_from_0"
-Merge = Callable[[ByView], Detections]
+Merge = Callable[[DetectedImage], Detections]
 
 
 class ApRow(NamedTuple):
@@ -37,15 +37,15 @@ class ApRow(NamedTuple):
     figures: dict[str, float]  # by the metric's name
 
 
-def merge_views_of(detector: Detector, number: int, by_view: ByView) -> Detections:
+def merge_views_of(detector: Detector, number: int, image: DetectedImage) -> Detections:
     """Merge the views of one of the models, as if it were alone."""
-    found = [by_view[view] for view in detector.views if view.model == number]
+    found = [image.by_view[view] for view in detector.views if view.model == number]
     return merge_views(found, detector.settings.views.merge, detector.settings.max_detections)
 
 
 def ways_to_merge(detector: Detector) -> dict[str, tuple[list[Merge], Merge]]:
     """Give by kind how the detections of each model alone are merged, and those of all."""
-    alone = [lambda by_view, view=view: by_view[view] for view in detector.plain]
+    alone = [lambda image, view=view: image.by_view[view] for view in detector.plain]
     alone_with_views = [partial(merge_views_of, detector, number) for number in range(len(detector.models))]
     return {"one view": (alone, detector.merge_plain), "views merged": (alone_with_views, detector.merge)}
 
@@ -53,11 +53,10 @@ def ways_to_merge(detector: Detector) -> dict[str, tuple[list[Merge], Merge]]:
 def measure(detector: Detector, coco: dict, image_dir: Path) -> list[ApRow]:
     """Detect once, then evaluate each model, their mean and the fused detections, in one view and in several."""
     paths = [image_dir / image["file_name"] for image in coco["images"]]
-    views = list(dict.fromkeys([*detector.plain, *detector.views]))
-    found = list(detector.detect_all(paths, views))
+    found = list(detector.detect_all(paths, detector.all_views))
 
     def figures_of(merge: Merge) -> dict[str, float]:
-        detections = {image["id"]: merge(by_view) for image, by_view in zip(coco["images"], found, strict=True)}
+        detections = {image["id"]: merge(detected) for image, detected in zip(coco["images"], found, strict=True)}
         metrics = evaluate_coco(coco, detections, detector.settings.max_detections)
         figures = {name: metrics.stats[name] for name in AP_NAMES}
         return figures | {IDS_FROM_0: map_with_ids_from_0(metrics.matches)}

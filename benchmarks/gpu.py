@@ -262,7 +262,7 @@ def evaluation_rows(setting: Setting, images: Images) -> Iterator[Row]:
     for merged in (None, recipe.evaluate.test_time):
         settings = DetectSettings(test_wh, SCORE_THRESHOLD, recipe.evaluate.max_detections, merged)
         detector = Detector(network, spec, settings)
-        found = (detector.merge(by_view) for by_view in detector.detect_all(list(paths) * 1000))
+        found = (detector.merge(image) for image in detector.detect_all(list(paths) * 1000))
         for _ in range(len(paths)):
             next(found)
         started, count = time.perf_counter(), 0

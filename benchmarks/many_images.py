@@ -49,7 +49,7 @@ keep_freed_memory()
 recipe = read_recipe()
 detector = Detector(*load_network(Path("data/model"), train_device(recipe.train), recipe.model.test_wh))
 paths = [Path("data/raw", image["file_name"]) for image in read_json(Path("data/coco/val.json"))["images"]]
-print(sum(len(detector.merge(by_view)) for by_view in detector.detect_all(paths)), "detections")
+print(sum(len(detector.merge(image)) for image in detector.detect_all(paths)), "detections")
 """
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from viadet.annotations.coco import to_coco
 from viadet.annotations.convert import check_has_boxes, convert_data_set
+from viadet.annotations.data_warnings import small_objects
 from viadet.annotations.faults import raise_faults
 from viadet.annotations.report import Report
 from viadet.annotations.splits import check_shared_categories, split_by_fold, split_data_set
@@ -45,6 +46,7 @@ def main() -> None:
     check_shared_categories(splits, data_set.categories.names, data_set.origin)
 
     report = Report(data_set, splits, params)
+    report.warnings += small_objects(splits["train"], recipe.model)
     with replaced_dir(COCO_DIR) as folder:
         for name, images in splits.items():
             write_json(folder / f"{name}.json", to_coco(images, data_set.categories.names))

@@ -44,7 +44,7 @@ def main() -> None:
     keep_freed_memory()
     recipe = read_recipe()
     params, limit = recipe.evaluate, recipe.evaluate.max_detections
-    settings = DetectSettings.of_recipe(recipe)
+    settings = DetectSettings.of_recipe(recipe, read_json(COCO_DIR / "train.json"))
     coco, figures = read_json(COCO_DIR / "val.json"), {}
     test_coco = read_test_split(COCO_DIR / "test.json") if params.test_set else None
     detector = Detector(*load_network(MODEL_DIR, train_device(recipe.train), settings.test_wh), settings)
@@ -74,7 +74,9 @@ def main() -> None:
     write_model_card(MODEL_DIR, recipe, COCO_DIR, START_PATH, tables["by_class"], figures)
     write_settings(MODEL_DIR, settings)
     count = sum(map(len, detections.values()))
-    print(f"{AP} {figures[AP]:.3f}; detections: {count}, images: {len(coco['images'])}")
+    tiles = settings.views.tiles if settings.views else 0
+    tiled = f"; the views have {tiles} x {tiles} tiles" if tiles > 1 else ""
+    print(f"{AP} {figures[AP]:.3f}; detections: {count}, images: {len(coco['images'])}{tiled}")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def main() -> None:
     recipe = read_recipe()
     params, seed = recipe.grad_cam, recipe.train.seed
     device = train_device(recipe.train)
-    settings = DetectSettings.of_recipe(recipe)
+    settings = DetectSettings.of_recipe(recipe, None)
     detector = Detector(*load_network(MODEL_DIR, device, settings.test_wh), settings)
     network, coco = detector.plain_network.network, read_json(COCO_PATH)
     levels = level_names(network)

@@ -74,7 +74,7 @@ def main() -> None:
     write_csv(SIZES_PATH, size_rows(boxes_wh), ["size", *boxes_wh])
     test_cocos = [read_json(TEST_PATH)] if TEST_PATH.exists() else []
     warnings = find_warnings([*cocos.values(), *test_cocos], recipe)
-    warnings += ignored_boxes(cocos["train"], recipe.train, training_set.input_wh_by_epoch())
+    warnings += ignored_boxes(cocos["train"], training_set.params, training_set.input_wh_by_epoch())
     write_json(WARNINGS_PATH, warnings)
     boxes, cut_outs = len(boxes_wh["train"]), len(training_set.cut_outs)
     print(

@@ -104,12 +104,12 @@ def test_an_image_of_one_pixel_and_one_without_detections_give_empty_arrays(dete
 
 @pytest.mark.parametrize("merge", ["wbf", "nms"])
 def test_views_are_those_of_networks_of_their_own_and_merged(untrained_model, photograph, merge):
-    params = ViewsParams(scales=[1.0, 1.3333], flip=True, merge=merge)
+    params = ViewsParams(scales=[1.0, 1.3333], flip=True, tiles=0, merge=merge)
     settings = DetectSettings((128, 128), 0.0, 100, params)
     detector = Detector(*load_network(untrained_model, CPU, (128, 128)), settings)
     assert detector.views == [InputView((side, side), mirrored) for side in (128, 160) for mirrored in (False, True)]
     found, image = [], image_tensor(photograph)
-    for input_wh, mirrored, _ in detector.views:
+    for input_wh, mirrored, *_ in detector.views:
         sized = SizedNetwork(*load_network(untrained_model, CPU, input_wh))
         inputs = [sized.letterbox(image.flip(2) if mirrored else image)]
         found += sized.detect(inputs, mirrored=mirrored)
@@ -123,7 +123,7 @@ def test_views_are_those_of_networks_of_their_own_and_merged(untrained_model, ph
 def test_of_a_data_set_the_network_sees_each_distinct_view_of_an_image_once(untrained_model, finished_sample):
     coco, image_dir = read(finished_sample / "data/coco/val.json"), finished_sample / "data/raw"
     network, spec = load_network(untrained_model, CPU, (128, 128))
-    views = ViewsParams(scales=[1.0], flip=True, merge="wbf")
+    views = ViewsParams(scales=[1.0], flip=True, tiles=0, merge="wbf")
     seen = []
     network.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
     detector = Detector(network, spec, DetectSettings((128, 128), 0.0, 100, views))
@@ -153,7 +153,7 @@ def test_the_size_of_the_input_can_be_chosen(untrained_model, photograph):
 
 
 def test_a_model_detects_as_it_was_evaluated(model_copy):
-    views = ViewsParams(scales=[0.5, 2.0], flip=False, merge="nms")
+    views = ViewsParams(scales=[0.5, 2.0], flip=False, tiles=0, merge="nms")
     write_settings(model_copy, DetectSettings((256, 256), 0.45, 20, views))
     detector = viadet.load(model_copy, "cpu")
     image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)

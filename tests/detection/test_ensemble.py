@@ -56,8 +56,8 @@ def test_the_detections_of_several_models_are_fused(untrained_model, other_model
     found = [
         detections
         for model in models
-        for by_view in model.detect_all(photographs[:1])
-        for detections in by_view.values()
+        for image in model.detect_all(photographs[:1])
+        for detections in image.by_view.values()
     ]
     expected = merge_views(found, "wbf", 100)
     assert expected.scores.max() > 0.4
@@ -84,15 +84,15 @@ def test_each_model_has_its_own_size_and_all_else_is_as_in_the_first_folder(
     untrained_model, other_model, photographs, tmp_path
 ):
     first, second = (shutil.copytree(model, tmp_path / model.name) for model in (untrained_model, other_model))
-    views = ViewsParams(scales=[1.0, 1.5], flip=False, merge="nms")
+    views = ViewsParams(scales=[1.0, 1.5], flip=False, tiles=0, merge="nms")
     write_settings(first, DetectSettings((128, 128), 0.3, 20, views))
     write_settings(second, DetectSettings((192, 128), 0.0, 50, None))
     plain, merged = (viadet.load([first, second], "cpu", views=views) for views in (False, True))
     assert [view.input_wh for view in plain.views] == [(128, 128), (192, 128)]
     assert [view.input_wh for view in merged.views] == [(128, 128), (192, 192), (192, 128), (288, 192)]
-    (by_view,) = merged.detect_all(photographs[:1])
-    assert {len(found) for found in by_view.values()} == {20}
-    expected = merge_views([by_view[view] for view in merged.views], "wbf", 20).above(0.3)
+    (image,) = merged.detect_all(photographs[:1])
+    assert {len(found) for found in image.by_view.values()} == {20}
+    expected = merge_views([image.by_view[view] for view in merged.views], "wbf", 20).above(0.3)
     assert_equal(merged(photographs[0]), expected)
     larger = viadet.load([first, second], "cpu", size=288)
     assert [view.input_wh for view in larger.views] == [(288, 288), (288, 192)]
@@ -115,9 +115,9 @@ def test_an_image_is_decoded_once_and_letterboxed_once_for_models_of_one_size(
     fills = {model.spec.fill_rgb for model in fused.models}
     assert len(fills) == 2  # so that the third needs a canvas of its own
     assert sorted(filled) == sorted([((128, 128), fill_rgb) for fill_rgb in fills] * len(photographs))
-    for by_view, expected in zip(found, alone(photographs, threshold=0.0), strict=True):
+    for image, expected in zip(found, alone(photographs, threshold=0.0), strict=True):
         for view in fused.plain[:2]:
-            assert_equal(by_view[view], expected)
+            assert_equal(image.by_view[view], expected)
 
 
 def test_a_data_set_has_fused_detections_with_and_without_views(finished_sample, untrained_model, other_model):

@@ -13,7 +13,7 @@ def test_settings_of_a_recipe_are_read_as_they_were_written(test_time, tmp_path)
     if not test_time:
         params["evaluate"]["test_time"] = None
     recipe = Recipe.model_validate(params)
-    write_settings(tmp_path, DetectSettings.of_recipe(recipe))
+    write_settings(tmp_path, DetectSettings.of_recipe(recipe, {"images": [], "annotations": []}))
     settings = read_settings(tmp_path)
     assert settings == ((1152, 1152), 0.4, 100, recipe.evaluate.test_time)
 

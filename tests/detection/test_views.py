@@ -23,7 +23,7 @@ def test_the_sides_of_a_view_are_multiples_of_32():
 
 
 def test_each_scale_is_a_view_plain_and_mirrored():
-    params = ViewsParams(scales=[1.0, 2.0], flip=True, merge="wbf")
+    params = ViewsParams(scales=[1.0, 2.0], flip=True, tiles=0, merge="wbf")
     both = [InputView((side, side), mirrored) for side in (128, 256) for mirrored in (False, True)]
     assert views_of(WH, params) == both
     assert views_of(WH, None) == [InputView(WH, mirrored=False)]
@@ -44,7 +44,7 @@ def test_a_single_unscaled_view_gives_the_plain_detections_and_a_mirrored_one_ad
 ):
     found = {}
     for flip in (False, True):
-        detector = detector_of(untrained_model, ViewsParams(scales=[1.0], flip=flip, merge="nms"))
+        detector = detector_of(untrained_model, ViewsParams(scales=[1.0], flip=flip, tiles=0, merge="nms"))
         found[flip] = detect_data_set(detector, coco, finished_sample / "data/raw")
     for image_id, plain in found[False][0].items():
         np.testing.assert_array_equal(plain.boxes_xyxy, found[True][0][image_id].boxes_xyxy)
@@ -72,7 +72,7 @@ def test_each_distinct_input_passes_the_network_once_and_each_file_is_read_once(
 
     monkeypatch.setattr(SizedNetwork, "detect", counted_detect)
     monkeypatch.setattr(Detector, "detect_ahead", counted_ahead)
-    detector = detector_of(untrained_model, ViewsParams(scales=[1.0, 2.0], flip=True, merge="wbf"))
+    detector = detector_of(untrained_model, ViewsParams(scales=[1.0, 2.0], flip=True, tiles=0, merge="wbf"))
     detect_data_set(detector, coco, finished_sample / "data/raw")
     images = len(coco["images"])
     assert sorted(passed) == sorted([*views_of(WH, detector.settings.views)] * images)

@@ -58,7 +58,7 @@ def test_results_come_in_order_and_a_damaged_image_is_an_error_in_its_place(dete
             assert str(image).startswith(f"{path} can't be read as an image")
         else:
             assert image.size_wh == SIZES_WH[number]
-            assert len(detector.merge(image.by_view)) > 0
+            assert len(detector.merge(image)) > 0
 
 
 @pytest.mark.slow
@@ -71,7 +71,7 @@ def test_worker_processes_give_the_same(untrained_model, other_model, paths):
         else:
             assert one.size_wh == other.size_wh
             assert list(one.by_view) == list(other.by_view) == detector.plain
-            assert detector.merge(one.by_view).rows() == detector.merge(other.by_view).rows()
+            assert detector.merge(one).rows() == detector.merge(other).rows()
 
 
 def test_the_image_comes_back_reduced_to_be_drawn(detector, tmp_path):

@@ -4,9 +4,11 @@ import re
 from collections import Counter, defaultdict
 from difflib import get_close_matches
 
-from viadet.annotations.coco import ConvertedImage
+from viadet.annotations.coco import ConvertedImage, to_coco
+from viadet.annotations.object_sizes import median_side_px, tiles_for
 from viadet.annotations.splits import Splits, group_equal_images
 from viadet.project.counting import counted, first_names
+from viadet.project.params import ModelParams
 
 
 def missing_categories(splits: Splits, categories: list[str]) -> list[str]:
@@ -71,6 +73,19 @@ def images_without_boxes(splits: Splits) -> list[str]:
     text = f"{empty} of {counted(len(images), 'image')} have no boxes, and what they show counts as background"
     advice = "if nobody looked at them, export as CSV and delete their rows, of region_count 0"
     return [f"{text}; {advice}"] if 2 * empty > len(images) else []
+
+
+def small_objects(images: list[ConvertedImage], model: ModelParams) -> list[str]:
+    """Tell if the objects of the training images are so small in the input that tiles would help."""
+    coco, (width, height) = to_coco(images, []), model.test_wh
+    tiles = tiles_for(coco, model.test_wh)
+    if not tiles:
+        return []
+    return [
+        f"the median object has {median_side_px(coco, model.test_wh):.1f} px in the input of {width} x {height} px; "
+        f"evaluate.test_time.tiles: auto adds {tiles} x {tiles} tiles to the views, which show it larger, and auto as "
+        "the second number of train.augment.scale trains on it at that size"
+    ]
 
 
 def contradicting_boxes(splits: Splits) -> list[str]:

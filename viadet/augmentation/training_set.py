@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import Dataset
 
+from viadet.annotations.object_sizes import largest_scale_for
 from viadet.augmentation.augment import augment
 from viadet.augmentation.copy_paste import CutOuts
 from viadet.augmentation.objects import Sample
@@ -15,6 +16,7 @@ from viadet.augmentation.randomness import seed_of
 from viadet.augmentation.scenes import Scenes, SceneStore
 from viadet.project.counting import counted
 from viadet.project.errors import UserError
+from viadet.project.files import read_json
 from viadet.project.params import TrainParams
 
 SMALL_SCALE = 2 / 3  # of the input's sides in the first epochs
@@ -51,6 +53,7 @@ class TrainingSet(Dataset):
         Raises:
             UserError: there are no images, one can't be read, or they do not fit onto the disk.
         """
+        params = with_scale(params, read_json(coco_path), input_wh)
         max_side = round(max(input_wh) * max(1.0, params.augment.scale[1]))
         scenes = Scenes(coco_path, image_dir, max_side)
         if not scenes:
@@ -100,6 +103,21 @@ class TrainingSet(Dataset):
         what = f"{count} of {images}, the rarest {max(self.repeat_factors):.1f} times an epoch"
         what = what if count else f"none of {images}, as each class is in a larger share of them"
         return f"train.repeat_threshold {self.params.repeat_threshold} repeats {what}"
+
+
+def with_scale(params: TrainParams, coco: dict, input_wh: tuple[int, int]) -> TrainParams:
+    """Put the number that `auto` stands for into the range of the random scale, if it says so.
+
+    Args:
+        params: the `train` section.
+        coco: the training split.
+        input_wh: size of the network's input, px.
+    """
+    low, high = params.augment.scale
+    if high != "auto":
+        return params
+    augment_params = params.augment.model_copy(update={"scale": [low, largest_scale_for(coco, input_wh)]})
+    return params.model_copy(update={"augment": augment_params})
 
 
 def repeat_factors(labels: Sequence[Sequence[int]], threshold: float | None) -> list[float]:

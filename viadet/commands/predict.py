@@ -214,7 +214,7 @@ def detect_all(
                 elif (size := bytes_of(path)) is None:
                     results.leave_out(f"{path} is gone since it was read; check its name and place")
                 else:
-                    merged = detector.merge(image.by_view)
+                    merged = detector.merge(image)
                     kept, measure = merged.above(threshold), unsureness(merged.scores.tolist())
                     record = ImageRecord(name, size, image.size_wh, kept, measure)
                     task = (save_prediction, image.shown, path.name, image.size_wh, kept, pictures_dir / pictures[name])

@@ -25,10 +25,11 @@ from viadet.detection.decoding import MAX_DETECTIONS
 from viadet.detection.detections import Detections
 from viadet.detection.settings import DetectSettings
 from viadet.detection.sized_network import SizedNetwork, inputs_at_once
-from viadet.detection.views import InputView, merge_views, views_of
+from viadet.detection.views import InputView, Sight, join_tiles, merge_views, views_of
 from viadet.images.decoding import upright_rgb
 from viadet.images.letterbox import InputImage, letterbox_image, letterbox_of
 from viadet.images.pixels import read_image
+from viadet.images.tiles import tiles_of
 from viadet.network.build import NetworkSpec
 from viadet.network.device import usable_cores
 from viadet.project.errors import UserError
@@ -41,18 +42,19 @@ ByView = dict[InputView, Detections]  # what was detected in each view of one im
 
 
 class Canvas(NamedTuple):
-    """An input into which an image is letterboxed; the views of models that take the same one share it."""
+    """Inputs into which an image or its tiles are letterboxed; views of models that take the same ones share them."""
 
     input_wh: tuple[int, int]  # px
     mirrored: bool
     fill_rgb: tuple[int, int, int]  # colour beside the photograph
+    tiles: int  # of each side of the image
 
 
 class PreparedImage(NamedTuple):
     """An image as the networks need it, light enough to come from another process."""
 
     size_wh: tuple[int, int]  # px of the upright image
-    canvases: dict[Canvas, np.ndarray]  # uint8 [3, H, W]
+    canvases: dict[Canvas, np.ndarray]  # uint8 [tiles * tiles, 3, H, W]
     shown: np.ndarray | None  # uint8 [3, H, W], reduced to be drawn
 
 
@@ -92,8 +94,14 @@ class Detector:
         ]
         self.device = self.models[0].device
         self.categories = tuple(spec.categories)
-        self.batch_size = min(inputs_at_once(model.spec.input_wh, self.device) for model in self.models)  # images
+        at_once = min(inputs_at_once(model.spec.input_wh, self.device) for model in self.models)
+        self.batch_size = max(1, at_once // max(view.tiles for view in self.views) ** 2)  # images
         self._networks = {(number, model.spec.input_wh): model for number, model in enumerate(self.models)}
+
+    @property
+    def all_views(self) -> list[InputView]:
+        """The plain views and those that are merged, each once: enough for `merge_plain` and for `merge`."""
+        return list(dict.fromkeys([*self.plain, *self.views]))
 
     @property
     def plain_network(self) -> SizedNetwork:
@@ -129,23 +137,26 @@ class Detector:
         """
         threshold = self.settings.score_threshold if threshold is None else threshold
         listed = images if isinstance(images, list) else [images]
-        detections = [self.merge(by_view).above(threshold) for by_view in self.detect_all(listed)]
+        detections = [self.merge(image).above(threshold) for image in self.detect_all(listed)]
         return detections if isinstance(images, list) else detections[0]
 
-    def merge(self, by_view: ByView) -> Detections:
+    def merge(self, image: DetectedImage) -> Detections:
         """Merge the detections of an image in `self.views`; without several views, give the plain ones."""
         if self.settings.views is None:
-            return self.merge_plain(by_view)
-        found = [by_view[view] for view in self.views]
+            return self.merge_plain(image)
+        found = [image.by_view[view] for view in self.views]
         merge = self.settings.views.merge if len(self.models) == 1 else "wbf"
-        return merge_views(found, merge, self.settings.max_detections)
+        sight = Sight(image.size_wh, self.views) if any(view.tiles > 1 for view in self.views) else None
+        return merge_views(found, merge, self.settings.max_detections, sight)
 
-    def merge_plain(self, by_view: ByView) -> Detections:
+    def merge_plain(self, image: DetectedImage) -> Detections:
         """Fuse what the models detected in the plain image; give the detections of a single one as they are."""
-        found = [by_view[view] for view in self.plain]
+        found = [image.by_view[view] for view in self.plain]
         return found[0] if len(found) == 1 else merge_views(found, "wbf", self.settings.max_detections)
 
-    def detect_all(self, images: Sequence[ImageLike], views: Sequence[InputView] | None = None) -> Iterator[ByView]:
+    def detect_all(
+        self, images: Sequence[ImageLike], views: Sequence[InputView] | None = None
+    ) -> Iterator[DetectedImage]:
         """Detect objects as `detect_ahead` does, decoding in threads; an image that can't be read ends it.
 
         Raises:
@@ -156,7 +167,7 @@ class Detector:
             for result in self.detect_ahead(images, views or self.views, pool):
                 if isinstance(result, UserError):
                     raise result
-                yield result.by_view
+                yield result
 
     def detect_ahead(
         self, images: Sequence[ImageLike], views: Sequence[InputView], pool: Executor, shown_side: int | None = None
@@ -193,20 +204,22 @@ class Detector:
         """Detect objects in a batch that was prepared for these views."""
         detections: list[ByView] = [{} for _ in batch]
         for view in views:
-            network, canvas = self._network_for(view), self._canvas_of(view)
+            network, canvases = self._network_for(view), self._canvas_of(view)
             inputs = [
-                InputImage(torch.from_numpy(image.canvases[canvas]), letterbox_of(*image.size_wh, view.input_wh))
+                InputImage(torch.from_numpy(canvas), letterbox_of(*tile.size_wh, view.input_wh))
                 for image in batch
+                for tile, canvas in zip(tiles_of(image.size_wh, view.tiles), image.canvases[canvases], strict=True)
             ]
             found = []
             for rows in in_batches(len(inputs), inputs_at_once(view.input_wh, self.device)):
                 found += network.detect(inputs[rows], self.settings.max_detections, view.mirrored)
-            for by_view, image_detections in zip(detections, found, strict=True):
-                by_view[view] = image_detections
+            by_image = zip(*[iter(found)] * view.tiles**2, strict=True)
+            for image, by_view, of_tiles in zip(batch, detections, by_image, strict=True):
+                by_view[view] = of_tiles[0] if view.tiles == 1 else join_tiles(of_tiles, image.size_wh, view)
         return detections
 
     def _canvas_of(self, view: InputView) -> Canvas:
-        return Canvas(view.input_wh, view.mirrored, self.models[view.model].spec.fill_rgb)
+        return Canvas(view.input_wh, view.mirrored, self.models[view.model].spec.fill_rgb, view.tiles)
 
     def _network_for(self, view: InputView) -> SizedNetwork:
         key = view.model, view.input_wh
@@ -228,7 +241,7 @@ def detect_plain(detector: Detector, coco: dict, image_dir: Path) -> dict[int, D
     """Detect objects in all images of a COCO data set, in plain images only; arguments as for `detect_data_set`."""
     paths = [image_dir / image["file_name"] for image in coco["images"]]
     found = detector.detect_all(paths, detector.plain)
-    return {image["id"]: detector.merge_plain(by_view) for image, by_view in zip(coco["images"], found, strict=True)}
+    return {image["id"]: detector.merge_plain(detected) for image, detected in zip(coco["images"], found, strict=True)}
 
 
 def detect_data_set(
@@ -245,16 +258,15 @@ def detect_data_set(
         By image id the plain detections, and those of the merged views; if the detector merges none, both are the same.
     """
     paths = [image_dir / image["file_name"] for image in coco["images"]]
-    views = list(dict.fromkeys([*detector.plain, *detector.views]))
     plain, merged = {}, {}
-    for image, by_view in zip(coco["images"], detector.detect_all(paths, views), strict=True):
-        plain[image["id"]] = detector.merge_plain(by_view)
-        merged[image["id"]] = detector.merge(by_view)
+    for image, detected in zip(coco["images"], detector.detect_all(paths, detector.all_views), strict=True):
+        plain[image["id"]] = detector.merge_plain(detected)
+        merged[image["id"]] = detector.merge(detected)
     return plain, merged
 
 
 def prepare_image(canvases: Sequence[Canvas], shown_side: int | None, image: ImageLike) -> PreparedImage | UserError:
-    """Read an image once and letterbox it into each canvas; one that can't be read gives its error.
+    """Read an image once and letterbox it, or its tiles, into each canvas; one that can't be read gives its error.
 
     `shown_side` is that of `Detector.detect_ahead`.
     """
@@ -262,11 +274,15 @@ def prepare_image(canvases: Sequence[Canvas], shown_side: int | None, image: Ima
         photograph = image_tensor(image)
     except UserError as error:
         return error
+    _, height, width = photograph.shape
     filled = {}
     for canvas in canvases:
-        turned = photograph.flip(2) if canvas.mirrored else photograph
-        filled[canvas] = letterbox_image(turned, canvas.input_wh, canvas.fill_rgb).canvas.numpy()
-    _, height, width = photograph.shape
+        inputs = []
+        for tile in tiles_of((width, height), canvas.tiles):
+            part = photograph[:, tile.top : tile.bottom, tile.left : tile.right]
+            turned = part.flip(2) if canvas.mirrored else part
+            inputs.append(letterbox_image(turned, canvas.input_wh, canvas.fill_rgb).canvas.numpy())
+        filled[canvas] = np.stack(inputs)
     shown = None if shown_side is None else _reduced(photograph, shown_side).numpy()
     return PreparedImage((width, height), filled, shown)
 

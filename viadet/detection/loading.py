@@ -16,7 +16,7 @@ from viadet.project.counting import first_names
 from viadet.project.errors import UserError
 from viadet.project.params import SIDE_PX, ViewsParams
 
-VIEWS = ViewsParams(scales=[1.0, 1.3333], flip=True, merge="wbf")  # of a model that was not evaluated
+VIEWS = ViewsParams(scales=[1.0, 1.3333], flip=True, tiles=0, merge="wbf")  # of a model that was not evaluated
 
 Folder = str | PathLike[str]
 

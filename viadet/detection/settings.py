@@ -5,6 +5,7 @@ from typing import NamedTuple, Self
 
 from pydantic import ValidationError
 
+from viadet.annotations.object_sizes import tiles_for
 from viadet.project.errors import UserError
 from viadet.project.files import read_json, write_json
 from viadet.project.params import Recipe, ViewsParams
@@ -21,10 +22,18 @@ class DetectSettings(NamedTuple):
     views: ViewsParams | None  # whose detections can be merged
 
     @classmethod
-    def of_recipe(cls, recipe: Recipe) -> Self:
-        """Take them from a recipe."""
-        params = recipe.evaluate
-        return cls(recipe.model.test_wh, params.score_threshold, params.max_detections, params.test_time)
+    def of_recipe(cls, recipe: Recipe, train_coco: dict | None) -> Self:
+        """Take them from a recipe.
+
+        Args:
+            recipe: of the model.
+            train_coco: the training split, by whose boxes `auto` tiles are chosen; None: without views.
+        """
+        params, test_wh = recipe.evaluate, recipe.model.test_wh
+        views = params.test_time if train_coco else None
+        if views and views.tiles == "auto":
+            views = views.model_copy(update={"tiles": tiles_for(train_coco, test_wh)})
+        return cls(test_wh, params.score_threshold, params.max_detections, views)
 
 
 def write_settings(folder: Path, settings: DetectSettings) -> None:

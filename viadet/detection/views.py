@@ -1,9 +1,11 @@
-"""Test-time augmentation (TTA): several scaled and mirrored views of each image, and merging what they find.
+"""Test-time augmentation (TTA): scaled, mirrored and tiled views of each image, and merging what they find.
 
 Two ways of merging: NMS over all views, as mmdetection's DetTTAModel does, or weighted boxes fusion. What several
-models find is fused in the same way, a view being one of a model.
+models find is fused in the same way, a view being one of a model. Where some views are tiled, a view has a say only in
+boxes that it shows whole and large enough: the whole photograph in large ones, tiles in those that one of them holds.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,10 +14,14 @@ from torchvision.ops import batched_nms
 
 from viadet.detection.decoding import NMS_IOU
 from viadet.detection.detections import Detections
+from viadet.images.letterbox import letterbox_of
+from viadet.images.tiles import Tile, tiles_of
 from viadet.project.params import ViewsParams
 
 SIDE_STEP_PX = 32  # the sides of the network's input are multiples of it
 FUSION_IOU = 0.55  # the number of the authors of weighted boxes fusion
+CUT_PX = 4  # of a tile's input: a box that ends so near an edge inside the photograph is taken for cut off
+LARGE_ENOUGH_PX = 16  # side of a box in the input; smaller ones are left to tiles, which show them larger
 
 
 class InputView(NamedTuple):
@@ -24,6 +30,7 @@ class InputView(NamedTuple):
     input_wh: tuple[int, int]  # px, into which the image is letterboxed
     mirrored: bool
     model: int = 0  # number of the network among the detector's, from 0
+    tiles: int = 1  # of each side of the image, each letterboxed into an input of its own; 1: the whole image
 
 
 def views_of(test_wh: tuple[int, int], params: ViewsParams | None, model: int = 0) -> list[InputView]:
@@ -31,7 +38,9 @@ def views_of(test_wh: tuple[int, int], params: ViewsParams | None, model: int = 
     if params is None:
         return [InputView(test_wh, mirrored=False, model=model)]
     flips = (False, True) if params.flip else (False,)
-    return [InputView(scaled_wh(test_wh, scale), mirrored, model) for scale in params.scales for mirrored in flips]
+    whole = [InputView(scaled_wh(test_wh, scale), mirrored, model) for scale in params.scales for mirrored in flips]
+    tiled = [InputView(test_wh, mirrored, model, params.tiles) for mirrored in flips]
+    return whole + tiled if params.tiles > 1 else whole
 
 
 def scaled_wh(input_wh: tuple[int, int], scale: float) -> tuple[int, int]:
@@ -40,14 +49,77 @@ def scaled_wh(input_wh: tuple[int, int], scale: float) -> tuple[int, int]:
     return width, height
 
 
-def merge_views(views: list[Detections], merge: Literal["wbf", "nms"], max_detections: int) -> Detections:
+def join_tiles(found: Sequence[Detections], size_wh: tuple[int, int], view: InputView) -> Detections:
+    """Put together what was detected in each tile of a view, without the boxes that a tile's edge cuts off.
+
+    A neighbour, or else the whole image, shows what was cut. What two tiles show whole is still there twice: merging
+    counts it once, as the boxes of one view.
+
+    Args:
+        found: the detections of each tile, boxes in px of the tile, in the order of `tiles_of`.
+        size_wh: of the image, px.
+        view: in which they were detected.
+    """
+    boxes_xyxy, kept = [], []
+    for tile, detections in zip(tiles_of(size_wh, view.tiles), found, strict=True):
+        in_image_xyxy = detections.boxes_xyxy + np.array([tile.left, tile.top] * 2, np.float32)
+        boxes_xyxy.append(in_image_xyxy)
+        kept.append(is_whole(in_image_xyxy, tile, size_wh, view.input_wh))
+    scores, labels = (np.concatenate([getattr(tile, name) for tile in found]) for name in ("scores", "labels"))
+    order = np.argsort(-scores, kind="stable")
+    order = order[np.concatenate(kept)[order]]
+    return Detections(np.concatenate(boxes_xyxy)[order], scores[order], labels[order], found[0].categories)
+
+
+def is_whole(boxes_xyxy: np.ndarray, tile: Tile, size_wh: tuple[int, int], input_wh: tuple[int, int]) -> np.ndarray:
+    """Tell which boxes, [N, 4] in px of the image, lie in a tile without touching an edge that cuts them, bool [N]."""
+    margin_px = CUT_PX / max(letterbox_of(*tile.size_wh, input_wh).scale_xy)
+    low_xy = [edge + margin_px if edge > 0 else -np.inf for edge in (tile.left, tile.top)]
+    ends = zip((tile.right, tile.bottom), size_wh, strict=True)
+    high_xy = [edge - margin_px if edge < side else np.inf for edge, side in ends]
+    return (boxes_xyxy[:, :2] >= low_xy).all(1) & (boxes_xyxy[:, 2:] <= high_xy).all(1)
+
+
+class Sight(NamedTuple):
+    """Which boxes of an image the views of it show, of which some are tiled."""
+
+    size_wh: tuple[int, int]  # of the image, px
+    views: Sequence[InputView]
+
+    def shown(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        """Tell which view shows which box whole and large enough, bool [views, N]; each is shown by at least one.
+
+        Args:
+            boxes_xyxy: [N, 4], px of the image.
+        """
+        in_tiles = {view: self._in_a_tile(boxes_xyxy, view) for view in self.views if view.tiles > 1}
+        in_any = np.any(list(in_tiles.values()), axis=0)
+        sides = np.sqrt((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clip(0).prod(1))
+        rows = []
+        for view in self.views:
+            scale = max(letterbox_of(*self.size_wh, view.input_wh).scale_xy)
+            rows.append(in_tiles.get(view, (sides * scale >= LARGE_ENOUGH_PX) | ~in_any))
+        return np.stack(rows)
+
+    def _in_a_tile(self, boxes_xyxy: np.ndarray, view: InputView) -> np.ndarray:
+        tiles = tiles_of(self.size_wh, view.tiles)
+        return np.any([is_whole(boxes_xyxy, tile, self.size_wh, view.input_wh) for tile in tiles], axis=0)
+
+
+def merge_views(
+    views: list[Detections], merge: Literal["wbf", "nms"], max_detections: int, sight: Sight | None = None
+) -> Detections:
     """Merge the detections of one image in several views, for each category; numbers are not rounded in between.
 
     Args:
         views: what was detected in each.
         merge: weighted boxes fusion, or NMS with the IoU used within one view.
         max_detections: of the image.
+        sight: which boxes each view shows, where some are tiled: others of its boxes are left out, and it does not
+            lower the score of what it can't show. None: all views show all boxes.
     """
+    if sight:
+        views = [detections[sight.shown(detections.boxes_xyxy)[number]] for number, detections in enumerate(views)]
     boxes_xyxy = np.concatenate([view.boxes_xyxy for view in views])
     scores = np.concatenate([view.scores for view in views])
     labels = np.concatenate([view.labels for view in views])
@@ -57,19 +129,20 @@ def merge_views(views: list[Detections], merge: Literal["wbf", "nms"], max_detec
         merged = Detections(boxes_xyxy[kept], scores[kept], labels[kept], views[0].categories)
     else:
         numbers = np.repeat(np.arange(len(views)), [len(view) for view in views])
-        merged = Detections(*fuse_classes(boxes_xyxy, scores, labels, numbers, len(views)), views[0].categories)
+        fused = fuse_classes(boxes_xyxy, scores, labels, numbers, sight or len(views))
+        merged = Detections(*fused, views[0].categories)
     return merged.best(max_detections)
 
 
 def fuse_classes(
-    boxes_xyxy: np.ndarray, scores: np.ndarray, labels: np.ndarray, views: np.ndarray, view_count: int
+    boxes_xyxy: np.ndarray, scores: np.ndarray, labels: np.ndarray, views: np.ndarray, asked: int | Sight
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fuse the boxes of one image for each label, as `fuse_boxes` does; gives boxes, scores and labels, best first."""
     all_boxes_xyxy, all_scores, all_labels = [np.empty((0, 4))], [np.empty(0)], [np.empty(0, np.int64)]
     for label in np.unique(labels):
         chosen = labels == label
         fused_xyxy, fused_scores = fuse_boxes(
-            boxes_xyxy[chosen].astype(np.float64), scores[chosen].astype(np.float64), views[chosen], view_count
+            boxes_xyxy[chosen].astype(np.float64), scores[chosen].astype(np.float64), views[chosen], asked
         )
         all_boxes_xyxy.append(fused_xyxy)
         all_scores.append(fused_scores)
@@ -84,7 +157,7 @@ def fuse_classes(
 
 
 def fuse_boxes(
-    boxes_xyxy: np.ndarray, scores: np.ndarray, views: np.ndarray, view_count: int
+    boxes_xyxy: np.ndarray, scores: np.ndarray, views: np.ndarray, asked: int | Sight
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fuse the boxes of one image and category: those of several views that agree become one average box.
 
@@ -96,12 +169,13 @@ def fuse_boxes(
         boxes_xyxy: of all views, float64 [N, 4], px of the original image.
         scores: float64 [N], 0..1.
         views: number of each box's view, int [N].
-        view_count: of all views, those without a box too.
+        asked: number of all views, those without a box too; or what the views show, if not each shows all boxes.
 
     Returns:
         Fused boxes [M, 4] and their scores [M], best first. A fused box is the mean of its boxes, weighted by score;
-        its score is the sum of the views' best scores, divided by the number of views.
+        its score is the sum of the views' best scores, divided by the number of views that show it or found it.
     """
+    view_count = asked if isinstance(asked, int) else len(asked.views)
     # made once for all boxes: a row for each fused box, a column in `fused_xyxy`; the first `count` are in use
     length, count = len(scores), 0
     fused_xyxy, areas = np.zeros((4, length)), np.zeros(length)
@@ -122,7 +196,11 @@ def fuse_boxes(
             fused_xyxy[:, number], areas[number] = box_xyxy, box_areas[index]
         view = views[index]
         best_scores[view, number] = max(best_scores[view, number], score)
-    fused_scores = best_scores[:, :count].sum(0) / view_count
+    best_scores = best_scores[:, :count]
+    if isinstance(asked, int):
+        fused_scores = best_scores.sum(0) / view_count
+    else:
+        fused_scores = best_scores.sum(0) / (asked.shown(fused_xyxy[:, :count].T) | (best_scores > 0)).sum(0)
     order = np.argsort(-fused_scores, kind="stable")
     return fused_xyxy[:, order].T, fused_scores[order]
 

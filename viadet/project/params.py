@@ -12,9 +12,11 @@ PARAMS_PATH = Path("params.yaml")
 SIDE_PX = (128, 2048)  # least and greatest side of the network's input
 NO_RECIPES = ("recipe", "launch")  # keys beside the recipes: which one runs, what starts its training
 P3_STRIDE_PX = 8  # of the level with the smallest anchors
+MAX_TILES = 8  # of each side of a photograph
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Scale = Annotated[float, Field(gt=0, le=8)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Side = Annotated[int, Field(ge=SIDE_PX[0], le=SIDE_PX[1], multiple_of=32)]
 # one side of a square, or [width, height]
@@ -149,7 +151,7 @@ class ModelParams(Section):
 class AugmentParams(Section):
     """What a training image goes through."""
 
-    scale: Annotated[list[Annotated[float, Field(gt=0, le=8)]], Field(min_length=2, max_length=2)]
+    scale: Annotated[list[Scale | Literal["auto"]], Field(min_length=2, max_length=2)]
     flip: Fraction
     colour: Fraction
     channels: Fraction
@@ -160,7 +162,10 @@ class AugmentParams(Section):
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> "AugmentParams":
-        if self.scale[0] > self.scale[1]:
+        low, high = self.scale
+        if low == "auto":
+            raise ValueError("scale: only the second number may be auto")
+        if high != "auto" and low > high:
             raise ValueError("scale: the first number must not be above the second")
         return self
 
@@ -200,6 +205,7 @@ class ViewsParams(Section):
 
     scales: Annotated[list[Annotated[float, Field(ge=0.25, le=4)]], Field(min_length=1)]  # of the input's size
     flip: bool  # each scale mirrored as well
+    tiles: Literal["auto"] | Annotated[int, Field(ge=0, le=MAX_TILES)]  # of each side of the photograph; 0: none
     merge: Literal["wbf", "nms"]
 
 
