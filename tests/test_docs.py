@@ -1,11 +1,15 @@
-"""The site of the docs: MkDocs builds it without a warning, and its links lead somewhere."""
+"""The site of the docs: MkDocs builds it without a warning; and the notebook runs."""
 
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from html.parser import HTMLParser
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 from projects import REPOSITORY
 
 
@@ -52,3 +56,28 @@ def test_the_readme_is_the_first_page_and_its_links_work(site):
 def test_nothing_of_the_site_is_hidden(site):
     """As GitHub Pages leaves hidden folders out."""
     assert [path for path in site.rglob(".*")] == []
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("chain")
+def test_the_notebook_runs_from_the_sample_to_the_packed_results(finished_clone, tmp_path):
+    """In a clone that has run the small sample; on own images up to the report of their faults."""
+    clone = finished_clone.copy_to(tmp_path / "clone")
+    shutil.make_archive(tmp_path / "own", "zip", clone.folder / "data/raw/train")
+    notebook = nbformat.read(REPOSITORY / "docs/colab.ipynb", as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if not {"setup", "training"} & set(cell.metadata.get("tags", []))]
+    sources = "".join(cell.source for cell in notebook.cells)
+    assert sources.count('ZIP = ""') == 1
+    for cell in notebook.cells:
+        cell.source = cell.source.replace('ZIP = ""', f'ZIP = "{tmp_path / "own.zip"}"')
+    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": clone.folder}})
+    client.execute(env=clone.environment)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    outputs = {cell.source.splitlines()[-1].strip(): cell.outputs for cell in cells}
+    text = "\n".join(output.get("text", "") for each in outputs.values() for output in each)
+    assert "ERROR" not in text
+    assert "recipe own: 6 images of images.zip" in text
+    for last, count in (('show("plots/evaluate/images")', 3), ('show("found/pictures")', 4)):
+        assert sum("image/jpeg" in output.get("data", {}) for output in outputs[last]) == count, last
+    for name in ("detector.zip", "found.zip"):
+        assert zipfile.is_zipfile(clone.folder / name)

@@ -25,7 +25,8 @@ def enter_project() -> None:
         if (folder / "dvc.yaml").is_file():
             click.get_current_context().with_resource(contextlib.chdir(folder))
             return
-    raise UserError(f"no dvc.yaml in {Path.cwd()} or above it; run this in the project")
+    advice = "run this in a clone of the project, as the installed package has no pipeline"
+    raise UserError(f"no dvc.yaml in {Path.cwd()} or above it; {advice}")
 
 
 def read_output(program: str, *arguments: str) -> str:
