@@ -15,27 +15,20 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from matplotlib.figure import Figure
 
 from benchmarks.project import ROOT, changed_recipe
-from viadet.annotations.coco import category_names, to_coco
+from benchmarks.small_trainings import AnnotatedImages, fetch_start, train_detector
+from viadet.annotations.coco import to_coco
 from viadet.annotations.convert import convert_data_set
-from viadet.augmentation.training_set import TrainingSet
-from viadet.detection.detector import Detector, detect_plain
-from viadet.evaluation.coco_metrics import evaluate_coco
+from viadet.detection.detector import detect_plain
 from viadet.inference.records import unsureness
-from viadet.network.build import build_network, make_spec
-from viadet.network.device import keep_freed_memory, train_device
-from viadet.network.weights import load_start, start_normalisation
+from viadet.network.device import keep_freed_memory
 from viadet.pictures.drawing import save_figure
-from viadet.project.files import write_csv, write_json
+from viadet.project.files import write_csv
 from viadet.project.metric_names import AP
 from viadet.project.params import Recipe
 from viadet.sample.render import write_rendered_split
-from viadet.sources.weights import fetch_initial_weights
-from viadet.training.checkpoint import Checkpoints
-from viadet.training.trainer import Trainer
 
 COLUMNS = ["strategy", "seed", "images", "boxes", "bbox_mAP"]
 
@@ -55,56 +48,29 @@ TINY_TRAINING = {"epochs": 1, "warmup_epochs": 0, "device": "cpu", "workers": 0}
 TINY = Experiment(6, 2, [2, 4], 1, {"model": {"image_size": 128, "test_size": None}, "train": TINY_TRAINING})
 
 
-class Images(NamedTuple):
-    """A rendered split."""
-
-    folder: Path
-    coco: dict  # its ground truth
-
-    def annotated(self, image_ids: list[int]) -> dict:
-        """Give the ground truth of some of the images."""
-        chosen = set(image_ids)
-        images = [image for image in self.coco["images"] if image["id"] in chosen]
-        annotations = [entry for entry in self.coco["annotations"] if entry["image_id"] in chosen]
-        return self.coco | {"images": images, "annotations": annotations}
-
-
-class Trained(NamedTuple):
+class Measured(NamedTuple):
     """What a training gave."""
 
     bbox_mAP: float
     unsureness: dict[int, float]  # of the images of the pool, by id
 
 
-def render(folder: Path, images: int, seed: int, recipe: Recipe) -> Images:
+def render(folder: Path, images: int, seed: int, recipe: Recipe) -> AnnotatedImages:
     """Render images and convert their annotations."""
     folder.mkdir(parents=True)
     write_rendered_split(folder, images, recipe.model.input_wh[0], (seed, 0))
     data_set = convert_data_set(folder, str(folder), recipe.convert)
-    return Images(folder, to_coco(data_set.images, data_set.categories.names))
+    return AnnotatedImages(folder, to_coco(data_set.images, data_set.categories.names))
 
 
-def train_and_measure(work_dir: Path, annotated: dict, pool: Images, val: Images, recipe: Recipe) -> Trained:
+def train_and_measure(
+    work_dir: Path, annotated: AnnotatedImages, pool: AnnotatedImages, val: AnnotatedImages, recipe: Recipe
+) -> Measured:
     """Train on the annotated images of the pool, measure AP and how unsure the network is about each of the pool."""
-    device = train_device(recipe.train)
-    categories = list(category_names(annotated).values())
-    spec = make_spec(recipe.model, categories, start_normalisation(work_dir / "init"))
-    torch.manual_seed(recipe.train.seed)
-    network = build_network(spec)
-    load_start(network, work_dir / "init")
-    write_json(work_dir / "annotated.json", annotated)
-    images = TrainingSet(work_dir / "annotated.json", pool.folder, recipe.train, spec.input_wh, spec.fill_rgb)
-
-    def validate(average: torch.nn.Module) -> dict[str, float]:
-        return evaluate_coco(val.coco, detect_plain(Detector(average, spec), val.coco, val.folder)).stats
-
-    checkpoints = Checkpoints(work_dir / "checkpoints", "0" * 64)
-    trainer = Trainer(network, spec, images, recipe.train, device, checkpoints)
-    trained = trainer.train(validate, lambda _: None)
-    checkpoints.remove()
-    detections = detect_plain(Detector(trained, spec), pool.coco, pool.folder)
+    trained = train_detector(work_dir, annotated, val, recipe)
+    detections = detect_plain(trained.detector, pool.coco, pool.folder)
     measures = {image_id: unsureness(found.scores.tolist()) for image_id, found in detections.items()}
-    return Trained(trainer.history.aps[-1][AP], measures)
+    return Measured(trained.metrics.stats[AP], measures)
 
 
 def run_seed(work_dir: Path, experiment: Experiment, recipe: Recipe, seed: int, rows: list[dict], out: Path) -> None:
@@ -114,7 +80,7 @@ def run_seed(work_dir: Path, experiment: Experiment, recipe: Recipe, seed: int, 
     ids = [image["id"] for image in pool.coco["images"]]
     first, *later = experiment.rounds
     start = random.Random(seed).sample(ids, first)
-    first_trained = train_and_measure(work_dir, pool.annotated(start), pool, val, recipe)
+    first_trained = train_and_measure(work_dir, pool.of(start), pool, val, recipe)
     for strategy in ("least sure", "random"):
         generator = random.Random(1000 + seed)
         chosen, trained = list(start), first_trained
@@ -124,11 +90,11 @@ def run_seed(work_dir: Path, experiment: Experiment, recipe: Recipe, seed: int, 
                 chosen += generator.sample(left, count - len(chosen))
             else:
                 chosen += sorted(left, key=trained.unsureness.__getitem__, reverse=True)[: count - len(chosen)]
-            annotated = pool.annotated(chosen)
+            annotated = pool.of(chosen)
             if count > first:
                 trained = train_and_measure(work_dir, annotated, pool, val, recipe)
-            boxes = len(annotated["annotations"])
-            rows.append(dict(zip(COLUMNS, (strategy, seed, count, boxes, trained.bbox_mAP), strict=True)))
+            boxes = len(annotated.coco["annotations"])
+            rows.append(dict(zip(COLUMNS, (strategy, seed, count, boxes, trained.metrics.stats[AP]), strict=True)))
             write_csv(out / "annotation_loop.csv", rows, COLUMNS)
             print(rows[-1], flush=True)
 
@@ -158,8 +124,7 @@ def main(experiment: Experiment, out: Path) -> None:
         train = train | {"seed": seed, "validate_every": train["epochs"]}
         recipe = changed_recipe("sample", experiment.params | {"train": train})
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "init").mkdir()
-            fetch_initial_weights(recipe.model.init, recipe.model.name, Path(folder) / "init")
+            fetch_start(Path(folder), recipe)
             run_seed(Path(folder), experiment, recipe, seed, rows, out)
     plot(rows, out / "annotation_loop.png")
 

@@ -8,6 +8,7 @@ from viadet.annotations.data_warnings import (
     images_without_boxes,
     missing_categories,
     rare_categories,
+    rarely_seen_categories,
 )
 
 
@@ -36,6 +37,22 @@ def test_categories_with_few_boxes_or_like_a_far_more_frequent_one_may_be_misspe
         "ballon (6 boxes, in a, like balloon, which has 60), kite (1 box, in a)"
     ]
     assert rare_categories({"train": [image("a", (9, 1))]}, ["dog"]) == []
+
+
+def test_categories_with_few_objects_to_learn_from_are_named_once_with_their_counts_the_rarest_first():
+    counts = {"plain": 100, "striped": 9, "dotted": 3, "enough": 10, "none": 0}
+    boxes = [(9, category_id) for category_id, count in enumerate(counts.values(), 1) for _ in range(count)]
+    splits = {"train": [image("a", *boxes[:50]), image("b", *boxes[50:])], "val": [image("c", *[(9, 3)] * 20)]}
+    advice = "annotate more images with such objects"
+    repeat = "; train.repeat_threshold can repeat those that there are"
+    assert rarely_seen_categories(splits, list(counts)) == [
+        f"train has fewer than 10 objects of dotted (3), striped (9); {advice}{repeat}"
+    ]
+    assert rarely_seen_categories({"train": [image("a", *[(9, 1)] * 9)]}, ["dog"]) == [
+        f"train has fewer than 10 objects of dog (9); {advice}"
+    ]
+    assert rarely_seen_categories({"train": [image("a", *[(9, 1)] * 10)]}, ["dog"]) == []
+    assert rarely_seen_categories({}, ["dog"]) == []
 
 
 def test_if_most_images_have_no_boxes_somebody_should_have_looked_at_them():

@@ -60,6 +60,10 @@ def test_the_terminal_shows_what_was_left_out_and_by_which_param(lines):
     ):
         assert line in lines
     assert not any("kind 20" in line and line.startswith("  kind") for line in lines)
+    few = [line for line in lines if "train has fewer than 10 objects" in line]
+    assert len(few) == 1
+    assert few[0].startswith("warning: train has fewer than 10 objects of kind 01 (2), kind 02 (2), ")
+    assert " and 13 more; annotate more images" in few[0]
 
 
 def test_regions_beyond_the_image_are_counted_and_images_of_a_damaged_file_are_not_called_left_out(project, capsys):
@@ -108,6 +112,10 @@ def test_the_lines_to_copy_are_read_back_as_the_same_texts(names, attribute, enc
     text = "\n".join(lines[1:]).encode(encoding, "backslashreplace").decode(encoding)  # as a terminal prints it
     for load in (load_yaml, yaml.safe_load):
         assert load(text) == {"convert": {"categories": names, "attribute": attribute}}
+
+
+def test_the_sample_has_no_warnings(finished_sample):
+    assert json.loads((finished_sample / "metrics/dataset_report.json").read_text(encoding="utf-8"))["warnings"] == []
 
 
 def test_regions_without_any_attribute_are_told(project, capsys):

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from viadet.augmentation.augment import augment, mosaic, object_mask, place_view, random_view, visible_span
 from viadet.augmentation.copy_paste import CutOut, CutOuts, copy_paste, paste, random_cut_out
-from viadet.augmentation.objects import IGNORED, Object, Scene, hide, label_in_sample, visible_box_xyxy
+from viadet.augmentation.objects import IGNORED, Object, Outlines, Scene, hide, label_in_sample, visible_box_xyxy
 from viadet.images.pixels import blank_canvas, resize
 from viadet.images.polygons import polygon_mask
 from viadet.project.params import AugmentParams
@@ -57,7 +57,10 @@ def square(side):
 
 
 def cut_outs_of(scenes):
-    return CutOuts(scenes, [((scene.image.shape[2], scene.image.shape[1]), scene.polygons) for scene in scenes])
+    outlines = [
+        Outlines((scene.image.shape[2], scene.image.shape[1]), scene.polygons, scene.labels) for scene in scenes
+    ]
+    return CutOuts(scenes, outlines)
 
 
 @pytest.fixture
@@ -252,7 +255,7 @@ def test_hundreds_of_objects_take_the_memory_of_their_own_pixels():
     tracemalloc.start()
     try:
         objects = place_view(view, (0, 0, 640, 640), scene, params())
-        objects += copy_paste(view, objects, [square(30)], params(copy_paste=60))
+        objects += copy_paste(view, objects, cut_outs_of([scene]), params(copy_paste=60))
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -308,12 +311,9 @@ def test_boxes_of_pasted_ellipses_fit_their_visible_part(seed):
 
 
 def test_more_pastes_give_more_boxes(scene):
-    (cut_out,) = cut_outs_of([scene])
+    cut_outs = cut_outs_of([scene._replace(labels=[2])])
     torch.manual_seed(0)
-    counts = [
-        len(augment([scene], 0, [cut_out._replace(label=2)], params(copy_paste=5), (128, 128), GREY).labels)
-        for _ in range(20)
-    ]
+    counts = [len(augment([scene], 0, cut_outs, params(copy_paste=5), (128, 128), GREY).labels) for _ in range(20)]
     assert max(counts) > 3
     assert sum(counts) / 20 > 1.5
 

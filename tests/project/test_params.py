@@ -109,6 +109,12 @@ def test_dvc_changes_one_line_for_one_value(tmp_path, override, line):
         ({"train.epochs": 0}, "sample.train.epochs is 0: input should be greater than or equal to 1"),
         ({"train.epochs": "3"}, "sample.train.epochs is '3': input should be a valid integer"),
         ({"train.device": "tpu"}, "sample.train.device is 'tpu': input should be 'auto', 'cuda', 'cpu' or 'mps'"),
+        ({"train.repeat_threshold": 0}, "sample.train.repeat_threshold is 0: input should be greater than 0"),
+        (
+            {"train.repeat_threshold": 20},
+            "sample.train.repeat_threshold is 20: input should be less than or equal to 1",
+        ),
+        ({"train.repeat_threshold": "on"}, "sample.train.repeat_threshold is 'on': input should be a valid number"),
         ({"train.epoch": 3}, "sample.train.epoch is not a known key"),
         ({"train.augment.scale": [2.0, 1.0]}, "sample.train.augment: scale: the first number must not be above"),
         ({"model.image_size": 200}, "sample.model.image_size.0 is 200: input should be a multiple of 32"),

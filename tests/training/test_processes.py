@@ -44,8 +44,9 @@ def test_an_uneven_share_of_a_batch_names_the_numbers_to_change():
     check_shares(4, 2)
 
 
-def test_the_shares_of_a_batch_are_the_batch():
-    for batch in epoch_batches(images=9, batch_size=4, accumulate=1, epoch=2, seed=0):
+@pytest.mark.parametrize("factors", [(), [1.0] * 8 + [3.5]])
+def test_the_shares_of_a_batch_are_the_batch(factors):
+    for batch in epoch_batches(images=9, batch_size=4, accumulate=1, epoch=2, seed=0, factors=factors):
         assert [key for group in PAIR for key in group.share_of(batch)] == batch
         assert Group().share_of(batch) == batch
 

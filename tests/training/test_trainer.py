@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import json
 import math
 import re
 import shutil
@@ -95,6 +96,37 @@ def test_small_inputs_in_the_first_epochs_change_the_weights_and_a_resumed_train
         assert list(Path("data/checkpoint").rglob("*.pt"))
         _, resumed, _, _ = train_small(changes, size=192)
         assert torch.equal(weights_of(resumed), weights_of(undisturbed)), last
+
+
+def keep_the_objects_of_one_image():
+    """Leave the others without objects, so that its class is rare."""
+    path = Path("data/coco/train.json")
+    coco = read(path)
+    coco["annotations"] = [o for o in coco["annotations"] if o["image_id"] == coco["annotations"][0]["image_id"]]
+    path.write_text(json.dumps(coco), encoding="utf-8")
+
+
+def test_repeated_images_change_no_number_of_steps_and_a_resumed_training_ends_the_same(sample):
+    keep_the_objects_of_one_image()
+    changes = {"epochs": 3, "validate_every": 3, "batch_size": 2, "workers": 0}
+    trained = {}
+    for threshold in (None, 1.0):
+        _, network, _, history = train_small(changes | {"repeat_threshold": threshold})
+        trained[threshold] = weights_of(network), (history.steps, history.images, history.losses[-1]["lr"])
+        shutil.rmtree("data/checkpoint")
+    assert trained[1.0][1] == trained[None][1]
+    assert trained[1.0][1][:2] == (9, 18)
+    assert not torch.equal(trained[1.0][0], trained[None][0])
+
+    def stop(history):
+        if history.epochs > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_small(changes | {"repeat_threshold": 1.0}, after_epoch=stop)
+    assert list(Path("data/checkpoint").rglob("*.pt"))
+    _, resumed, _, _ = train_small(changes | {"repeat_threshold": 1.0})
+    assert torch.equal(weights_of(resumed), trained[1.0][0])
 
 
 def weights_of(network):
