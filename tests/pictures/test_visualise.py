@@ -19,6 +19,7 @@ from torchvision.ops import box_iou
 from stages import visualise
 from viadet.annotations.coco import boxes_xyxy_of
 from viadet.augmentation.randomness import uniform
+from viadet.images.tiles import zoom_of
 from viadet.network.build import build_network, effdet_config
 from viadet.pictures.box_sizes import anchor_sizes_wh, box_sizes_wh, size_rows
 from viadet.pictures.box_warnings import (
@@ -172,9 +173,11 @@ def test_a_proposal_that_is_followed_fits_the_share_that_it_promises(box_wh):
     [line] = unfitting_boxes([coco], model_of(768, 4.0))
     assert line.startswith(f"{round(200 * (1 - share_by_effdets_anchors(coco, model_of(768, 4.0))))} of 200 boxes have")
     found = re.search(
-        r"(?:(\d+) x \d+ tiles, )?model.image_size (\d+) and model.anchor_scale ([\d.]+) would fit (\d+)%$", line
+        r"(?:evaluate.test_time.tiles (\d) with .* auto, )?"
+        r"model.image_size (\d+) and model.anchor_scale ([\d.]+) would fit (\d+)%$",
+        line,
     )
-    tiles, size, scale, promised = int(found[1] or 1), int(found[2]), float(found[3]), int(found[4]) / 100
+    tiles, size, scale, promised = int(zoom_of(int(found[1] or 1))), int(found[2]), float(found[3]), int(found[4]) / 100
     assert scale >= 2
     share = share_by_effdets_anchors(cut(coco, tiles), model_of(size, scale))
     assert promised >= 0.95
@@ -249,7 +252,7 @@ def test_boxes_that_training_ignores_are_counted_with_the_epochs_and_params(proj
         "(768 x 768 px); a larger model.image_size, a larger first number of train.augment.scale"
     )
     [line] = ignored_boxes(coco, params, [(128, 128)])
-    assert "; 400 boxes in all samples; tiles of the images or a larger model.image_size" in line
+    assert "; 400 boxes in all samples; evaluate.test_time.tiles or a larger model.image_size" in line
     assert ignored_boxes(coco, params, [(2560, 2560)]) == []
 
 

@@ -10,15 +10,16 @@ import numpy as np
 
 from viadet.augmentation.objects import MIN_SIDE_PX
 from viadet.images.letterbox import letterbox_of
+from viadet.images.tiles import zoom_of
 from viadet.network.build import effdet_config
 from viadet.pictures.box_sizes import box_sizes_wh
 from viadet.project.counting import counted, first_names
-from viadet.project.params import SIDE_PX, ModelParams, TrainParams
+from viadet.project.params import MAX_TILES, SIDE_PX, ModelParams, TrainParams
 
 FITTED_SHARE = 0.95  # of the boxes, from which on nothing is proposed
 FITTING_IOU = 0.5  # of a box and an anchor, from which on effdet's labels let the anchor learn the box
 ANCHOR_SCALES = (2.0, 2.5, 3.0, 4.0, 5.0, 6.0)  # below 2, the smallest anchors leave gaps between each other
-TILES = (2, 3, 4, 5, 6, 8, 12, 16)  # of a side
+ZOOMS = (2, 3, 4, 5, 6)  # of tiles: how much larger they show what is in an image
 SIDE_STEP_PX = 128  # of the proposed sizes
 SEARCHED_BOXES = 5000  # by which proposals are compared; the one that is made is computed for all
 
@@ -51,14 +52,15 @@ class Proposal(NamedTuple):
 
     input_wh: tuple[int, int]  # px
     anchor_scale: float
-    tiles: int = 1  # into which each side of an image is cut
+    zoom: int = 1  # of tiles
 
     def text(self) -> str:
-        """Name the params, and the tiles before them."""
+        """Name the params."""
         width, height = self.input_wh
         size = width if width == height else [width, height]
-        tiles = f"images cut into {self.tiles} x {self.tiles} tiles, " if self.tiles > 1 else ""
-        return f"{tiles}model.image_size {size} and model.anchor_scale {self.anchor_scale:g}"
+        tiles = next(count for count in range(1, MAX_TILES + 1) if zoom_of(count) >= self.zoom)
+        views = f"evaluate.test_time.tiles {tiles} with train.augment.scale up to auto, " if tiles > 1 else ""
+        return f"{views}model.image_size {size} and model.anchor_scale {self.anchor_scale:g}"
 
 
 def unfitting_boxes(cocos: list[dict], model: ModelParams) -> list[str]:
@@ -112,7 +114,7 @@ def proposals(input_wh: tuple[int, int]) -> list[Proposal]:
     sides = range(longest, SIDE_PX[1] + 1, SIDE_STEP_PX)
     inputs_wh = [tuple(max(SIDE_PX[0], round(side * s / longest / 32) * 32) for s in input_wh) for side in sides]
     larger = [Proposal(larger_wh, scale) for larger_wh in inputs_wh for scale in ANCHOR_SCALES]
-    return larger + [Proposal(input_wh, scale, tiles) for tiles in TILES for scale in ANCHOR_SCALES]
+    return larger + [Proposal(input_wh, scale, zoom) for zoom in ZOOMS for scale in ANCHOR_SCALES]
 
 
 def boxes_in_images(cocos: list[dict]) -> BoxesInImages:
@@ -129,7 +131,7 @@ def fitted_share(boxes: BoxesInImages, name: str, proposal: Proposal) -> float:
     """Compute the share of boxes with an anchor of FITTING_IOU or more; a box lies in the tile of its centre."""
     if not len(boxes.boxes_xywh):
         return 1.0
-    tiles_wh = -(-boxes.images_wh // proposal.tiles)
+    tiles_wh = -(-boxes.images_wh // proposal.zoom)
     corners_xy, sizes_wh = boxes.boxes_xywh[:, :2], boxes.boxes_xywh[:, 2:]
     corners_xy = corners_xy - (corners_xy + sizes_wh / 2) // tiles_wh * tiles_wh
     distinct_wh, rows = np.unique(tiles_wh, axis=0, return_inverse=True)
@@ -180,7 +182,7 @@ def ignored_boxes(coco: dict, params: TrainParams, input_wh_by_epoch: list[tuple
     if not parts:
         return []
     never = f"; {counted(always, 'box', 'boxes')} in all samples" if always else ""
-    remedy = "tiles of the images or a larger model.image_size" if always else "a larger model.image_size"
+    remedy = "evaluate.test_time.tiles or a larger model.image_size" if always else "a larger model.image_size"
     return [
         f"{counted(ever, 'box', 'boxes')} of {len(coco['annotations'])} in the training images are ignored in samples "
         f"where they have less than {MIN_SIDE_PX:g} px: {', '.join(parts)}{never}; {remedy}, a larger first number of "
