@@ -73,10 +73,10 @@ def main() -> None:
     write_json(DETAILS_PATH, figures)
     write_model_card(MODEL_DIR, recipe, COCO_DIR, START_PATH, tables["by_class"], figures)
     write_settings(MODEL_DIR, settings)
-    count = sum(map(len, detections.values()))
-    tiles = settings.views.tiles if settings.views else 0
-    tiled = f"; the views have {tiles} x {tiles} tiles" if tiles > 1 else ""
-    print(f"{AP} {figures[AP]:.3f}; detections: {count}, images: {len(coco['images'])}{tiled}")
+    print(f"{AP} {figures[AP]:.3f}; detections: {sum(map(len, detections.values()))}, images: {len(coco['images'])}")
+    if settings.views and settings.views.tiles > 1:
+        tiles = f"{settings.views.tiles} x {settings.views.tiles} tiles"
+        print(f"views_{AP} {figures[f'views_{AP}']:.3f}, with {tiles}; pictures and all else are of whole photographs")
 
 
 if __name__ == "__main__":
