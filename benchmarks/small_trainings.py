@@ -91,5 +91,7 @@ def train_detector(
     checkpoints = Checkpoints(work_dir / "checkpoints", key)
     trainer = Trainer(network, spec, training_set, recipe.train, device, checkpoints)
     average = trainer.train(validate, lambda _: None)
+    if not measured:  # cut short after the last epoch, it had nothing left to do
+        validate(average)
     checkpoints.remove()
     return Trained(Detector(average, spec, settings), measured[-1])

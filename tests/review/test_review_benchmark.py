@@ -14,6 +14,7 @@ from benchmarks.review_tables import gain_table, precision_table
 from benchmarks.scenes import paint
 from benchmarks.two_classes import render_scenes
 from viadet.review.suspects import find_suspects
+from viadet.training.checkpoint import Checkpoints
 
 IMAGES = 40
 
@@ -129,9 +130,15 @@ def test_the_tables_have_shares_means_and_differences_of_pairs():
 
 
 @pytest.mark.slow
-def test_finished_trainings_are_kept_and_give_the_same_figures(tmp_path, capsys):
+def test_finished_trainings_are_kept_and_give_the_same_figures(tmp_path, capsys, monkeypatch):
     work, out, again = (tmp_path / name for name in ("work", "out", "again"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoints, "remove", interrupt)  # after the last epoch
+        main(TINY, work, out)
+    assert times_of(work) == {}
     main(TINY, work, out)
+    printed = capsys.readouterr().out
+    assert printed.count("resuming after epoch 1 of 1") == 1
     with (out / "review_gain.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["corrected"], row["step"]) for row in rows] == [
@@ -143,13 +150,16 @@ def test_finished_trainings_are_kept_and_give_the_same_figures(tmp_path, capsys)
         ("all errors", ""),
     ]
     assert (out / "review_gain.png").stat().st_size > 1000
-    tables = capsys.readouterr().out.split("\n\n", 1)[1]
     written = times_of(work)
     assert len(written) >= 3  # two folds, and without errors; what trains on the same annotations is one training
     main(TINY, work, again, seed=0)
-    assert capsys.readouterr().out.split("\n\n", 1)[1] == tables
+    assert capsys.readouterr().out.split("\n\n", 1)[1] == printed.split("\n\n", 1)[1]  # the tables
     assert times_of(work) == written
     assert not again.exists()  # one seed alone is not for the docs
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def times_of(work: Path) -> dict[str, int]:
