@@ -74,9 +74,9 @@ def test_the_notebook_runs_from_the_sample_to_the_packed_results(finished_clone,
     client.execute(env=clone.environment)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     outputs = {cell.source.splitlines()[-1].strip(): cell.outputs for cell in cells}
-    text = "\n".join(output.get("text", "") for each in outputs.values() for output in each)
+    text = "".join(output.get("text", "") for each in outputs.values() for output in each)
     assert "ERROR" not in text
-    assert "recipe own: 6 images of images.zip" in text
+    assert "recipe own: 6 images of data/own/images.zip" in text
     for last, count in (('show("plots/evaluate/images")', 3), ('show("found/pictures")', 4)):
         assert sum("image/jpeg" in output.get("data", {}) for output in outputs[last]) == count, last
     for name in ("detector.zip", "found.zip"):
