@@ -379,6 +379,7 @@ def test_the_stage_writes_annotations_and_counts(splits, capsys):
         "split by the folders train and val",
         "train: 2 images, 2 boxes: 0 small, 2 medium, 0 large, median size 49.0 px",
         "val: 1 image, 1 box: 0 small, 1 medium, 0 large, median size 49.0 px",
+        "warning: train has fewer than 10 objects of balloon (2); annotate more images with such objects",
         "warning: 1 group of equal images in several splits: train/a.png = train/b.png = val/v.png",
     ]
 

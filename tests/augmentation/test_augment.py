@@ -359,7 +359,9 @@ def test_boxes_in_a_mosaic_are_the_extent_of_the_visible_pixels(seed):
 def uncoloured(monkeypatch):
     """The discs as cut-outs that keep their colours when pasted."""
     monkeypatch.setattr("viadet.augmentation.copy_paste.random_jitter", lambda hue: [])
-    return cut_outs_of(discs())
+    cut_outs = cut_outs_of(discs())
+    cut_outs.classes = [list(range(len(cut_outs)))]  # their labels are only colours: chosen as of one class
+    return cut_outs
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -270,4 +270,4 @@ def test_the_stage_prints_and_writes_warnings_also_of_the_test_split(sample, cap
     assert warnings[0].startswith("1 image with more objects than evaluate.max_detections (10), up to 11: test/")
     assert "boxes have no anchor with an IoU of 0.5 in the input of 128 x 128 px" in warnings[1]
     assert warnings[2].startswith("mine.pth was trained with model.anchor_scale 2, not 4: ")
-    assert capsys.readouterr().out.splitlines()[-2:] == [f"warning: {line}" for line in warnings]
+    assert capsys.readouterr().out.splitlines()[-len(warnings) :] == [f"warning: {line}" for line in warnings]
