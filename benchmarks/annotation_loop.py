@@ -94,7 +94,7 @@ def run_seed(work_dir: Path, experiment: Experiment, recipe: Recipe, seed: int, 
             if count > first:
                 trained = train_and_measure(work_dir, annotated, pool, val, recipe)
             boxes = len(annotated.coco["annotations"])
-            rows.append(dict(zip(COLUMNS, (strategy, seed, count, boxes, trained.metrics.stats[AP]), strict=True)))
+            rows.append(dict(zip(COLUMNS, (strategy, seed, count, boxes, trained.bbox_mAP), strict=True)))
             write_csv(out / "annotation_loop.csv", rows, COLUMNS)
             print(rows[-1], flush=True)
 
