@@ -75,7 +75,7 @@ def test_the_notebook_runs_from_the_sample_to_the_packed_results(finished_clone,
     client.execute(env=clone.environment)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     outputs = {cell.source.splitlines()[-1].strip(): cell.outputs for cell in cells}
-    text = "\n".join(output.get("text", "") for each in outputs.values() for output in each)
+    text = "".join(output.get("text", "") for each in outputs.values() for output in each)
     assert "ERROR" not in text
     cocos = [
         json.loads((clone.folder / f"data/coco/{split}.json").read_text(encoding="utf-8")) for split in ("train", "val")
