@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks.project import ROOT, changed_recipe
+from benchmarks.project import ROOT, seeded_recipe
 from benchmarks.small_trainings import AnnotatedImages, fetch_start, train_detector
 from viadet.annotations.coco import to_coco
 from viadet.annotations.convert import convert_data_set
@@ -120,9 +120,7 @@ def main(experiment: Experiment, out: Path) -> None:
     keep_freed_memory()
     rows: list[dict] = []
     for seed in range(experiment.seeds):
-        train = experiment.params["train"]
-        train = train | {"seed": seed, "validate_every": train["epochs"]}
-        recipe = changed_recipe("sample", experiment.params | {"train": train})
+        recipe = seeded_recipe("sample", experiment.params, seed)
         with tempfile.TemporaryDirectory() as folder:
             fetch_start(Path(folder), recipe)
             run_seed(Path(folder), experiment, recipe, seed, rows, out)

@@ -17,7 +17,7 @@ from benchmarks.timing import make_parser, write_json_of
 from viadet.detection.detections import Detections
 from viadet.detection.detector import DetectedImage, Detector
 from viadet.detection.loading import load_detector
-from viadet.detection.views import merge_views
+from viadet.detection.views import merge_views, sight_of
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.evaluation.summary import map_with_ids_from_0
 from viadet.network.device import keep_freed_memory, train_device
@@ -39,8 +39,9 @@ class ApRow(NamedTuple):
 
 def merge_views_of(detector: Detector, number: int, image: DetectedImage) -> Detections:
     """Merge the views of one of the models, as if it were alone."""
-    found = [image.by_view[view] for view in detector.views if view.model == number]
-    return merge_views(found, detector.settings.views.merge, detector.settings.max_detections)
+    views = [view for view in detector.views if view.model == number]
+    found, settings = [image.by_view[view] for view in views], detector.settings
+    return merge_views(found, settings.views.merge, settings.max_detections, sight_of(image.size_wh, views))
 
 
 def ways_to_merge(detector: Detector) -> dict[str, tuple[list[Merge], Merge]]:

@@ -26,6 +26,12 @@ def changed_recipe(recipe: str, changes: dict[str, dict[str, Any]]) -> Recipe:
     return Recipe.model_validate(changed_params(recipe, changes)[recipe])
 
 
+def seeded_recipe(recipe: str, changes: dict[str, dict[str, Any]], seed: int) -> Recipe:
+    """Read a recipe with some params changed, `train.epochs` among them, for a training validated once, at its end."""
+    train = changes["train"] | {"seed": seed, "validate_every": changes["train"]["epochs"]}
+    return changed_recipe(recipe, changes | {"train": train})
+
+
 def write_params(folder: Path, recipe: str, changes: dict[str, dict[str, Any]]) -> None:
     """Write params.yaml into a folder: this project's, for a recipe with some params changed, by section."""
     params = changed_params(recipe, changes)

@@ -12,13 +12,15 @@ Writes docs/rare_classes.csv, after each training, and prints the table of docs/
 import argparse
 import tempfile
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import NamedTuple
 
-from benchmarks.project import ROOT, changed_recipe
+from benchmarks.project import ROOT, seeded_recipe
 from benchmarks.scenes import render_classes
 from benchmarks.small_trainings import AnnotatedImages, fetch_start, train_detector
+from benchmarks.tables import markdown
 from viadet.augmentation.training_set import TrainingSet
+from viadet.commands.repeat import mean_difference
 from viadet.evaluation.curves import class_rows
 from viadet.network.device import keep_freed_memory
 from viadet.project.files import write_csv
@@ -93,23 +95,21 @@ def run_seed(work_dir: Path, experiment: Experiment, recipe: Recipe, rows: list[
 
 def difference(rows: list[dict], way: str, column: str) -> str:
     """Give the mean difference from the first way in pairs of a seed, with its standard error if there are several."""
-    of_seed = {(row["way"], row["seed"]): row[column] for row in rows}
-    differences = [of_seed[way, seed] - of_seed[UNIFORM, seed] for name, seed in of_seed if name == way]
-    error = f" ± {stdev(differences) / len(differences) ** 0.5:.3f}" if len(differences) > 1 else ""
-    return f"{mean(differences):+.3f}{error}"
+    first, own = ({row["seed"]: row for row in rows if row["way"] == name} for name in (UNIFORM, way))
+    return mean_difference([(row, first[seed]) for seed, row in own.items()], column)
 
 
 def render_table(rows: list[dict], experiment: Experiment) -> str:
     """Give the means over seeds and the differences in Markdown."""
     counts = [f"{name} ({experiment.train[name]})" for name in (FREQUENT, *RARE)]
     heads = ["AP, mean over seeds", *counts, "mean of the rare", "difference", f"difference, {FREQUENT}"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    lines = [heads]
     for way in WAYS:
         own = [row for row in rows if row["way"] == way]
         cells = [f"{mean(row[column] for row in own):.3f}" for column in AP_COLUMNS]
-        cells += ["", ""] if way == UNIFORM else [difference(rows, way, column) for column in ("rare", FREQUENT)]
-        lines.append(f"| {way} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        cells += [] if way == UNIFORM else [difference(rows, way, column) for column in ("rare", FREQUENT)]
+        lines.append([way, *cells])
+    return markdown(lines)
 
 
 def main(experiment: Experiment, out: Path) -> None:
@@ -117,9 +117,7 @@ def main(experiment: Experiment, out: Path) -> None:
     keep_freed_memory()
     rows: list[dict] = []
     for seed in range(experiment.seeds):
-        train = experiment.params["train"]
-        train = train | {"seed": seed, "validate_every": train["epochs"]}
-        recipe = changed_recipe("own", experiment.params | {"train": train})
+        recipe = seeded_recipe("own", experiment.params, seed)
         with tempfile.TemporaryDirectory() as folder:
             fetch_start(Path(folder), recipe)
             run_seed(Path(folder), experiment, recipe, rows, out)

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.label_errors import SUSPECT_KINDS, Judged, LabelError, choose_errors, judge_suspects, with_errors
-from benchmarks.project import ROOT, changed_recipe
+from benchmarks.project import ROOT, seeded_recipe
 from benchmarks.review_tables import ALL_ERRORS, COLUMNS, NOTHING, RANDOM, SUSPECTS, gain_table, plot, precision_table
 from benchmarks.small_trainings import AnnotatedImages, fetch_start, train_detector
 from benchmarks.two_classes import ATTRIBUTE, CLASSES, Scene, render_scenes, write_annotations
@@ -63,8 +63,7 @@ class Experiment(NamedTuple):
 
     def recipe(self, seed: int, epochs: int) -> Recipe:
         """Give the recipe of a training, which is validated once, at its end."""
-        train = self.params["train"] | {"seed": seed, "epochs": epochs, "validate_every": epochs}
-        return changed_recipe("sample", self.params | {"train": train})
+        return seeded_recipe("sample", self.params | {"train": self.params["train"] | {"epochs": epochs}}, seed)
 
 
 CONVERT = {"categories": list(CLASSES), "attribute": ATTRIBUTE}

@@ -1,13 +1,13 @@
 """The tables and the chart of `benchmarks.review`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import sqrt
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from benchmarks.tables import markdown, mean_and_error, standard_error
 from viadet.commands.repeat import mean_difference
 from viadet.pictures.drawing import save_figure
 from viadet.project.metric_names import AP
@@ -31,7 +31,7 @@ def precision_table(found: Mapping[int, Mapping[str, tuple[int, int]]]) -> str:
     lines += [[str(seed), *(_share([counts[kind]]) for kind in BARS)] for seed, counts in found.items()]
     lines.append(["together", *(_share([counts[kind] for counts in found.values()]) for kind in BARS)])
     lines.append(["to be reached", *(f"{bar:.2f}" for bar in BARS.values())])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def gain_table(rows: Rows) -> str:
@@ -43,7 +43,7 @@ def gain_table(rows: Rows) -> str:
         difference = mean_difference(list(zip(own, other, strict=True)), AP)
         lines.append([f"{step} suspects", *_cells(own), *_cells(other)[1:], difference])
     lines.append([ALL_ERRORS, *_cells(_chosen(rows, ALL_ERRORS))])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def plot(rows: Rows, path: Path) -> None:
@@ -52,14 +52,15 @@ def plot(rows: Rows, path: Path) -> None:
     ax = figure.add_subplot(xlabel="images looked at", ylabel="bbox mAP on images without errors")
     for end in (NOTHING, ALL_ERRORS):
         aps = [row[AP] for row in _chosen(rows, end)]
-        ax.axhline(mean(aps), color=COLOURS[end], linestyle="--", label=f"{end} corrected")
-        ax.axhspan(mean(aps) - _error(aps), mean(aps) + _error(aps), color=COLOURS[end], alpha=0.15, linewidth=0)
+        middle, error = mean(aps), standard_error(aps)
+        ax.axhline(middle, color=COLOURS[end], linestyle="--", label=f"{end} corrected")
+        ax.axhspan(middle - error, middle + error, color=COLOURS[end], alpha=0.15, linewidth=0)
     for side in (SUSPECTS, RANDOM):
         points = [_chosen(rows, side, step) for step in dict.fromkeys(row["step"] for row in _chosen(rows, side))]
         points = [_chosen(rows, NOTHING), *points]
         images = [mean(row["images"] for row in own) for own in points]
         aps = [[row[AP] for row in own] for own in points]
-        errors = [_error(values) for values in aps]
+        errors = [standard_error(values) for values in aps]
         ax.errorbar(images, list(map(mean, aps)), errors, color=COLOURS[side], marker="o", capsize=3, label=side)
     ax.legend(title=f"mean ± standard error of {len({row['seed'] for row in rows})} seeds")
     ax.grid(alpha=0.3)
@@ -77,16 +78,5 @@ def _share(counts: Iterable[tuple[int, int]]) -> str:
 
 def _cells(rows: Rows) -> list[str]:
     aps = [row[AP] for row in rows]
-    error = f" ± {_error(aps):.3f}" if len(aps) > 1 else ""
     images, left = (mean(row[column] for row in rows) for column in ("images", "errors_left"))
-    return [f"{images:.1f}", f"{left:.1f}", f"{mean(aps):.3f}{error}"]
-
-
-def _error(values: Sequence[float]) -> float:
-    return stdev(values) / sqrt(len(values)) if len(values) > 1 else 0.0
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    columns = len(lines[0])
-    lines = [lines[0], ["---"] * columns, *([*line, *[""] * (columns - len(line))] for line in lines[1:])]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return [f"{images:.1f}", f"{left:.1f}", mean_and_error(aps)]

@@ -1,6 +1,6 @@
 """Rendered balloons of several classes, each with a number of objects: plain ones, and white patterns painted on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,13 +80,20 @@ def render_classes(folder: Path, counts: dict[str, int], image_size: int, seed: 
         classes[image][index] = name
     converted = []
     for number, ((picture, polygons), names) in enumerate(zip(rendered, classes, strict=True)):
-        entry = {"file_name": f"{number:04d}.jpg", "width": picture.width, "height": picture.height}
-        paint(picture, polygons, names).save(folder / entry["file_name"], quality=JPEG_QUALITY)
-        boxes = [box_and_outline([tuple(point) for point in polygon.tolist()]) for polygon in polygons]
         ids = [1 + list(counts).index(name) for name in names]
-        annotations = [box | {"category_id": id_} for box, id_ in zip(boxes, ids, strict=True)]
-        converted.append(ConvertedImage(entry, annotations))
+        path = folder / f"{number:04d}.jpg"
+        converted.append(save_annotated(path, paint(picture, polygons, names), polygons, ids))
     return to_coco(converted, list(counts))
+
+
+def save_annotated(
+    path: Path, picture: Image.Image, outlines: Sequence[NDArray], category_ids: Sequence[int]
+) -> ConvertedImage:
+    """Save a picture as JPEG, and describe it with its objects, whose outlines are [points, 2] in px of it."""
+    picture.save(path, quality=JPEG_QUALITY)
+    boxes = [box_and_outline([tuple(point) for point in outline.tolist()]) for outline in outlines]
+    annotations = [box | {"category_id": id_} for box, id_ in zip(boxes, category_ids, strict=True)]
+    return ConvertedImage({"file_name": path.name, "width": picture.width, "height": picture.height}, annotations)
 
 
 def _render_objects(count: int, image_size: int, seed: tuple[int, ...]) -> list[tuple[Image.Image, list[Polygon]]]:

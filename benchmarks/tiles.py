@@ -14,16 +14,18 @@ import csv
 import tempfile
 import time
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.project import ROOT, changed_recipe
+from benchmarks.project import ROOT, seeded_recipe
+from benchmarks.scenes import save_annotated
 from benchmarks.small_trainings import AnnotatedImages, fetch_start, train_detector
-from viadet.annotations.coco import ConvertedImage, box_and_outline, to_coco
+from benchmarks.tables import markdown, mean_and_error
+from viadet.annotations.coco import to_coco
 from viadet.detection.detector import detect_data_set
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.network.device import keep_freed_memory
@@ -33,7 +35,7 @@ from viadet.project.params import Recipe
 from viadet.sample.balloons import Balloon
 from viadet.sample.painting import add_camera_effects, draw_body, draw_string
 from viadet.sample.pixels import bright_colour
-from viadet.sample.render import JPEG_QUALITY, SUPERSAMPLE
+from viadet.sample.render import SUPERSAMPLE
 from viadet.sample.scenery import BACKDROPS, draw_clutter
 
 CSV_NAME = "tiles.csv"
@@ -105,18 +107,14 @@ def render(folder: Path, scenes: int, side_px: int, seed: tuple[int, int]) -> An
     converted = []
     for number in range(scenes):
         picture, outlines = render_scene(np.random.default_rng([*seed, number]), side_px)
-        entry = {"file_name": f"{number:04d}.jpg", "width": picture.width, "height": picture.height}
-        picture.save(folder / entry["file_name"], quality=JPEG_QUALITY)
-        boxes = [box_and_outline([tuple(point) for point in outline.round(1).tolist()]) for outline in outlines]
-        converted.append(ConvertedImage(entry, [box | {"category_id": 1} for box in boxes]))
+        rounded = [outline.round(1) for outline in outlines]
+        converted.append(save_annotated(folder / f"{number:04d}.jpg", picture, rounded, [1] * len(rounded)))
     return AnnotatedImages(folder, to_coco(converted, ["balloon"]))
 
 
 def recipe_for(way: str, experiment: Experiment, seed: int) -> Recipe:
     """Give the recipe `own` for a way: as it is, or without what it does for small objects; views at one scale."""
-    train = experiment.params["train"]
-    changes = experiment.params | {"train": train | {"seed": seed, "validate_every": train["epochs"]}}
-    recipe = changed_recipe("own", changes)
+    recipe = seeded_recipe("own", experiment.params, seed)
     views = recipe.evaluate.test_time.model_copy(update={"scales": [1.0], "flip": False})
     augment = recipe.train.augment
     if way == BEFORE:
@@ -145,7 +143,8 @@ def run_seed(work_dir: Path, experiment: Experiment, seed: int, out: Path) -> No
         values = (way, seed, detector.settings.views.tiles, figures[0][AP], figures[1][AP], figures[1][AP_50], seconds)
         row = dict(zip(COLUMNS, values, strict=True))
         print(row, flush=True)
-        write_csv(out / CSV_NAME, [*read_rows(out), row], COLUMNS)
+        others = [other for other in read_rows(out) if (other["way"], other["seed"]) != (way, str(seed))]
+        write_csv(out / CSV_NAME, [*others, row], COLUMNS)
 
 
 def read_rows(out: Path) -> list[dict[str, str]]:
@@ -159,16 +158,12 @@ def read_rows(out: Path) -> list[dict[str, str]]:
 
 def render_table(rows: list[dict[str, str]]) -> str:
     """Give mean and standard error over seeds in Markdown."""
-    lines = ["| | AP of one view | AP with all views | AP50 | seconds an image |", "|---|---|---|---|---|"]
+    lines = [["", "AP of one view", "AP with all views", "AP50", "seconds an image"]]
     for way in (BEFORE, TILED):
         own = [row for row in rows if row["way"] == way]
-        cells = []
-        for column in COLUMNS[3:]:
-            values = [float(row[column]) for row in own]
-            error = f" ± {stdev(values) / len(values) ** 0.5:.3f}" if len(values) > 1 and "AP" in column else ""
-            cells.append(f"{mean(values):.3f}{error}" if "AP" in column else f"{mean(values):.1f}")
-        lines.append(f"| {way} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        *aps, seconds = ([float(row[column]) for row in own] for column in COLUMNS[3:])
+        lines.append([way, *map(mean_and_error, aps), f"{mean(seconds):.1f}"])
+    return markdown(lines)
 
 
 def main(experiment: Experiment, seeds: list[int], out: Path) -> None:

@@ -46,10 +46,11 @@ def main() -> None:
     check_shared_categories(splits, data_set.categories.names, data_set.origin)
 
     report = Report(data_set, splits, params)
-    report.warnings += small_objects(splits["train"], recipe.model)
+    cocos = {name: to_coco(images, data_set.categories.names) for name, images in splits.items()}
+    report.warnings += small_objects(cocos["train"], recipe.model)
     with replaced_dir(COCO_DIR) as folder:
-        for name, images in splits.items():
-            write_json(folder / f"{name}.json", to_coco(images, data_set.categories.names))
+        for name, coco in cocos.items():
+            write_json(folder / f"{name}.json", coco)
     write_json(METRICS_PATH, report.metrics())
     write_json(REPORT_PATH, report.details())
     print("\n".join([f"split {how}", *report.lines()]))

@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from difflib import get_close_matches
 
-from viadet.annotations.coco import ConvertedImage, to_coco
+from viadet.annotations.coco import ConvertedImage
 from viadet.annotations.object_sizes import median_side_px, tiles_for
 from viadet.annotations.splits import Splits, group_equal_images
 from viadet.project.counting import counted, first_names
@@ -75,12 +75,12 @@ def images_without_boxes(splits: Splits) -> list[str]:
     return [f"{text}; {advice}"] if 2 * empty > len(images) else []
 
 
-def small_objects(images: list[ConvertedImage], model: ModelParams) -> list[str]:
-    """Tell if the objects of the training images are so small in the input that tiles would help."""
-    coco, (width, height) = to_coco(images, []), model.test_wh
+def small_objects(coco: dict, model: ModelParams) -> list[str]:
+    """Tell if the objects of the training split are so small in the input that tiles would help."""
     tiles = tiles_for(coco, model.test_wh)
     if not tiles:
         return []
+    width, height = model.test_wh
     return [
         f"the median object has {median_side_px(coco, model.test_wh):.1f} px in the input of {width} x {height} px; "
         f"evaluate.test_time.tiles: auto adds {tiles} x {tiles} tiles to the views, which show it larger, and auto as "

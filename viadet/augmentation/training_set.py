@@ -53,7 +53,7 @@ class TrainingSet(Dataset):
         Raises:
             UserError: there are no images, one can't be read, or they do not fit onto the disk.
         """
-        params = with_scale(params, read_json(coco_path), input_wh)
+        params = with_scale(params, coco_path, input_wh)
         max_side = round(max(input_wh) * max(1.0, params.augment.scale[1]))
         scenes = Scenes(coco_path, image_dir, max_side)
         if not scenes:
@@ -105,18 +105,19 @@ class TrainingSet(Dataset):
         return f"train.repeat_threshold {self.params.repeat_threshold} repeats {what}"
 
 
-def with_scale(params: TrainParams, coco: dict, input_wh: tuple[int, int]) -> TrainParams:
+def with_scale(params: TrainParams, coco_path: Path, input_wh: tuple[int, int]) -> TrainParams:
     """Put the number that `auto` stands for into the range of the random scale, if it says so.
 
     Args:
         params: the `train` section.
-        coco: the training split.
+        coco_path: of the training split.
         input_wh: size of the network's input, px.
     """
     low, high = params.augment.scale
     if high != "auto":
         return params
-    augment_params = params.augment.model_copy(update={"scale": [low, largest_scale_for(coco, input_wh)]})
+    scale = [low, largest_scale_for(read_json(coco_path), input_wh)]
+    augment_params = params.augment.model_copy(update={"scale": scale})
     return params.model_copy(update={"augment": augment_params})
 
 

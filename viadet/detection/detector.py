@@ -25,7 +25,7 @@ from viadet.detection.decoding import MAX_DETECTIONS
 from viadet.detection.detections import Detections
 from viadet.detection.settings import DetectSettings
 from viadet.detection.sized_network import SizedNetwork, inputs_at_once
-from viadet.detection.views import InputView, Sight, join_tiles, merge_views, views_of
+from viadet.detection.views import InputView, join_tiles, merge_views, sight_of, views_of
 from viadet.images.decoding import upright_rgb
 from viadet.images.letterbox import InputImage, letterbox_image, letterbox_of
 from viadet.images.pixels import read_image
@@ -146,8 +146,7 @@ class Detector:
             return self.merge_plain(image)
         found = [image.by_view[view] for view in self.views]
         merge = self.settings.views.merge if len(self.models) == 1 else "wbf"
-        sight = Sight(image.size_wh, self.views) if any(view.tiles > 1 for view in self.views) else None
-        return merge_views(found, merge, self.settings.max_detections, sight)
+        return merge_views(found, merge, self.settings.max_detections, sight_of(image.size_wh, self.views))
 
     def merge_plain(self, image: DetectedImage) -> Detections:
         """Fuse what the models detected in the plain image; give the detections of a single one as they are."""
@@ -213,9 +212,10 @@ class Detector:
             found = []
             for rows in in_batches(len(inputs), inputs_at_once(view.input_wh, self.device)):
                 found += network.detect(inputs[rows], self.settings.max_detections, view.mirrored)
-            by_image = zip(*[iter(found)] * view.tiles**2, strict=True)
-            for image, by_view, of_tiles in zip(batch, detections, by_image, strict=True):
-                by_view[view] = of_tiles[0] if view.tiles == 1 else join_tiles(of_tiles, image.size_wh, view)
+            tiles = view.tiles**2
+            for number, (image, by_view) in enumerate(zip(batch, detections, strict=True)):
+                of_tiles = found[number * tiles : (number + 1) * tiles]
+                by_view[view] = of_tiles[0] if tiles == 1 else join_tiles(of_tiles, image.size_wh, view)
         return detections
 
     def _canvas_of(self, view: InputView) -> Canvas:

@@ -106,6 +106,11 @@ class Sight(NamedTuple):
         return np.any([is_whole(boxes_xyxy, tile, self.size_wh, view.input_wh) for tile in tiles], axis=0)
 
 
+def sight_of(size_wh: tuple[int, int], views: Sequence[InputView]) -> Sight | None:
+    """Tell what the views of an image of this size, px, show of it; None: no view is tiled, so each shows all."""
+    return Sight(size_wh, views) if any(view.tiles > 1 for view in views) else None
+
+
 def merge_views(
     views: list[Detections], merge: Literal["wbf", "nms"], max_detections: int, sight: Sight | None = None
 ) -> Detections:
@@ -115,34 +120,39 @@ def merge_views(
         views: what was detected in each.
         merge: weighted boxes fusion, or NMS with the IoU used within one view.
         max_detections: of the image.
-        sight: which boxes each view shows, where some are tiled: others of its boxes are left out, and it does not
-            lower the score of what it can't show. None: all views show all boxes.
+        sight: of `sight_of`. What a view can't show is left out of its boxes, and it does not lower the score of that.
     """
-    if sight:
-        views = [detections[sight.shown(detections.boxes_xyxy)[number]] for number, detections in enumerate(views)]
     boxes_xyxy = np.concatenate([view.boxes_xyxy for view in views])
     scores = np.concatenate([view.scores for view in views])
     labels = np.concatenate([view.labels for view in views])
+    numbers = np.repeat(np.arange(len(views)), [len(view) for view in views])
+    if sight:
+        shown = sight.shown(boxes_xyxy)[numbers, np.arange(len(numbers))]
+        boxes_xyxy, scores, labels, numbers = boxes_xyxy[shown], scores[shown], labels[shown], numbers[shown]
     if merge == "nms":
         tensors = (torch.from_numpy(values) for values in (boxes_xyxy, scores, labels))
         kept = batched_nms(*tensors, NMS_IOU).numpy()
         merged = Detections(boxes_xyxy[kept], scores[kept], labels[kept], views[0].categories)
     else:
-        numbers = np.repeat(np.arange(len(views)), [len(view) for view in views])
-        fused = fuse_classes(boxes_xyxy, scores, labels, numbers, sight or len(views))
+        fused = fuse_classes(boxes_xyxy, scores, labels, numbers, len(views), sight)
         merged = Detections(*fused, views[0].categories)
     return merged.best(max_detections)
 
 
 def fuse_classes(
-    boxes_xyxy: np.ndarray, scores: np.ndarray, labels: np.ndarray, views: np.ndarray, asked: int | Sight
+    boxes_xyxy: np.ndarray,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    views: np.ndarray,
+    view_count: int,
+    sight: Sight | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fuse the boxes of one image for each label, as `fuse_boxes` does; gives boxes, scores and labels, best first."""
     all_boxes_xyxy, all_scores, all_labels = [np.empty((0, 4))], [np.empty(0)], [np.empty(0, np.int64)]
     for label in np.unique(labels):
         chosen = labels == label
         fused_xyxy, fused_scores = fuse_boxes(
-            boxes_xyxy[chosen].astype(np.float64), scores[chosen].astype(np.float64), views[chosen], asked
+            boxes_xyxy[chosen].astype(np.float64), scores[chosen].astype(np.float64), views[chosen], view_count, sight
         )
         all_boxes_xyxy.append(fused_xyxy)
         all_scores.append(fused_scores)
@@ -157,7 +167,7 @@ def fuse_classes(
 
 
 def fuse_boxes(
-    boxes_xyxy: np.ndarray, scores: np.ndarray, views: np.ndarray, asked: int | Sight
+    boxes_xyxy: np.ndarray, scores: np.ndarray, views: np.ndarray, view_count: int, sight: Sight | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fuse the boxes of one image and category: those of several views that agree become one average box.
 
@@ -169,13 +179,13 @@ def fuse_boxes(
         boxes_xyxy: of all views, float64 [N, 4], px of the original image.
         scores: float64 [N], 0..1.
         views: number of each box's view, int [N].
-        asked: number of all views, those without a box too; or what the views show, if not each shows all boxes.
+        view_count: of all views, those without a box too.
+        sight: of `sight_of`.
 
     Returns:
         Fused boxes [M, 4] and their scores [M], best first. A fused box is the mean of its boxes, weighted by score;
         its score is the sum of the views' best scores, divided by the number of views that show it or found it.
     """
-    view_count = asked if isinstance(asked, int) else len(asked.views)
     # made once for all boxes: a row for each fused box, a column in `fused_xyxy`; the first `count` are in use
     length, count = len(scores), 0
     fused_xyxy, areas = np.zeros((4, length)), np.zeros(length)
@@ -197,10 +207,8 @@ def fuse_boxes(
         view = views[index]
         best_scores[view, number] = max(best_scores[view, number], score)
     best_scores = best_scores[:, :count]
-    if isinstance(asked, int):
-        fused_scores = best_scores.sum(0) / view_count
-    else:
-        fused_scores = best_scores.sum(0) / (asked.shown(fused_xyxy[:, :count].T) | (best_scores > 0)).sum(0)
+    asked = (sight.shown(fused_xyxy[:, :count].T) | (best_scores > 0)).sum(0) if sight else view_count
+    fused_scores = best_scores.sum(0) / asked
     order = np.argsort(-fused_scores, kind="stable")
     return fused_xyxy[:, order].T, fused_scores[order]
 
