@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,8 +24,9 @@ from pycocotools.coco import COCO
 import viadet
 from viadet.annotations.convert import convert_data_set
 from viadet.commands.app import main
-from viadet.commands.predict import Results, detect_all, end_with, write_results, write_tables
+from viadet.commands.predict import Results, TableParams, detect_all, end_with, write_results, write_tables
 from viadet.detection import detector as detector_module
+from viadet.detection.settings import DetectSettings, write_settings
 from viadet.inference import via_files
 from viadet.inference.image_files import find_image_files
 from viadet.pictures import detections as pictures_module
@@ -89,6 +91,15 @@ def test_pictures_coco_csv_and_via_files_of_all_images_are_written(photographs, 
         name: (photographs / name).stat().st_size for name in sizes
     }
     assert sum(len(entry["regions"]) for entry in entries) == len(results["annotations"])
+
+
+def test_a_model_without_the_settings_of_an_evaluation_says_so(photographs, model_dir, tmp_path):
+    evaluated = shutil.copytree(model_dir, tmp_path / "evaluated")
+    write_settings(evaluated, DetectSettings((192, 192), 0.5, 10, None))
+    _, output = predict("photographs/dot.png", "--model", evaluated, "--out", "evaluated_found")
+    assert " at 192 x 192 px on cpu, " in output
+    _, output = predict("photographs/dot.png", "--model", model_dir, "--out", "found")
+    assert " at 128 x 128 px (as in training: there is no detect.json of an evaluation) on cpu, " in output
 
 
 def test_the_same_command_gives_the_same_bytes_without_the_pictures_of_the_first_run(photographs, model_dir):
@@ -202,7 +213,7 @@ def test_models_that_cannot_detect_together_leave_nothing(photographs, model_dir
 def test_of_equally_unsure_images_the_first_comes_first(tmp_path):
     measures = (0.1, 3.0, 2.0, 3.0)
     records = [dataclasses.replace(RECORDS[0], file_name=f"{i}.png", unsureness=m) for i, m in enumerate(measures)]
-    write_tables(tmp_path, tmp_path, records, ("cat", "dog"), None, 3)
+    write_tables(tmp_path, tmp_path, records, TableParams(["cat", "dog"], None, 3, move=False))
     names = [line.split(",")[0] for line in (tmp_path / "unsure.csv").read_text(encoding="utf-8").splitlines()[1:]]
     assert names == ["1.png", "3.png", "2.png"]
 
@@ -372,7 +383,8 @@ def test_an_image_that_vanishes_after_it_was_read_is_left_out_alone(photographs,
 def test_if_not_all_images_were_looked_at_none_is_moved(photographs, model_dir):
     results = detect_with(model_dir, lambda: True, "photographs")
     images = images_below(photographs)
-    place = write_results(Path("predictions"), find_image_files(["photographs"]), results, ["balloon"], None, 2, True)
+    params = TableParams(["balloon"], None, 2, move=True)
+    place = write_results(Path("predictions"), find_image_files(["photographs"]), results, params)
     assert place == "predictions has the detections of 1 of 3 images; none was moved"
     assert images_below(photographs) == images
     project = json.loads(Path("predictions/unsure_via_project.json").read_text(encoding="utf-8"))

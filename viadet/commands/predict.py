@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -34,6 +34,15 @@ PICTURES_BEHIND = 16  # that are not drawn yet when the network goes on
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 UNSURE_PROJECT = "unsure_via_project"
 UNSURE_DIR = "unsure"  # with the images of that project, if they are moved
+
+
+class TableParams(NamedTuple):
+    """What the tables and VIA's projects are to hold, beside the detections."""
+
+    categories: list[str]
+    attribute: str | None  # VIA's, for the category
+    unsure: int | None  # so many images in a project of their own
+    move: bool  # these images
 
 
 @click.command(short_help="Detect objects in images.")
@@ -100,22 +109,26 @@ def predict(
     categories = list(detector.categories)
     print(f"{describe_models(models, detector)} on {chosen}, classes: {', '.join(categories)}")
     threshold = detector.settings.score_threshold if threshold is None else threshold
-    attribute = class_attribute(categories, attribute)
+    params = TableParams(categories, class_attribute(categories, attribute), unsure, move)
     workers = workers_for(len(files.names), detector.device) if workers is None else workers
     with deferred_interrupt() as interrupt, new_folder(out):
         results = detect_all(detector, files, threshold, out / PICTURES_NAME, workers, interrupt)
-        place = write_results(out, files, results, categories, attribute, unsure, move)
+        place = write_results(out, files, results, params)
     end_with(results, len(files.names), place)
     print(f"{place}; VIA 2 opens {out / (f'{UNSURE_PROJECT}.json' if unsure else 'via_project.json')}")
 
 
 def describe_models(folders: Sequence[Path], detector: Detector) -> str:
-    """Name each model folder, its network and the sizes of its inputs."""
+    """Name each model folder, its network, the sizes of its inputs, and whether they are those of an evaluation."""
+    from viadet.detection.settings import SETTINGS_NAME
+
     described = []
     for number, (folder, network) in enumerate(zip(folders, detector.models, strict=True)):
         inputs_wh = dict.fromkeys(view.input_wh for view in detector.views if view.model == number)
         sizes = ", ".join(f"{width} x {height} px" for width, height in inputs_wh)
-        described.append(f"{folder}: {network.spec.name} at {sizes}")
+        evaluated = (folder / SETTINGS_NAME).exists()
+        origin = "" if evaluated else f" (as in training: there is no {SETTINGS_NAME} of an evaluation)"
+        described.append(f"{folder}: {network.spec.name} at {sizes}{origin}")
     return "; ".join(described)
 
 
@@ -241,15 +254,7 @@ def bytes_of(path: Path) -> int | None:
         return None
 
 
-def write_results(
-    out: Path,
-    files: ImageFiles,
-    results: Results,
-    categories: list[str],
-    attribute: str | None,
-    unsure: int | None,
-    move: bool,
-) -> str:
+def write_results(out: Path, files: ImageFiles, results: Results, params: TableParams) -> str:
     """Write the tables, if need be instead of the pictures, as all the time was spent on what they hold.
 
     Images are moved only if all were looked at: others may be less sure.
@@ -266,8 +271,8 @@ def write_results(
     if not done:
         return "nothing was written"
     place = f"{out} has the detections of {done} of {counted(len(files.names), 'image')}"
-    move_to = out / UNSURE_DIR if move and results.looked_at_all(len(files.names)) else None
-    tables = (out, files.root, results.records, categories, attribute, unsure, move_to)
+    move_to = out / UNSURE_DIR if params.move and results.looked_at_all(len(files.names)) else None
+    tables = (out, files.root, results.records, params, move_to)
     try:
         try:
             write_tables(*tables)
@@ -279,10 +284,11 @@ def write_results(
             results.stopped = error
             place += ", but no pictures: they were deleted to make room for the tables"
     except OSError as error:
-        unmoved = ", and no image was moved" if move else ""
+        unmoved = ", and no image was moved" if params.move else ""
         raise UserError(f"{os_error_reason(error)}; {out} keeps what was written before{unmoved}") from None
-    if move:
-        place += f"; {counted(min(unsure or 0, done), 'image')} moved into {move_to}" if move_to else "; none was moved"
+    if params.move:
+        moved = counted(min(params.unsure or 0, done), "image")
+        place += f"; {moved} moved into {move_to}" if move_to else "; none was moved"
     return place
 
 
@@ -309,13 +315,7 @@ def end_with(results: Results, images: int, place: str) -> None:
 
 
 def write_tables(
-    out: Path,
-    root: Path,
-    records: list[ImageRecord],
-    categories: list[str],
-    attribute: str | None,
-    unsure: int | None,
-    move_to: Path | None = None,
+    out: Path, root: Path, records: list[ImageRecord], params: TableParams, move_to: Path | None = None
 ) -> None:
     """Write all but the pictures; `root` is the folder of the images, `move_to` the one that the least sure go to."""
     from viadet.inference.image_files import moved_files
@@ -327,6 +327,7 @@ def write_tables(
             json.dump(document, file, indent=1)
             file.write("\n")
 
+    categories, attribute, unsure, _ = params
     write("coco_images.json", coco_images(records, categories))
     write("coco_results.json", coco_results(records))
     write_detections_csv(out / "detections.csv", records)
