@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from projects import REPOSITORY
 from torch.utils.data import DataLoader, Dataset
 
 import viadet
-from benchmarks import cams, earlier, ensemble, gpu, inference, many_images, start_up, timing, training_step
+from benchmarks import cams, earlier, ensemble, gpu, inference, many_images, start_up, tiles, timing, training_step
 from benchmarks.images import benchmark_images
 from benchmarks.speed_table import BEGIN, END, PAGE, TITLES, render, with_table
 from benchmarks.training import in_turns
@@ -268,3 +269,20 @@ def test_results_in_git_name_no_folders_and_have_ratios(path):
     assert path.stem in {*TITLES, "ensemble"}  # which is not about speed, and compares nothing by a ratio
     ratios = [row.get("ratio") for row in json.loads(text)["rows"]]
     assert all(ratio is None or math.isfinite(ratio) for ratio in ratios)
+
+
+def test_scenes_with_small_balloons_have_balloons_of_the_sizes_that_are_said(tmp_path):
+    images = tiles.render(tmp_path / "scenes", 1, 512, (0, 0))
+    with Image.open(tmp_path / "scenes/0000.jpg") as picture:
+        (entry,) = images.coco["images"]
+        assert (entry["width"], entry["height"]) == picture.size and picture.width == 512
+    longer_sides = [max(annotation["bbox"][2:]) for annotation in images.coco["annotations"]]
+    assert longer_sides and all(11 <= side <= 26 for side in longer_sides)  # turned, and rounded
+
+
+def test_without_tiles_only_what_is_for_small_objects_is_left_out():
+    before, tiled = (tiles.recipe_for(way, tiles.TINY, 0).model_dump() for way in (tiles.BEFORE, tiles.TILED))
+    assert (before["evaluate"]["test_time"].pop("tiles"), tiled["evaluate"]["test_time"].pop("tiles")) == (0, "auto")
+    scales = before["train"]["augment"].pop("scale"), tiled["train"]["augment"].pop("scale")
+    assert [scale[1] for scale in scales] == [2.0, "auto"]
+    assert before == tiled
