@@ -10,13 +10,14 @@ Run     dvc repro evaluate
 from pathlib import Path
 
 from viadet.annotations.coco import category_names
-from viadet.detection.detections import write_detections
+from viadet.detection.detections import Detections, write_detections
 from viadet.detection.detector import Detector, detect_data_set, detect_plain
 from viadet.detection.settings import DetectSettings, write_settings
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.evaluation.confusion import CONFUSION_COLUMNS, confusion_rows, count_confusions
 from viadet.evaluation.curves import curve_tables
 from viadet.evaluation.error_kinds import analyse_errors, class_error_rows, error_rows
+from viadet.evaluation.matches import Matches
 from viadet.evaluation.model_card import write_model_card
 from viadet.evaluation.summary import ap_figures, main_figures, read_test_split, summarise
 from viadet.network.device import keep_freed_memory, train_device
@@ -27,7 +28,7 @@ from viadet.pictures.drawing import save_figure
 from viadet.project.errors import run_stage
 from viadet.project.files import read_json, replaced_dir, write_csv, write_json
 from viadet.project.metric_names import AP
-from viadet.project.params import read_recipe
+from viadet.project.params import EvaluateParams, read_recipe
 
 MODEL_DIR = Path("data/model")
 COCO_DIR = Path("data/coco")
@@ -58,9 +59,10 @@ def main() -> None:
     analysis = analyse_errors(coco, metrics.matches, params.score_threshold)
     confusions = count_confusions(coco, analysis)
     tables = curve_tables(coco, metrics, params.score_threshold)
-    with replaced_dir(PLOTS_DIR / "images") as folder:
-        for name, figure in draw_data_set(coco, detections, analysis.matches, IMAGE_DIR, params):
-            save_figure(figure, folder / name)
+    shown = detections, metrics.matches
+    if has_tiles(settings):  # small objects are found there alone
+        shown = merged, evaluate_coco(coco, merged, limit).matches
+    save_pictures(coco, *shown, params)
     figure = draw_confusion_matrix(confusions, list(category_names(coco).values()))
     save_figure(figure, PLOTS_DIR / "confusion_matrix.png")
     tables |= {"errors_by_class": class_error_rows(coco, analysis)}
@@ -73,10 +75,26 @@ def main() -> None:
     write_json(DETAILS_PATH, figures)
     write_model_card(MODEL_DIR, recipe, COCO_DIR, START_PATH, tables["by_class"], figures)
     write_settings(MODEL_DIR, settings)
-    print(f"{AP} {figures[AP]:.3f}; detections: {sum(map(len, detections.values()))}, images: {len(coco['images'])}")
-    if settings.views and settings.views.tiles > 1:
-        tiles = f"{settings.views.tiles} x {settings.views.tiles} tiles"
-        print(f"views_{AP} {figures[f'views_{AP}']:.3f}, with {tiles}; pictures and all else are of whole photographs")
+    print_result(figures, detections, settings)
+
+
+def print_result(figures: dict[str, float], detections: dict[int, Detections], settings: DetectSettings) -> None:
+    """Say what AP is, and of what it is where the views have tiles."""
+    print(f"{AP} {figures[AP]:.3f}; detections: {sum(map(len, detections.values()))}, images: {len(detections)}")
+    if has_tiles(settings):
+        print(f"views_{AP} {figures[f'views_{AP}']:.3f}, with tiles, as the pictures; all else is of whole photographs")
+
+
+def has_tiles(settings: DetectSettings) -> bool:
+    """Tell if the views have tiles of the photograph."""
+    return settings.views is not None and settings.views.tiles > 1
+
+
+def save_pictures(coco: dict, detections: dict[int, Detections], matches: Matches, params: EvaluateParams) -> None:
+    """Draw the first images with these detections of at least the score threshold; the matches are of all of them."""
+    with replaced_dir(PLOTS_DIR / "images") as folder:
+        for name, figure in draw_data_set(coco, detections, matches.above(params.score_threshold), IMAGE_DIR, params):
+            save_figure(figure, folder / name)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,22 @@ def test_views_bootstrap_and_pictures_can_be_left_out_and_more_detections_counte
     assert len(rows(Path("plots/evaluate/by_image.csv"))) == 3  # all are measured
 
 
+def test_with_tiles_the_pictures_show_what_all_views_find_and_the_rest_stays(model, evaluated, capsys):
+    write_params(FEW_DRAWN | {"evaluate.test_time.tiles": 2})
+    evaluate.main()
+    assert "with tiles, as the pictures; all else is of whole photographs" in capsys.readouterr().out
+    assert pictures() == pictures(evaluated)
+    now, before = outputs(model), outputs(evaluated)
+    changed = {name for name, data in now.items() if data != before[name]}
+    images = {f"plots/evaluate/images/{name}" for name in PICTURES}
+    assert images & changed
+    assert changed - images == {
+        "data/model/README.md",
+        "metrics/evaluate.json",
+        "metrics/evaluate_details.json",
+    }  # views
+
+
 def test_a_test_set_is_measured_on_request_and_only_then(model, evaluated):
     shutil.copy("data/coco/val.json", "data/coco/test.json")
     write_params(FEW_DRAWN | {"evaluate.test_set": True})
