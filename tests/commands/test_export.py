@@ -22,7 +22,7 @@ from viadet.detection.loading import load_detector
 from viadet.detection.settings import DetectSettings, write_settings
 from viadet.evaluation.coco_metrics import evaluate_coco
 from viadet.images.pixels import read_image
-from viadet.inference import export_check
+from viadet.inference import export_check, onnx_export
 from viadet.inference.export_check import check_export, check_file, find_checked_images, read_checked_images
 from viadet.inference.onnx_export import open_onnx, write_onnx
 from viadet.network.build import build_network
@@ -32,13 +32,13 @@ from viadet.project.files import write_json
 from viadet.sample.render import render_image
 
 CATEGORIES = ["balloon", "kite", "lamp"]
-THRESHOLD = 0.3
+THRESHOLD = 0.35
 EXAMPLE = REPOSITORY / "docs/examples/onnx_detect.py"
 METADATA = {
     "categories": CATEGORIES,
-    "input_wh": [128, 128],
+    "input_wh": [160, 160],  # these three as in the evaluation
     "score_threshold": THRESHOLD,
-    "max_detections": 100,
+    "max_detections": 150,
     "nms_iou": 0.5,
     "vote_iou": 0.8,
     "network": "tf_efficientdet_lite0",
@@ -76,15 +76,17 @@ def invoke(*arguments):
 
 
 @pytest.fixture(scope="module")
-def detector():
-    return spread_detector()
+def model_dir(tmp_path_factory):
+    """A model folder whose model was evaluated at another size, score and number of detections than by default."""
+    folder, trained = tmp_path_factory.mktemp("model"), spread_detector().plain_network
+    save_network(trained.network, trained.spec, folder)
+    write_settings(folder, DetectSettings((160, 160), THRESHOLD, 150, None))
+    return folder
 
 
 @pytest.fixture(scope="module")
-def model_dir(detector, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    save_network(detector.plain_network.network, detector.plain_network.spec, folder)
-    return folder
+def detector(model_dir):
+    return load_detector(model_dir, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +102,9 @@ def values_of(path):
 @pytest.fixture(scope="module")
 def onnx_path(model_dir, photographs, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "detector.onnx"
-    result = invoke("--model", model_dir, "--out", path, "--threshold", THRESHOLD, "--images", photographs[0].parent)
+    result = invoke("--model", model_dir, "--out", path, "--images", photographs[0].parent)
     assert result.exit_code == 0, result.output
+    assert f"at 160 x 160 px, scores from {THRESHOLD}" in result.output
     assert f"detections in {len(photographs)} images, scores from 0.001, differ from PyTorch's by" in result.output
     assert [content.name for content in path.parent.iterdir()] == [path.name]
     return path
@@ -132,7 +135,7 @@ def test_the_file_detects_as_pytorch_in_batches_and_images_of_any_size(onnx_path
     detect = open_onnx(onnx_path)
     images = {str(shape): rendered(300)[:, : shape[0], : shape[1]] for shape in [(180, 250), (128, 128), (3, 290)]}
     images |= {"one pixel": rendered(100)[:, :1, :1], "grey": torch.full((3, 50, 60), 127, dtype=torch.uint8)}
-    assert [len(detect_in(detector, images[name])) for name in ("one pixel", "grey")] == [100, 0]
+    assert [len(detect_in(detector, images[name])) for name in ("one pixel", "grey")] == [150, 0]
     agreement = check_export(detect, detector, THRESHOLD, images.items())
     assert agreement.detections > 50
 
@@ -191,44 +194,23 @@ def test_the_example_prints_the_detections_with_onnxruntime_numpy_and_pillow_alo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tf_efficientdet_d0", "resdet50"])
-def test_other_networks_can_be_exported(name, tmp_path):
-    """With other activations and squeeze-and-excitation, and with a ResNet as backbone; one class."""
-    detector, path = spread_detector(name, ["balloon"]), tmp_path / "detector.onnx"
+def test_another_network_can_be_exported(tmp_path):
+    """With other activations, and with squeeze-and-excitation; one class."""
+    detector, path = spread_detector("tf_efficientdet_d0", ["balloon"]), tmp_path / "detector.onnx"
     write_onnx(detector, 0.05, path)
     agreement = check_export(open_onnx(path), detector, 0.05, [("picture", rendered(200))])
     assert agreement.detections > 5
 
 
 @pytest.mark.slow
-def test_size_least_score_and_number_of_detections_are_those_of_the_evaluation(
-    model_dir, photographs, tmp_path, monkeypatch
-):
-    folder = shutil.copytree(model_dir, tmp_path / "model")
-    write_settings(folder, DetectSettings((160, 160), 0.05, 150, None))
-    (tmp_path / "out").mkdir()
-    monkeypatch.chdir(tmp_path / "out")
-    result = invoke("--model", folder, "--images", photographs[0])
-    assert result.exit_code == 0, result.output
-    assert "at 160 x 160 px, scores from 0.05" in result.output
-    assert (
-        "detector.onnx: " in result.output and "; 150 detections in 1 image, scores from 0.001, differ" in result.output
-    )
-    values = values_of("detector.onnx")
-    assert (values["input_wh"], values["score_threshold"], values["max_detections"]) == ([160, 160], 0.05, 150)
-
-    detect, detector = open_onnx(Path("detector.onnx")), load_detector(folder, "cpu")
-    crowded = {str(seed): rendered(300, seed) for seed in range(3)}
-    assert check_export(detect, detector, 0.05, crowded.items()).detections == 450
-    one = crowded["0"].permute(1, 2, 0).contiguous().numpy()[None]
-    assert [values.shape for values in detect(one)] == [(1, 150, 4), (1, 150), (1, 150)]
-
-
-@pytest.mark.slow
-def test_a_file_that_differs_from_pytorch_is_not_kept(model_dir, tmp_path, monkeypatch):
+@pytest.mark.xdist_group("export")
+def test_a_file_that_differs_from_pytorch_is_not_kept(onnx_path, model_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(export_check, "SCORE_TOLERANCE", -1.0)  # not even equal scores will do
-    result = invoke("--model", model_dir, "--threshold", THRESHOLD)
+    # what it writes is there already, and takes half a minute
+    monkeypatch.setattr(onnx_export, "write_onnx", lambda *arguments: shutil.copy(onnx_path, arguments[-1]))
+    result = invoke("--model", model_dir, "--threshold", 0.4, "--size", 128)
+    assert "at 128 x 128 px, scores from 0.4" in result.output
     assert result.exit_code == 1
     line = result.output.splitlines()[-1]
     assert line.startswith("export: the exported file differs from PyTorch in a rendered picture: PyTorch has a detec")
@@ -345,7 +327,7 @@ def test_a_check_compares_from_the_lowest_score_on_and_without_detections_it_is_
     path = tmp_path / "picture.png"
     render_image(np.random.default_rng(0), 200)[0].save(path)
     assert len(detector(path, 0.999)) == 0
-    assert check_file(files_of(detector), detector, 0.999, [path]).detections == 100
+    assert check_file(files_of(detector), detector, 0.999, [path]).detections == 150
 
     silent = spread_detector()
     silent.plain_network.network.class_net.predict.conv_pw.bias.data.fill_(-30.0)
