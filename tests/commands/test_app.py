@@ -1,6 +1,5 @@
 """The command line: its help, usage errors, what it loads, and how a command ends when interrupted."""
 
-import os
 import re
 import shlex
 import signal
@@ -9,7 +8,6 @@ import sys
 import time
 from importlib.metadata import entry_points
 
-import psutil
 import pytest
 from click.testing import CliRunner
 from projects import REPOSITORY
@@ -57,25 +55,26 @@ def test_an_unknown_command_is_a_usage_error():
     assert result.output.splitlines()[-1] == "Error: No such command 'nosuch'."
 
 
+ENDLESS_PROGRAM = """
+from viadet.commands import programs
+from viadet.commands.app import main
+programs.PROGRAMS["dvc"] = ["sh", "-c", "echo begin > log; exec sleep 60"]  # DVC itself may end before the interrupt
+main(["compare"])
+"""
+
+
 @pytest.mark.needs("signals")
 def test_an_interrupted_command_ends_in_one_line(tmp_path):
     (tmp_path / "dvc.yaml").touch()
-    (tmp_path / "git").write_text(
-        "#!/bin/sh\nexec sleep 60\n", encoding="utf-8"
-    )  # git itself may end before the interrupt comes
-    (tmp_path / "git").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    command = [sys.executable, "-c", "from viadet.commands.app import main; main()", "compare"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-    while process.poll() is None and not psutil.Process(process.pid).children():
+    command = [sys.executable, "-c", ENDLESS_PROGRAM]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (tmp_path / "log").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert (output, errors) == ("", "compare: interrupted; run the same command again to continue\n")
     assert process.returncode == 130
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.yaml", "git"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dvc.yaml", "log"]
 
 
 INTERRUPTED_PROGRAM = """
