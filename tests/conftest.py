@@ -23,6 +23,11 @@ def pytest_runtest_setup(item):
                 pytest.skip(reason)
 
 
+def pytest_xdist_auto_num_workers():
+    """One worker more than cores: for a third of their time, tests wait for processes of DVC, files and signals."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else None
+
+
 def pytest_collection_modifyitems(config, items):
     """Start slow tests first where workers share them, so that at the end none waits for another's last one."""
     if hasattr(config, "workerinput"):
