@@ -120,4 +120,4 @@ def test_a_worker_process_ends_with_a_killed_command(tmp_path):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         worker = psutil.Process(int(process.stdout.readline()))
         process.kill()
-        worker.wait(timeout=60)
+        worker.wait(timeout=20)

@@ -28,7 +28,7 @@ def signalled(command, number, **options):
     line = process.stdout.readline()
     assert line == "ready\n", line
     process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=30)
     return process.returncode, output
 
 

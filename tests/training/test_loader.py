@@ -58,7 +58,7 @@ def test_no_worker_outlives_an_interrupt(sample, monkeypatch, method):
         assert len(workers) >= 2
         raise KeyboardInterrupt
     del batches
-    _, alive = psutil.wait_procs(workers, timeout=60)
+    _, alive = psutil.wait_procs(workers, timeout=10)
     assert [process for process in alive if "resource_tracker" not in " ".join(process.cmdline())] == []
 
 
