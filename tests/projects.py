@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import importlib
 import json
 import os
@@ -46,9 +47,15 @@ def set_param(params: dict, key: str, value: object) -> None:
     params[last] = value
 
 
+@functools.cache
+def own_params() -> dict:
+    """The repository's params, read once, as hundreds of tests start from them; to be copied."""
+    return load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+
+
 def write_params(changes: dict | None = None, recipe: str = "sample") -> None:
     """Write params.yaml here: the repository's, with keys such as `train.lr` of one recipe changed."""
-    params = load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    params = copy.deepcopy(own_params())
     params["recipe"] = recipe
     for key, value in (changes or {}).items():
         set_param(params[recipe], key, value)
