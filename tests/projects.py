@@ -48,14 +48,18 @@ def set_param(params: dict, key: str, value: object) -> None:
 
 
 @functools.cache
-def own_params() -> dict:
-    """The repository's params, read once, as hundreds of tests start from them; to be copied."""
+def _read_params() -> dict:
     return load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+
+
+def repository_params() -> dict:
+    """A copy of the repository's params, which are read once: hundreds of tests start from them."""
+    return copy.deepcopy(_read_params())
 
 
 def write_params(changes: dict | None = None, recipe: str = "sample") -> None:
     """Write params.yaml here: the repository's, with keys such as `train.lr` of one recipe changed."""
-    params = copy.deepcopy(own_params())
+    params = repository_params()
     params["recipe"] = recipe
     for key, value in (changes or {}).items():
         set_param(params[recipe], key, value)

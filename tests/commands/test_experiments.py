@@ -5,13 +5,12 @@ import re
 
 import pytest
 from click.testing import CliRunner
-from projects import REPOSITORY
+from projects import repository_params
 
 from viadet.commands.app import main
 from viadet.commands.experiments import changed_params, commit_rows, format_rows
-from viadet.project.params import load_yaml
 
-PARAMS = load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+PARAMS = repository_params()
 
 
 def entry(name, ap, recipe="sample", **train):

@@ -1,15 +1,15 @@
 """What an evaluation leaves in the model folder for detecting in the same way."""
 
 import pytest
-from projects import REPOSITORY
+from projects import repository_params
 
 from viadet.detection.settings import DetectSettings, read_settings, write_settings
-from viadet.project.params import Recipe, load_yaml
+from viadet.project.params import Recipe
 
 
 @pytest.mark.parametrize("test_time", [True, False])
 def test_settings_of_a_recipe_are_read_as_they_were_written(test_time, tmp_path):
-    params = load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))["balloon"]
+    params = repository_params()["balloon"]
     if not test_time:
         params["evaluate"]["test_time"] = None
     recipe = Recipe.model_validate(params)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from projects import REPOSITORY
+from projects import repository_params
 
 from viadet.network.device import (
     agrees_with_cpu,
@@ -17,7 +17,7 @@ from viadet.network.device import (
     train_device,
 )
 from viadet.project.errors import UserError
-from viadet.project.params import TrainParams, load_yaml
+from viadet.project.params import TrainParams
 
 CPU = torch.device("cpu")
 
@@ -31,7 +31,7 @@ def test_cuda_without_a_gpu_is_an_error():
 
 
 def test_an_error_of_the_device_in_params_names_the_param(monkeypatch):
-    params = load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))["sample"]["train"] | {"device": "cuda"}
+    params = repository_params()["sample"]["train"] | {"device": "cuda"}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"^train\.device is cuda, but torch sees no CUDA GPU here"):
         train_device(TrainParams.model_validate(params))

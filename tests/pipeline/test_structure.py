@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from projects import REPOSITORY
+from projects import REPOSITORY, repository_params
 
 from viadet.project.params import load_yaml
 
@@ -47,7 +47,7 @@ def code_deps(stage: str) -> list[Path]:
 def test_the_folder_has_seven_stages_in_order_and_nothing_else():
     assert list(STAGES) == ORDER
     assert {path.stem for path in REPOSITORY.glob("stages/*.py")} == {*ORDER, "__init__"}
-    launch = load_yaml((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))["launch"]
+    launch = repository_params()["launch"]
     commands = {name: stage["cmd"].replace("${launch}", launch) for name, stage in STAGES.items()}
     assert commands == {name: f"python -m stages.{name}" for name in ORDER}
     assert STAGES["train"]["cmd"] == "${launch} -m stages.train"

@@ -129,10 +129,13 @@ def test_a_file_where_a_folder_should_be_is_named_in_one_line(project):
     assert re.fullmatch(r"fetch: data\S+: .+; fix this and run `dvc repro` again", stage_error("fetch"))
 
 
-def test_weights_that_do_not_fit_are_refused_before_a_training_would_find_out(project):
-    Path("other.safetensors").write_bytes(save({}))
-    use(write_zip(Path("a.zip")), init="other.safetensors")
-    assert stage_error("fetch").startswith("fetch: other.safetensors does not fit this network: ")
+def test_weights_that_do_not_fit_are_refused_before_a_training_would_find_out(project, monkeypatch):
+    Path("mirror").mkdir()
+    Path("mirror/efficientnet_b1.ra4_e3600_r240_in1k.safetensors").write_bytes(save({}))
+    monkeypatch.setenv("BALLOON_MIRROR", "mirror")
+    use(write_zip(Path("a.zip")), init="imagenet", name="efficientdet_d1")
+    expected = "fetch: efficientnet_b1.ra4_e3600_r240_in1k.safetensors does not fit this network: "
+    assert stage_error("fetch").startswith(expected)
     assert not Path("data/init").exists()
 
 
