@@ -33,9 +33,9 @@ from benchmarks.label_errors import SUSPECT_KINDS, Judged, LabelError, choose_er
 from benchmarks.project import ROOT, seeded_recipe
 from benchmarks.review_tables import ALL_ERRORS, COLUMNS, NOTHING, RANDOM, SUSPECTS, gain_table, plot, precision_table
 from benchmarks.small_trainings import AnnotatedImages, fetch_start, train_detector
-from benchmarks.two_classes import ATTRIBUTE, CLASSES, Scene, render_scenes, write_annotations
-from viadet.annotations.coco import by_image, to_coco
-from viadet.annotations.convert import DataSet, convert_data_set
+from benchmarks.two_classes import ATTRIBUTE, CLASSES, Scene, annotate, render_scenes
+from viadet.annotations.coco import by_image
+from viadet.annotations.convert import DataSet
 from viadet.annotations.splits import split_by_fold
 from viadet.detection.detections import Detections
 from viadet.detection.detector import detect_plain
@@ -134,19 +134,6 @@ def render(work_dir: Path, experiment: Experiment, seed: int) -> Rendered:
     val_scenes = render_scenes(work_dir / "val", experiment.validation, size, (seed, 8), generator)
     _, val = annotate(work_dir / "val", val_scenes, recipe)
     return Rendered(work_dir, scenes, errors, val)
-
-
-def annotate(folder: Path, scenes: Sequence[Scene], recipe: Recipe) -> tuple[DataSet, AnnotatedImages]:
-    """Write the annotations of scenes beside their images and convert them; the first image's id is 1.
-
-    Raises:
-        ValueError: an image or a region was left out.
-    """
-    write_annotations(folder, scenes)
-    data_set = convert_data_set(folder, str(folder), recipe.convert)
-    if data_set.faults or len(data_set.images) != len(scenes):
-        raise ValueError(f"{folder}: {data_set.faults or 'images are missing'}")
-    return data_set, AnnotatedImages(folder, to_coco(data_set.images, data_set.categories.names))
 
 
 def fold_of(data_set: DataSet, images: AnnotatedImages, folds: int, fold: int) -> Fold:

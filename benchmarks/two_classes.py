@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.scenes import paint
+from benchmarks.small_trainings import AnnotatedImages
+from viadet.annotations.coco import to_coco
+from viadet.annotations.convert import DataSet, convert_data_set
 from viadet.project.files import write_text
+from viadet.project.params import Recipe
 from viadet.sample.render import JPEG_QUALITY, render_image
 from viadet.via.project_files import via_entries
 
@@ -67,6 +71,19 @@ def write_annotations(folder: Path, scenes: Sequence[Scene]) -> None:
     """Write the objects of all scenes into the folder of the images, as VIA 2 exports them."""
     images = [(scene.file_name, scene.bytes, [_region(one) for one in scene.objects], {}) for scene in scenes]
     write_text(folder / VIA_NAME, json.dumps(via_entries(images)) + "\n")
+
+
+def annotate(folder: Path, scenes: Sequence[Scene], recipe: Recipe) -> tuple[DataSet, AnnotatedImages]:
+    """Write the annotations of scenes beside their images and convert them; the first image's id is 1.
+
+    Raises:
+        ValueError: an image or a region was left out.
+    """
+    write_annotations(folder, scenes)
+    data_set = convert_data_set(folder, str(folder), recipe.convert)
+    if data_set.faults or len(data_set.images) != len(scenes):
+        raise ValueError(f"{folder}: {data_set.faults or 'images are missing'}")
+    return data_set, AnnotatedImages(folder, to_coco(data_set.images, data_set.categories.names))
 
 
 def _region(labelled: LabelledObject) -> dict:

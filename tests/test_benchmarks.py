@@ -16,7 +16,19 @@ from projects import REPOSITORY
 from torch.utils.data import DataLoader, Dataset
 
 import viadet
-from benchmarks import cams, earlier, ensemble, gpu, inference, many_images, start_up, tiles, timing, training_step
+from benchmarks import (
+    cams,
+    earlier,
+    ensemble,
+    few_images,
+    gpu,
+    inference,
+    many_images,
+    start_up,
+    tiles,
+    timing,
+    training_step,
+)
 from benchmarks.images import benchmark_images
 from benchmarks.speed_table import BEGIN, END, PAGE, TITLES, render, with_table
 from benchmarks.training import in_turns
@@ -286,3 +298,28 @@ def test_without_tiles_only_what_is_for_small_objects_is_left_out():
     scales = before["train"]["augment"].pop("scale"), tiled["train"]["augment"].pop("scale")
     assert [scale[1] for scale in scales] == [2.0, "auto"]
     assert before == tiled
+
+
+@pytest.mark.slow
+def test_few_images_are_trained_on_and_the_others_measured(tmp_path, sample, capsys):
+    tiny = few_images.TINY._replace(seeds=1, epochs={4: [1]})
+    photographs = [Path("data/raw").absolute(), Path("data/coco/train.json")]
+    parts = few_images.split_photographs(*photographs, 4)
+    images, measured = ({image["id"] for image in part.coco["images"]} for part in parts)
+    assert (len(images), len(measured), images & measured) == (4, 2, set())
+    few_images.main(tiny, tmp_path, 4, None)
+    few_images.main(tiny, tmp_path, 4, photographs)
+    rows = few_images.read_rows(tmp_path)
+    assert [row["images"] for row in rows] == [few_images.RENDERED, few_images.PHOTOGRAPHS]
+    assert capsys.readouterr().out.splitlines()[-1].startswith("| 4 | 1 | 1 | ")
+
+
+def test_the_table_of_few_images_has_means_and_differences_of_pairs():
+    aps = {("0", "2"): 0.4, ("1", "2"): 0.6, ("0", "4"): 0.5, ("1", "4"): 0.8}
+    kind = {"images": few_images.RENDERED, "number": "4"}
+    rows = [kind | {"seed": seed, "epochs": epochs, "bbox_mAP": ap} for (seed, epochs), ap in aps.items()]
+    rows.append({"images": few_images.PHOTOGRAPHS, "number": "4", "seed": "0", "epochs": "2", "bbox_mAP": 0.3})
+    assert few_images.render_table(rows, few_images.TINY).splitlines()[2:] == [
+        "| 4 | 4 | 4 | 0.650 ± 0.212 | +0.150 ± 0.050 |  |  |",
+        "| 4 | 2 | 2 | 0.500 ± 0.141 |  | 0.300 |  |",
+    ]

@@ -9,10 +9,10 @@ from PIL import Image
 from projects import found
 
 from benchmarks.label_errors import choose_errors, judge_suspects, with_errors
-from benchmarks.review import FULL, TINY, annotate, count_found, main, plan_corrections
+from benchmarks.review import FULL, TINY, count_found, main, plan_corrections
 from benchmarks.review_tables import gain_table, precision_table
 from benchmarks.scenes import paint
-from benchmarks.two_classes import render_scenes
+from benchmarks.two_classes import annotate, render_scenes
 from viadet.review.suspects import find_suspects
 from viadet.training.checkpoint import Checkpoints
 
