@@ -236,6 +236,13 @@ def spec_of(image_size: int | list[int], categories: list[str] | None = None, na
     return make_spec(model, categories or ["balloon"], backbone_normalisation(name))
 
 
+def shorten(network):
+    """Leave one block of each stage and one layer of the neck, for tests that take their time for each of them."""
+    for number, blocks in enumerate(network.backbone.blocks):
+        network.backbone.blocks[number] = blocks[:1]
+    del network.fpn.cell[1:]
+
+
 def found(results: list[dict]) -> dict:
     """Detections by image id of rows in COCO's results format."""
     from viadet.annotations.coco import by_image

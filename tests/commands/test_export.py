@@ -13,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
-from projects import REPOSITORY, spec_of
+from projects import REPOSITORY, shorten, spec_of
 
 from viadet.commands.app import main
 from viadet.detection.detections import Detections
@@ -49,13 +49,6 @@ def rendered(image_size, seed=0):
     """A rendered picture, uint8 [3, H, W]."""
     picture, _ = render_image(np.random.default_rng(seed), image_size)
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
-
-
-def shorten(network):
-    """Leave one block of each stage and one layer of the neck, as exporting takes its time for each of them."""
-    for number, blocks in enumerate(network.backbone.blocks):
-        network.backbone.blocks[number] = blocks[:1]
-    del network.fpn.cell[1:]
 
 
 def spread_detector(name="tf_efficientdet_lite0", categories=CATEGORIES, change=lambda network: None):

@@ -188,8 +188,13 @@ def test_a_network_whose_last_levels_have_one_cell_changes_its_size_and_back():
 
 @pytest.fixture
 def no_compiled_code(tmp_path, monkeypatch):
+    """Without what takes longer to compile than a small network: a header, and a check of the CPU's instructions."""
+    from torch._inductor import config
+
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch._dynamo.reset()
+    with config.patch({"cpp_cache_precompile_headers": False, "cpp.simdlen": 1}):
+        yield
 
 
 @pytest.mark.slow

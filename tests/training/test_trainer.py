@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from effdet import DetBenchTrain
-from projects import read, spec_of
+from projects import read, shorten, spec_of
 
 from viadet.augmentation.training_set import TrainingSet, collate, epoch_batches
 from viadet.detection.detector import Detector, detect_data_set
@@ -34,7 +34,7 @@ def make_trainer(network, spec, changes):
 
 
 def train_small(changes=None, size=128, network=None, validate=None, after_epoch=lambda history: None):
-    """Train on the sample in the current folder.
+    """Train on the sample in the current folder, by default a shortened lite0.
 
     Returns:
         The network's start, the trained network, the averaged one, and the history.
@@ -43,6 +43,7 @@ def train_small(changes=None, size=128, network=None, validate=None, after_epoch
     if network is None:
         torch.manual_seed(0)
         network = build_network(spec)
+        shorten(network)
     start = copy.deepcopy(network)
     trainer = make_trainer(network, spec, changes or {})
 
