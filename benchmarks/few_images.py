@@ -46,7 +46,7 @@ class Experiment(NamedTuple):
 
 
 FULL = Experiment(
-    epochs={24: [140, 280, 47], 96: [70, 35, 140]},
+    epochs={24: [280, 140, 47], 96: [70, 140, 35]},
     val=48,
     seeds=3,
     # one thread gives the same bytes on any number of cores
@@ -118,15 +118,22 @@ def render_table(rows: list[dict], experiment: Experiment) -> str:
         for epochs in sorted([usual, *others], reverse=True):
             line = [str(number), str(epochs), str(epochs * number // batch_size)]
             for name in names:
-                own, compared = (
-                    {row["seed"]: row for row in rows if [row[key] for key in KEYS[:3]] == [name, str(number), str(of)]}
-                    for of in (epochs, usual)
-                )
-                pairs = [(row, compared[seed]) for seed, row in own.items() if seed in compared]
-                difference = mean_difference(pairs, AP) if epochs != usual else ""
-                line += [mean_and_deviation(list(own.values()), AP), difference] if own else ["", ""]
+                own, compared = (by_seed(rows, name, number, count) for count in (epochs, usual))
+                line += [mean_and_deviation(list(own.values()), AP) if own else "", difference(own, compared)]
             lines.append(line)
     return markdown(lines)
+
+
+def by_seed(rows: list[dict], name: str, number: int, epochs: int) -> dict[str, dict]:
+    """Find the trainings on so many images of a kind in so many epochs."""
+    wanted = {"images": name, "number": str(number), "epochs": str(epochs)}
+    return {row["seed"]: row for row in rows if wanted.items() <= row.items()}
+
+
+def difference(own: dict[str, dict], compared: dict[str, dict]) -> str:
+    """Give the mean difference in AP of the seeds that both have; nothing of a row with itself."""
+    pairs = [(own[seed], compared[seed]) for seed in own if seed in compared]
+    return mean_difference(pairs, AP) if pairs and own != compared else ""
 
 
 def main(experiment: Experiment, out: Path, number: int, photographs: list[Path] | None) -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,19 +111,23 @@ def measure(arguments: list[str], folder: Path) -> Cost:
     return Cost(cpu_of_children() - before, most)
 
 
-def measure_stages(count: int, side: int) -> dict[str, Cost]:
-    """Run all stages on that many images."""
+def measure_images(count: int, side: int) -> dict[str, Cost]:
+    """Run all stages on that many images, and two parts of `evaluate` by themselves."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # /tmp may itself be memory
         folder = Path(name)
-        write_images(folder, count, side)
-        write_params(folder, "own", CHANGES)
-        costs = {}
-        for stage in STAGES:
-            costs[stage] = measure(["-m", f"stages.{stage}"], folder)
-            print(f"{count} images, {stage}: {costs[stage]}", flush=True)
-        costs[NETWORK] = measure(["-c", DETECT], folder)
-        costs[INTERVAL] = measure_interval(folder)
-        return costs
+        costs = measure_stages(folder, count, side, STAGES)
+        return costs | {NETWORK: measure(["-c", DETECT], folder), INTERVAL: measure_interval(folder)}
+
+
+def measure_stages(folder: Path, count: int, side: int, stages: Sequence[str]) -> dict[str, Cost]:
+    """Run stages on that many images in an empty folder."""
+    write_images(folder, count, side)
+    write_params(folder, "own", CHANGES)
+    costs = {}
+    for stage in stages:
+        costs[stage] = measure(["-m", f"stages.{stage}"], folder)
+        print(f"{count} images, {stage}: {costs[stage]}", flush=True)
+    return costs
 
 
 def measure_interval(folder: Path) -> Cost:
@@ -159,7 +164,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not sys.platform.startswith("linux"):
         parser.error("memory is read from /proc; run this on Linux")
     few, many = options.images
-    few_costs, many_costs = (measure_stages(count, options.side) for count in (few, many))
+    few_costs, many_costs = (measure_images(count, options.side) for count in (few, many))
     settings = {"side": options.side, "images": f"{few} and {many}", "input": CHANGES["model"]["image_size"]}
     write_results(options.results, "many_images", settings, make_rows(few, few_costs, many, many_costs))
 

@@ -32,6 +32,8 @@ from benchmarks import (
 from benchmarks.images import benchmark_images
 from benchmarks.speed_table import BEGIN, END, PAGE, TITLES, render, with_table
 from benchmarks.training import in_turns
+from stages import evaluate
+from viadet.detection.detections import read_detections
 from viadet.detection.detector import detect_plain
 from viadet.detection.settings import DetectSettings, write_settings
 from viadet.evaluation.coco_metrics import evaluate_coco
@@ -241,17 +243,39 @@ def test_start_up_measures_the_cpu_of_the_commands(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.needs("linux")
-def test_many_images_go_through_the_stages(monkeypatch):
-    stages = ("fetch", "convert", "train", "evaluate")  # the others are measured no otherwise
-    monkeypatch.setattr(many_images, "STAGES", stages)
-    costs = many_images.measure_stages(count=8, side=160)
-    rows = many_images.make_rows(8, costs, 8, costs)
-    memory = {row.what: row.value for row in rows if row.unit == "MiB at most"}
-    assert set(memory) == set(stages)
-    assert memory["train"] > memory["fetch"] > 5
+def test_stages_are_measured_on_many_images(tmp_path):
+    costs = many_images.measure_stages(tmp_path, 8, 160, ("fetch", "convert"))
+    coco = [read_json(tmp_path / f"data/coco/{split}.json") for split in ("train", "val")]
+    assert sum(len(split["images"]) for split in coco) == 8
+    assert costs["fetch"].cpu_seconds > costs["convert"].cpu_seconds > 0  # one of them imports torch
+    assert costs["fetch"].own_mib > costs["convert"].own_mib > 5
+    with pytest.raises(SystemExit, match="no-such-stage"):
+        many_images.measure(["-m", "stages.no-such-stage"], tmp_path)
+
+
+@pytest.mark.slow
+def test_two_parts_of_evaluate_are_measured_by_themselves(model, capsys):
+    evaluate.main()
+    capsys.readouterr()
+    exec(many_images.DETECT, {})
+    count = sum(map(len, read_detections(Path("data/detections.json")).values()))
+    assert capsys.readouterr().out == f"{count} detections\n"
+    assert many_images.measure_interval(model).cpu_seconds > 0
+
+
+def test_rows_compare_many_images_with_few():
+    def costs(factor):
+        names = (*many_images.STAGES, many_images.NETWORK, many_images.INTERVAL)
+        return {name: many_images.Cost(factor * (1 + number), 100 + factor) for number, name in enumerate(names)}
+
+    rows = many_images.make_rows(10, costs(1), 100, costs(20))
+    assert [(row.what, row.value, row.reference_value) for row in (rows[0], rows[7])] == [
+        ("fetch", 200, 100),
+        ("fetch", 120, 101),
+    ]
     interval, evaluation = rows[-2:]
     assert interval.reference == evaluation.reference == many_images.NETWORK
-    assert 0 < interval.value < evaluation.value
+    assert (evaluation.value, evaluation.reference_value) == (100, 160)
 
 
 def test_the_table_in_the_docs_is_that_of_the_results():
