@@ -1,5 +1,6 @@
 """Worker processes: `spawn`, as on Windows and macOS, serves as well as `fork`."""
 
+import signal
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
@@ -60,6 +61,17 @@ def test_no_worker_outlives_an_interrupt(sample, monkeypatch, method):
     del batches
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert [process for process in alive if "resource_tracker" not in " ".join(process.cmdline())] == []
+
+
+@pytest.mark.needs("posix")
+def test_workers_leave_an_interrupt_to_the_training(sample):
+    params = read_recipe().train.model_copy(update={"workers": 2, "batch_size": 1})
+    before = set(psutil.Process().children(recursive=True))
+    batches = iter(loader.make_loader(training_set(), params, CPU, first_epoch=0))
+    first = next(batches)
+    for worker in set(psutil.Process().children(recursive=True)) - before:
+        worker.send_signal(signal.SIGINT)
+    assert len([first, *batches]) == 6 * params.epochs
 
 
 def test_the_file_of_decoded_images_goes_with_the_training_set(sample):

@@ -1,5 +1,6 @@
 """Loading the batches of all epochs with worker processes."""
 
+import signal
 import sys
 
 import torch
@@ -38,4 +39,13 @@ def make_loader(
         # Its base seed would be drawn from the generator that drop path uses: once more after a resume.
         generator=torch.Generator(),
         multiprocessing_context=START_METHOD if workers else None,
+        worker_init_fn=ignore_interrupts,
     )
+
+
+def ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C, which terminals send to all processes, to the training, which ends its workers.
+
+    A worker that ended by itself might have a lock, for which the training would wait without end.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
