@@ -9,7 +9,6 @@ Adds rows to docs/few_images.csv, after each training, and prints the table of d
 """
 
 import argparse
-import csv
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ import numpy as np
 from benchmarks.images import add_image_option
 from benchmarks.project import ROOT, seeded_recipe
 from benchmarks.small_trainings import AnnotatedImages, fetch_start, train_detector
-from benchmarks.tables import markdown
+from benchmarks.tables import markdown, read_rows
 from benchmarks.two_classes import annotate, render_scenes
 from viadet.commands.repeat import mean_and_deviation, mean_difference
 from viadet.network.device import keep_freed_memory
@@ -42,7 +41,7 @@ class Experiment(NamedTuple):
 
     def recipe(self, seed: int = 0, epochs: int = 1) -> Recipe:
         """Give the recipe of a training, which is validated once, at its end."""
-        return seeded_recipe("own", self.params | {"train": self.params["train"] | {"epochs": epochs}}, seed)
+        return seeded_recipe("own", self.params, seed, epochs=epochs)
 
 
 FULL = Experiment(
@@ -96,17 +95,13 @@ def run(work_dir: Path, name: str, split: Split, experiment: Experiment, out: Pa
         for epochs in experiment.epochs[number]:
             stats = train_detector(work_dir, *split, experiment.recipe(seed, epochs)).metrics.stats
             key = dict(zip(KEYS, (name, *map(str, (number, epochs, seed))), strict=True))
-            others = [row for row in read_rows(out) if not key.items() <= row.items()]
+            others = [row for row in read_aps(out) if not key.items() <= row.items()]
             write_csv(out / CSV_NAME, [*others, key | {ap: stats[ap] for ap in APS}], [*KEYS, *APS])
 
 
-def read_rows(out: Path) -> list[dict]:
-    """Read the rows of finished trainings."""
-    path = out / CSV_NAME
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row | {ap: float(row[ap]) for ap in APS} for row in csv.DictReader(file)]
+def read_aps(out: Path) -> list[dict]:
+    """Read the rows of finished trainings, their APs as numbers."""
+    return [row | {ap: float(row[ap]) for ap in APS} for row in read_rows(out / CSV_NAME)]
 
 
 def render_table(rows: list[dict], experiment: Experiment) -> str:
@@ -145,7 +140,7 @@ def main(experiment: Experiment, out: Path, number: int, photographs: list[Path]
             run(work_dir, PHOTOGRAPHS, split_photographs(*photographs, number), experiment, out)
         else:
             run(work_dir, RENDERED, render(work_dir, number, experiment), experiment, out)
-    print(render_table(read_rows(out), experiment))
+    print(render_table(read_aps(out), experiment))
 
 
 if __name__ == "__main__":

@@ -26,10 +26,17 @@ def changed_recipe(recipe: str, changes: dict[str, dict[str, Any]]) -> Recipe:
     return Recipe.model_validate(changed_params(recipe, changes)[recipe])
 
 
-def seeded_recipe(recipe: str, changes: dict[str, dict[str, Any]], seed: int) -> Recipe:
-    """Read a recipe with some params changed, `train.epochs` among them, for a training validated once, at its end."""
-    train = changes["train"] | {"seed": seed, "validate_every": changes["train"]["epochs"]}
-    return changed_recipe(recipe, changes | {"train": train})
+def seeded_recipe(recipe: str, changes: dict[str, dict[str, Any]], seed: int, **train: Any) -> Recipe:
+    """Read a recipe with some params changed, for a training validated once, at its end.
+
+    Args:
+        recipe: its name.
+        changes: by section.
+        seed: of the training.
+        train: further changes of the section `train`; here or there are its epochs.
+    """
+    train = changes["train"] | train | {"seed": seed}
+    return changed_recipe(recipe, changes | {"train": train | {"validate_every": train["epochs"]}})
 
 
 def write_params(folder: Path, recipe: str, changes: dict[str, dict[str, Any]]) -> None:

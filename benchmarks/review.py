@@ -63,7 +63,7 @@ class Experiment(NamedTuple):
 
     def recipe(self, seed: int, epochs: int) -> Recipe:
         """Give the recipe of a training, which is validated once, at its end."""
-        return seeded_recipe("sample", self.params | {"train": self.params["train"] | {"epochs": epochs}}, seed)
+        return seeded_recipe("sample", self.params, seed, epochs=epochs)
 
 
 CONVERT = {"categories": list(CLASSES), "attribute": ATTRIBUTE}

@@ -1,8 +1,18 @@
-"""Figures over several seeds in Markdown."""
+"""Figures over several seeds: rows in a CSV file, tables in Markdown."""
 
+import csv
 from collections.abc import Sequence
 from math import sqrt
+from pathlib import Path
 from statistics import mean, stdev
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read the rows of finished trainings from a CSV file; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def standard_error(values: Sequence[float]) -> float:

@@ -10,7 +10,6 @@ Writes docs/tiles.csv, a row after each training, which stay there, and prints t
 """
 
 import argparse
-import csv
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from PIL import Image
 from benchmarks.project import ROOT, seeded_recipe
 from benchmarks.scenes import save_annotated
 from benchmarks.small_trainings import AnnotatedImages, fetch_start, train_detector
-from benchmarks.tables import markdown, mean_and_error
+from benchmarks.tables import markdown, mean_and_error, read_rows
 from viadet.annotations.coco import to_coco
 from viadet.detection.detector import detect_data_set
 from viadet.evaluation.coco_metrics import evaluate_coco
@@ -143,17 +142,8 @@ def run_seed(work_dir: Path, experiment: Experiment, seed: int, out: Path) -> No
         values = (way, seed, detector.settings.views.tiles, figures[0][AP], figures[1][AP], figures[1][AP_50], seconds)
         row = dict(zip(COLUMNS, values, strict=True))
         print(row, flush=True)
-        others = [other for other in read_rows(out) if (other["way"], other["seed"]) != (way, str(seed))]
+        others = [other for other in read_rows(out / CSV_NAME) if (other["way"], other["seed"]) != (way, str(seed))]
         write_csv(out / CSV_NAME, [*others, row], COLUMNS)
-
-
-def read_rows(out: Path) -> list[dict[str, str]]:
-    """Read the rows of finished trainings."""
-    path = out / CSV_NAME
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def render_table(rows: list[dict[str, str]]) -> str:
@@ -172,7 +162,7 @@ def main(experiment: Experiment, seeds: list[int], out: Path) -> None:
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             run_seed(Path(folder), experiment, seed, out)
-    print(render_table(read_rows(out)))
+    print(render_table(read_rows(out / CSV_NAME)))
 
 
 if __name__ == "__main__":
